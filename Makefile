@@ -1,0 +1,50 @@
+# Every target sets up .venv by itself if it is missing or older than the requirements.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test bench lint format docs constraints clean
+
+help:
+	@echo "make demo    a partially labelled catalogue gets its attributes, in a few minutes"
+	@echo "make test    lint, types and tests"
+	@echo "make bench   real photographs through the commands a user types"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make docs    the documentation, into site/"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python benchmarks/demo.py
+
+test: lint
+	$(BIN)/python -m pytest
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/real_photographs.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+
+constraints: $(STAMP)
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v '^attributree'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:
+	rm -rf build dist site
