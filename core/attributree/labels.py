@@ -1,0 +1,65 @@
+"""The supervision of one attribute as arrays: what the catalogue hands to training."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from .schema import SPLITS, Attribute
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSet:
+    """Every image of the catalogue that says something about one attribute: N images, C values.
+
+    `target` (N, C) float32. Single-label and ordinal: 1 for each candidate value; a labelled image has one
+    candidate, an ambiguous one several. Multi-label: 1 present, 0 absent, NaN not known.
+    Images for which the attribute is unknown or not applicable are not in here.
+    """
+
+    attribute: Attribute
+    revision: int
+    image_ids: npt.NDArray[np.int64]  # (N,), ascending
+    split: npt.NDArray[np.int8]  # (N,), index into SPLITS
+    target: npt.NDArray[np.float32]  # (N, C)
+    ambiguous: npt.NDArray[np.bool_]  # (N,)
+    weight: npt.NDArray[np.float32]  # (N,), > 0
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over schema digest, images, splits, targets and weights: names the training set."""
+        digest = hashlib.sha256(self.attribute.digest.encode())
+        for array in (self.image_ids, self.split, np.nan_to_num(self.target, nan=-1.0), self.ambiguous, self.weight):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def part(self, split: str, *, labelled_only: bool = False) -> LabelSet:
+        """Return the images of one split, optionally without the ambiguous ones (as scores need them)."""
+        rows = self.split == SPLITS.index(split)
+        if labelled_only:
+            rows &= ~self.ambiguous
+        return self.take(rows)
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> LabelSet:
+        """Return the label set of `rows`, a boolean mask or indices."""
+        return LabelSet(
+            self.attribute,
+            self.revision,
+            self.image_ids[rows],
+            self.split[rows],
+            self.target[rows],
+            self.ambiguous[rows],
+            self.weight[rows],
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many unambiguous images carry each value."""
+        positive = np.nan_to_num(self.target[~self.ambiguous]).sum(axis=0)
+        return {key: int(n) for key, n in zip(self.attribute.labels.keys, positive, strict=True)}

@@ -1,0 +1,223 @@
+"""Declarations: what is accepted, what is refused and with which words."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attributree.errors import SchemaError
+from attributree.schema import (
+    KINDS,
+    NOT_APPLICABLE,
+    RESERVED_COLUMNS,
+    RESERVED_NAMES,
+    Attribute,
+    Labels,
+    MultiLabel,
+    Ordinal,
+    SingleLabel,
+    Value,
+    fold,
+)
+
+LINED = SingleLabel(("lined", "unlined"))
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def test_reserved_names_are_those_that_a_module_dict_has_itself() -> None:
+    taken = {name for name in dir(torch.nn.ModuleDict()) if not name.startswith("_")}
+    assert taken <= RESERVED_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(set(dir(torch.nn.ModuleDict())) - {"__dict__"}))
+def test_whatever_torch_refuses_as_a_module_key_is_refused_here(name: str) -> None:
+    try:
+        torch.nn.ModuleDict().add_module(name, torch.nn.Identity())
+    except KeyError:
+        with pytest.raises(SchemaError, match="name"):
+            Attribute(name, LINED)
+
+
+@pytest.mark.parametrize("name", ["neckline", "sleeve_length", "Länge", "a" * 63, "x1"])
+def test_identifiers_are_names(name: str) -> None:
+    assert Attribute(name, LINED).name == name
+    torch.nn.ModuleDict({name: torch.nn.Identity()})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "two words", "1st", "a.b", "a-b", "_private", "a" * 64, None, 3, *sorted(RESERVED_COLUMNS), "forward"]
+)
+def test_what_cannot_be_a_column_and_a_module_key_is_refused_as_a_name(name: object) -> None:
+    with pytest.raises(SchemaError, match=r"attribute .*: name"):
+        Attribute(name, LINED)  # type: ignore[arg-type]
+
+
+def test_a_title_is_made_from_the_name() -> None:
+    assert Attribute("sleeve_length", LINED).title == "Sleeve length"
+    assert Value("v_neck").title == "V neck"
+
+
+# --- what is wrong is named --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("declare", "words"),
+    [
+        (lambda: SingleLabel(()), "SingleLabel: values has 0 entries, at least 2"),
+        (lambda: SingleLabel(("only",)), "SingleLabel: values has 1 entries, at least 2"),
+        (lambda: Ordinal(("only",)), "Ordinal: values has 1 entries, at least 2"),
+        (lambda: MultiLabel(()), "MultiLabel: values has 0 entries, at least 1"),
+        (lambda: SingleLabel("crew"), "SingleLabel: values must be a tuple"),
+        (lambda: SingleLabel(None), "SingleLabel: values must be a tuple"),
+        (lambda: SingleLabel((1, 2)), "SingleLabel: values holds 1"),
+        (lambda: Labels(("a", "b")), "labels: use SingleLabel, MultiLabel or Ordinal"),
+        (lambda: SingleLabel(("crew", "crew")), "'crew' is declared twice"),
+        (lambda: SingleLabel((Value("v_neck"), Value("V-Neck"))), "stands for both 'v_neck' and 'V-Neck'"),
+        (lambda: SingleLabel((Value("a", synonyms=("x",)), Value("b", synonyms=("X",)))), "both 'a' and 'b'"),
+        (lambda: SingleLabel((Value("a", formerly=("b",)), Value("b"))), "'b' stands for both 'a' and 'b'"),
+        (lambda: SingleLabel((Value("a", formerly=("x",)), Value("b", formerly=("x",)))), "both 'a' and 'b'"),
+        (lambda: SingleLabel((Value("a", title="Boat"), Value("boat"))), "both 'a' and 'boat'"),
+        (lambda: Value(""), "value '': key"),
+        (lambda: Value(" crew"), "value ' crew': key"),
+        (lambda: Value("a|b"), "value 'a|b': key"),
+        (lambda: Value(None), "value None: key"),  # type: ignore[arg-type]
+        (lambda: Value(NOT_APPLICABLE), "key, title, synonyms and formerly must not hold 'n/a'"),
+        (lambda: Value("N/A"), "key, title, synonyms and formerly must not hold 'n/a'"),
+        (lambda: Value("crew", title="-"), "value 'crew': title"),
+        (lambda: Value("crew", title=3), "value 'crew': title"),  # type: ignore[arg-type]
+        (lambda: Value("crew", synonyms="round"), "value 'crew': synonyms must be a tuple"),  # type: ignore[arg-type]
+        (lambda: Value("crew", synonyms=("",)), "value 'crew': synonyms holds ''"),
+        (lambda: Value("crew", synonyms=("a|b",)), "value 'crew': synonyms holds 'a|b'"),
+        (lambda: Value("crew", formerly=(3,)), "value 'crew': formerly holds 3"),  # type: ignore[arg-type]
+        (lambda: Attribute("lining", ("a", "b")), "attribute 'lining': labels must be SingleLabel"),  # type: ignore[arg-type]
+        (lambda: Attribute("lining", LINED, title=3), "attribute 'lining': title"),  # type: ignore[arg-type]
+        (lambda: Attribute("lining", LINED, applies_to="top"), "attribute 'lining': applies_to must be a tuple"),  # type: ignore[arg-type]
+        (lambda: Attribute("lining", LINED, applies_to=(" ",)), "attribute 'lining': applies_to holds ' '"),
+    ],
+)
+def test_a_bad_declaration_names_the_field(declare, words: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SchemaError) as caught:
+        declare()
+    assert words in str(caught.value)
+
+
+def test_n_a_is_never_a_synonym_of_a_value() -> None:
+    with pytest.raises(SchemaError, match="synonyms"):
+        Value("none", synonyms=("n/a",))
+
+
+# --- reading texts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["v_neck", "V-Neck", " v  neck ", "V NECK", "ｖ_neck", "vee", "v"])
+def test_case_width_spaces_and_hyphens_do_not_matter(text: str) -> None:
+    labels = SingleLabel((Value("v_neck", synonyms=("vee",), formerly=("v",)), Value("crew")))
+    value = labels.find(text)
+    assert value is not None
+    assert value.key == "v_neck"
+
+
+def test_an_unknown_text_is_never_guessed_but_the_nearest_value_is_named() -> None:
+    labels = SingleLabel((Value("turtleneck", synonyms=("roll neck",)), Value("crew")))
+    assert labels.find("turtelneck") is None
+    assert labels.nearest("turtelneck") == "turtleneck"
+    assert labels.nearest("rol neck") == "turtleneck"
+    assert labels.nearest("xyz") is None
+
+
+@given(st.text())
+def test_folding_twice_is_folding_once(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
+def test_an_attribute_is_asked_of_its_article_types_and_of_unknown_ones() -> None:
+    attribute = Attribute("lining", LINED, applies_to=("Dress", "top"))
+    assert attribute.applies("dress")
+    assert attribute.applies("TOP")
+    assert attribute.applies(None)
+    assert attribute.applies("")
+    assert not attribute.applies("jeans")
+    assert Attribute("lining", LINED).applies("jeans")
+
+
+# --- shapes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_has_one_output_a_value_and_one_fewer_for_steps() -> None:
+    assert SingleLabel(("a", "b", "c")).outputs == 3
+    assert MultiLabel(("a", "b", "c")).outputs == 3
+    assert Ordinal(("a", "b", "c")).outputs == 2
+    assert Ordinal(("a", "b", "c")).size == 3
+
+
+def test_every_kind_has_its_class() -> None:
+    assert dict(KINDS) == {"single": SingleLabel, "multi": MultiLabel, "ordinal": Ordinal}
+
+
+# --- round trip and digest ---------------------------------------------------------------------------------------
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="|"), min_size=1, max_size=12)
+names = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True).filter(
+    lambda name: name not in RESERVED_NAMES | RESERVED_COLUMNS
+)
+
+
+@st.composite
+def attributes(draw: st.DrawFn) -> Attribute:
+    """Any attribute that may be declared."""
+
+    def usable(text: str) -> bool:
+        return bool(fold(text)) and fold(text) != fold(NOT_APPLICABLE) and text == text.strip()
+
+    texts = draw(st.lists(words.filter(usable), min_size=2, max_size=8, unique_by=fold))
+    values: list[Value] = []
+    while texts:
+        key, *rest = texts[: draw(st.integers(1, 3))]
+        texts = texts[1 + len(rest) :]
+        values.append(Value(key, title=key, synonyms=tuple(rest[:1]), formerly=tuple(rest[1:])))
+    kind = draw(st.sampled_from([SingleLabel, MultiLabel, Ordinal] if len(values) > 1 else [MultiLabel]))
+    labels = MultiLabel(tuple(values), draw(st.booleans())) if kind is MultiLabel else kind(tuple(values))
+    applies_to = tuple(draw(st.lists(words.filter(usable), max_size=2)))
+    return Attribute(draw(names), labels, draw(st.text(max_size=8)), applies_to, draw(st.text(max_size=8)))
+
+
+@given(attributes())
+def test_what_to_json_writes_from_json_reads_back(attribute: Attribute) -> None:
+    again = Attribute.from_json(json.loads(json.dumps(attribute.to_json())))
+    assert again == attribute
+    assert again.description == attribute.description
+    assert again.digest == attribute.digest
+    assert type(again.labels) is type(attribute.labels)
+
+
+def test_an_unknown_kind_is_refused_when_read_back() -> None:
+    data = Attribute("lining", LINED).to_json()
+    data["labels"]["kind"] = "fuzzy"
+    with pytest.raises(SchemaError, match="'lining': kind 'fuzzy' is none of single, multi, ordinal"):
+        Attribute.from_json(data)
+
+
+def test_the_digest_names_the_meaning_and_not_the_wording() -> None:
+    plain = Attribute("lining", LINED)
+    assert plain.digest == Attribute("lining", LINED, title="Futter", description="Inside.").digest
+
+    others = [
+        Attribute("lined", LINED),
+        Attribute("lining", LINED, applies_to=("dress",)),
+        Attribute("lining", Ordinal(("lined", "unlined"))),
+        Attribute("lining", SingleLabel(("unlined", "lined"))),
+        Attribute("lining", SingleLabel(("lined", "unlined", "padded"))),
+        Attribute("lining", SingleLabel((Value("lined", synonyms=("with lining",)), "unlined"))),  # type: ignore[arg-type]
+        Attribute("lining", MultiLabel(("lined", "unlined"))),
+        Attribute("lining", MultiLabel(("lined", "unlined"), closed_world=False)),
+    ]
+    assert len({plain.digest, *(other.digest for other in others)}) == 1 + len(others)
+
+
+def test_declarations_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        LINED.values = ()  # type: ignore[misc]
