@@ -1,0 +1,59 @@
+"""The catalogue: products, images, labels and the registry of trees, in SQLite or PostgreSQL. Never torch."""
+
+from .ingest import DEFAULT_SOURCE, split_of
+from .migrate import check, current, upgrade
+from .readers import read_labels
+from .records import (
+    AnnotationRecord,
+    BranchRecord,
+    CatalogAttribute,
+    CatalogCounts,
+    CatalogValue,
+    Coverage,
+    ImageRecord,
+    IngestSummary,
+    LabelRow,
+    NewObservation,
+    NewVersion,
+    PredictionRecord,
+    Promotion,
+    Quarantine,
+    TrainingRun,
+    TreeVersion,
+    TrunkRecord,
+    UnknownValue,
+)
+from .resolve import Annotation, Reading, combine, read_cell
+from .store import Catalog
+
+__all__ = [
+    "DEFAULT_SOURCE",
+    "Annotation",
+    "AnnotationRecord",
+    "BranchRecord",
+    "Catalog",
+    "CatalogAttribute",
+    "CatalogCounts",
+    "CatalogValue",
+    "Coverage",
+    "ImageRecord",
+    "IngestSummary",
+    "LabelRow",
+    "NewObservation",
+    "NewVersion",
+    "PredictionRecord",
+    "Promotion",
+    "Quarantine",
+    "Reading",
+    "TrainingRun",
+    "TreeVersion",
+    "TrunkRecord",
+    "UnknownValue",
+    "check",
+    "combine",
+    "current",
+    "read_cell",
+    "read_labels",
+    "split_of",
+    "upgrade",
+]

@@ -1,0 +1,133 @@
+"""How far an attribute is annotated, registered or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, func, select
+
+from ..schema import SPLITS, Attribute
+from .derive import heard
+from .predictions import value_ids
+from .queries import IN_USE, other_types
+from .records import Coverage
+from .resolve import Reader, UnknownTexts
+from .tables import AnnotationRow, AnnotationValue, AttributeRow, Image, Observation, Product
+
+
+class _Tally:
+    """Counts that become a Coverage: states and splits of images, values of labelled images by split."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.splits: Counter[str] = Counter()
+        self.values: Counter[tuple[str, str]] = Counter()  # (key, split)
+        self.unknown = UnknownTexts()
+
+
+def coverage(connection: Connection, attribute: Attribute) -> Coverage:
+    """Return how far `attribute` is annotated.
+
+    Counted from the annotations where they follow this very schema, and read from the observations where they don't:
+    for an attribute that is not registered, has changed, or is an orphan.
+    """
+    reader = Reader(attribute)
+    stored = connection.execute(
+        select(AttributeRow.id).where(
+            AttributeRow.name == attribute.name,
+            AttributeRow.schema_digest == attribute.digest,
+            AttributeRow.state == "declared",
+        )
+    ).scalar()
+    tally = _read_observations(connection, reader) if stored is None else _count_rows(connection, reader, stored)
+    # Images of other article types are not applicable, stored or not.
+    total = outside = 0
+    by_type = (
+        select(Product.article_type, func.count().label("n"))
+        .join(Image, Image.product_id == Product.id)
+        .where(IN_USE)
+        .group_by(Product.article_type)
+    )
+    for row in connection.execute(by_type):
+        total += row.n
+        outside += 0 if reader.applies(row.article_type) else row.n
+    labelled, ambiguous = tally.states["labelled"], tally.states["ambiguous"]
+    not_applicable = outside + tally.states["not_applicable"]
+    keys = attribute.labels.keys
+    return Coverage(
+        labelled=labelled,
+        ambiguous=ambiguous,
+        not_applicable=not_applicable,
+        unknown=total - labelled - ambiguous - not_applicable,
+        per_value={key: sum(tally.values[key, split] for split in SPLITS) for key in keys},
+        per_split={split: tally.splits[split] for split in SPLITS},
+        train_values={key: tally.values[key, "train"] for key in keys},
+        unreadable=tally.unknown.report(attribute),
+    )
+
+
+def _read_observations(connection: Connection, reader: Reader) -> _Tally:
+    tally = _Tally()
+    for part in heard(connection, reader.attribute.name):
+        for said in part:
+            if said.state != "ok":
+                continue
+            for _, raw in said.texts:
+                tally.unknown.add(reader.read(raw))
+            annotation = reader.annotate(said.article_type, said.texts)
+            if annotation is None or not reader.applies(said.article_type):
+                continue
+            tally.states[annotation.state] += 1
+            if annotation.state == "labelled":
+                tally.splits[said.split] += 1
+                tally.values.update((key, said.split) for key in annotation.values)
+    return tally
+
+
+def _count_rows(connection: Connection, reader: Reader, row_id: int) -> _Tally:
+    tally = _Tally()
+    here = (
+        select(AnnotationRow.state, Product.split, func.count().label("n"))
+        .select_from(AnnotationRow)
+        .join(Image, Image.id == AnnotationRow.image_id)
+        .join(Product, Product.id == Image.product_id)
+        .where(AnnotationRow.attribute_id == row_id, IN_USE)
+    )
+    others = other_types(connection, reader)
+    states = here.where(Product.article_type.not_in(others)) if others else here
+    for row in connection.execute(states.group_by(AnnotationRow.state, Product.split)):
+        tally.states[row.state] += row.n
+        if row.state == "labelled":
+            tally.splits[row.split] += row.n
+    keys = {value_id: key for key, value_id in value_ids(connection, row_id).items()}
+    values = (
+        here.add_columns(AnnotationValue.value_id)
+        .join(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
+        .where(AnnotationRow.state == "labelled")
+        .group_by(AnnotationRow.state, Product.split, AnnotationValue.value_id)
+    )
+    for row in connection.execute(values):
+        tally.values[keys[row.value_id], row.split] += row.n
+    for raw, number in _newest_texts(connection, reader.attribute.name):
+        tally.unknown.add(reader.read(raw), number)
+    return tally
+
+
+def _newest_texts(connection: Connection, column: str) -> Iterator[tuple[str, int]]:
+    """Yield the different texts that stand in `column` now, with the number of their cells."""
+    newest = (
+        select(func.max(Observation.id).label("id"))
+        .where(Observation.attribute == column)
+        .group_by(Observation.image_id, Observation.source, Observation.annotator)
+        .subquery()
+    )
+    query = (
+        select(Observation.raw, func.count().label("n"))
+        .join(newest, newest.c.id == Observation.id)
+        .join(Image, Image.id == Observation.image_id)
+        .where(IN_USE)
+        .group_by(Observation.raw)
+    )
+    for row in connection.execute(query):
+        yield row.raw, row.n

@@ -1,0 +1,186 @@
+"""Keeps annotations what the observations mean: the bulk side of `resolve`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ..schema import Attribute
+from .engine import chunks
+from .predictions import value_ids
+from .resolve import Annotation, Reader
+from .tables import AnnotationRow, AnnotationValue, Image, Observation, Product, Revision
+
+#: Images whose observations are looked at together.
+_CHUNK = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The newest word of every source on one image: (source, raw) pairs, in the order they came."""
+
+    image_id: int
+    article_type: str
+    split: str
+    state: str
+    texts: tuple[tuple[str, str], ...]
+
+
+def new_revision(connection: Connection, cause: str, detail: str) -> int:
+    """Store a revision and return its number."""
+    return connection.execute(insert(Revision).values(cause=cause, detail=detail).returning(Revision.id)).scalar_one()
+
+
+def observed_images(connection: Connection, column: str) -> Sequence[int]:
+    """Return the ids, ascending, of all images that anything was said about in `column`."""
+    query = select(Observation.image_id).where(Observation.attribute == column).distinct()
+    return connection.execute(query.order_by(Observation.image_id)).scalars().all()
+
+
+def heard(connection: Connection, column: str, image_ids: Sequence[int] | None = None) -> Iterator[list[Said]]:
+    """Yield what was said in `column`, image by image in chunks: of `image_ids`, ascending, or of all images."""
+    everything = image_ids is None
+    query = (
+        select(
+            Observation.image_id,
+            Observation.raw,
+            Observation.source,
+            Observation.annotator,
+            Product.article_type,
+            Product.split,
+            Image.state,
+        )
+        .join(Image, Image.id == Observation.image_id)
+        .join(Product, Product.id == Image.product_id)
+        .where(Observation.attribute == column)
+        .order_by(Observation.image_id, Observation.id)
+    )
+    for ids in chunks(observed_images(connection, column) if image_ids is None else image_ids, _CHUNK):
+        rows = connection.execute(query.where(_among(Observation.image_id, ids, everything)))
+        yield [_said(image_id, list(group)) for image_id, group in groupby(rows, key=lambda row: row.image_id)]
+
+
+def _said(image_id: int, rows: list[Any]) -> Said:
+    newest = {(row.source, row.annotator): row.raw for row in rows}
+    first = rows[0]
+    texts = tuple((source, raw) for (source, _), raw in newest.items())
+    return Said(image_id, first.article_type, first.split, first.state, texts)
+
+
+def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: bool) -> ColumnElement[bool]:
+    # A range is one seek; it is right only if no id between the ends is left out on purpose.
+    return column.between(ids[0], ids[-1]) if everything else column.in_(ids)
+
+
+def derive(
+    connection: Connection,
+    attribute_id: int,
+    attribute: Attribute,
+    revision: int,
+    image_ids: Sequence[int] | None = None,
+) -> int:
+    """Bring the annotations of one attribute up to date; return how many changed.
+
+    `image_ids`, ascending, limits the work to images that something may have changed for; None is all of them.
+    Annotations that mean the same as before keep their revision.
+    """
+    reader = Reader(attribute)
+    values = value_ids(connection, attribute_id)
+    changed = 0
+    for part in heard(connection, attribute.name, image_ids):
+        if not part:
+            continue
+        wanted = {said.image_id: reader.annotate(said.article_type, said.texts) for said in part}
+        changed += _store(connection, attribute_id, values, revision, wanted, image_ids is None)
+    return changed
+
+
+def _store(
+    connection: Connection,
+    attribute_id: int,
+    values: dict[str, int],
+    revision: int,
+    wanted: dict[int, Annotation | None],
+    everything: bool,
+) -> int:
+    ids = list(wanted)
+    here = (AnnotationRow.attribute_id == attribute_id) & _among(AnnotationRow.image_id, ids, everything)
+    stored = _stored(connection, here, values)
+    fresh = [image for image, annotation in wanted.items() if annotation is not None and image not in stored]
+    moved, gone = [], []
+    for image, (row_id, annotation) in stored.items():
+        if wanted.get(image) is None:
+            gone.append(row_id)
+        elif wanted[image] != annotation:
+            moved.append((row_id, image))
+    _forget_values(connection, [row_id for row_id, _ in moved] + gone)
+    if gone:
+        connection.execute(
+            delete(AnnotationRow).where(AnnotationRow.id == bindparam("row")), [{"row": i} for i in gone]
+        )
+    if moved:
+        connection.execute(
+            update(AnnotationRow).where(AnnotationRow.id == bindparam("row")),
+            [{"row": row_id, **_columns(wanted[image], revision)} for row_id, image in moved],
+        )
+    row_ids = {image: row_id for row_id, image in moved}
+    if fresh:
+        connection.execute(
+            insert(AnnotationRow),
+            [{"image_id": image, "attribute_id": attribute_id, **_columns(wanted[image], revision)} for image in fresh],
+        )
+        added = set(fresh)
+        inserted = connection.execute(select(AnnotationRow.image_id, AnnotationRow.id).where(here))
+        row_ids |= {row.image_id: row.id for row in inserted if row.image_id in added}
+    rows = [
+        {"annotation_id": row_id, "value_id": values[key], "certain": key in now.certain}
+        for image, row_id in row_ids.items()
+        if (now := wanted[image]) is not None
+        for key in now.values
+    ]
+    if rows:
+        connection.execute(insert(AnnotationValue), rows)
+    return len(fresh) + len(moved) + len(gone)
+
+
+def _columns(annotation: Annotation | None, revision: int) -> dict[str, Any]:
+    assert annotation is not None
+    return {"state": annotation.state, "weight": annotation.weight, "revision": revision}
+
+
+def _stored(
+    connection: Connection, here: ColumnElement[bool], values: dict[str, int]
+) -> dict[int, tuple[int, Annotation]]:
+    """Return the stored annotations by image: (row id, annotation)."""
+    keys = {value_id: key for key, value_id in values.items()}
+    query = (
+        select(
+            AnnotationRow.id,
+            AnnotationRow.image_id,
+            AnnotationRow.state,
+            AnnotationRow.weight,
+            AnnotationValue.value_id,
+            AnnotationValue.certain,
+        )
+        .outerjoin(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
+        .where(here)
+        .order_by(AnnotationRow.image_id)
+    )
+    found = {}
+    for image_id, group in groupby(connection.execute(query), key=lambda row: row.image_id):
+        rows = list(group)
+        said = frozenset(keys[row.value_id] for row in rows if row.value_id is not None)
+        certain = frozenset(keys[row.value_id] for row in rows if row.certain)
+        found[image_id] = (rows[0].id, Annotation(rows[0].state, said, certain, rows[0].weight))
+    return found
+
+
+def _forget_values(connection: Connection, row_ids: list[int]) -> None:
+    if row_ids:
+        statement = delete(AnnotationValue).where(AnnotationValue.annotation_id == bindparam("row"))
+        connection.execute(statement, [{"row": row_id} for row_id in row_ids])

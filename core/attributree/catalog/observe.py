@@ -1,0 +1,118 @@
+"""Observations: appended, never edited, and annotations brought up to date with them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from ..errors import CatalogError
+from .declare import declared
+from .derive import derive, new_revision
+from .engine import chunks
+from .queries import require_image
+from .records import NewObservation
+from .tables import Image, Observation
+
+#: Observations of `observe` that are stored together.
+_CHUNK = 1000
+
+
+@dataclass
+class Log:
+    """Observations to append, those that stand already, and what this transaction changed."""
+
+    connection: Connection
+    source: str
+    annotator: str | None
+    cause: str
+    detail: str
+    new: int = 0
+    same: int = 0
+    touched: dict[str, array[int]] = field(default_factory=dict)  # images with new observations, by column
+    _revision: int | None = None
+
+    def revise(self) -> int:
+        """Return the revision of this transaction, which is made when something is first written under it."""
+        if self._revision is None:
+            self._revision = new_revision(self.connection, self.cause, self.detail)
+        return self._revision
+
+    def standing(self, image_ids: Sequence[int], columns: Iterable[str]) -> dict[tuple[int, str], str]:
+        """Return the newest text of this source in each (image, column)."""
+        query = (
+            select(Observation.image_id, Observation.attribute, Observation.raw)
+            .where(
+                Observation.image_id.in_(image_ids),
+                Observation.attribute.in_(list(columns)),
+                Observation.source == self.source,
+                Observation.annotator.is_not_distinct_from(self.annotator),
+            )
+            .order_by(Observation.id)
+        )
+        return {(row.image_id, row.attribute): row.raw for row in self.connection.execute(query)}
+
+    def append(self, said: dict[tuple[int, str], str]) -> None:
+        """Store observations of (image, column) that are not standing."""
+        if not said:
+            return
+        rest = {"source": self.source, "annotator": self.annotator, "revision": self.revise()}
+        rows = [{"image_id": image, "attribute": column, "raw": raw, **rest} for (image, column), raw in said.items()]
+        self.connection.execute(insert(Observation), rows)
+        for image, column in said:
+            self.touched.setdefault(column, array("q")).append(image)
+        self.new += len(rows)
+
+    def derive(self, moved: Iterable[int] = ()) -> None:
+        """Bring annotations up to date: of touched images, and of the `moved` ones where article types matter."""
+        again = sorted(set(moved))
+        for name, (row_id, attribute) in declared(self.connection).items():
+            images = self.touched.get(name, array("q"))
+            wanted = {*images, *again} if attribute.applies_to else set(images)
+            if wanted:
+                derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
+
+
+def observe(
+    connection: Connection, said: Sequence[NewObservation], source: str, annotator: str | None, cause: str
+) -> int:
+    """Store observations on known images; return how many were not standing already.
+
+    The last one counts if an image is there twice. Raises UnknownNameError for an unknown image and CatalogError
+    for an empty text.
+    """
+    log = Log(connection, source, annotator, cause, source)
+    for part in chunks(said, _CHUNK):
+        for item in part:
+            if not item.raw.strip() or "\0" in item.raw:
+                raise CatalogError(
+                    f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text"
+                )
+        known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
+        for item in part:
+            if item.image_id not in known:
+                require_image(connection, item.image_id)
+        wanted = {(item.image_id, item.attribute): item.raw.strip() for item in part}
+        standing = log.standing(sorted(known), {column for _, column in wanted})
+        log.append({key: raw for key, raw in wanted.items() if standing.get(key) != raw})
+    if log.new:
+        log.derive()
+    return log.new
+
+
+def quarantine(connection: Connection, image_id: int, reason: str) -> None:
+    """Take an image out of use. Raises UnknownNameError."""
+    require_image(connection, image_id)
+    here = update(Image).where(Image.id == image_id)
+    connection.execute(here.values(state="quarantined", reason=reason))
+
+
+def record_digests(connection: Connection, digests: Mapping[int, str]) -> None:
+    """Store the SHA-256 of images' files by image id."""
+    if digests:
+        connection.execute(
+            update(Image).where(Image.id == bindparam("row")).values(digest=bindparam("sha")),
+            [{"row": image_id, "sha": digest} for image_id, digest in digests.items()],
+        )

@@ -1,0 +1,275 @@
+"""Label files to rows: CSV, JSON lines and Parquet, all checked the same way and never read whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ..errors import IngestError
+from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
+from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse
+from .records import LabelRow
+
+#: Longest text, in bytes, of cells and column names that the database indexes.
+_MAX_KEY = {"image": 1024, "sku": 1024, "article_type": 255}
+_MAX_COLUMN = 255
+
+
+def read_labels(file: Path) -> Iterator[LabelRow]:
+    """Yield the rows of a label file, by its suffix. Raises IngestError naming file, row and column."""
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
+        raise refuse(file, f"{file.suffix or 'no suffix'} is not known; label files are .csv, .jsonl or .parquet")
+    if not file.is_file():
+        raise refuse(file, "is not a file" if file.exists() else "there is no such file")
+    for line, cells in reader(file):
+        yield _row(file, line, cells)
+
+
+def _row(file: Path, line: int, cells: Mapping[str, str]) -> LabelRow:
+    """Return the checked row: texts stripped, otherwise verbatim."""
+    texts = {column: text for column, cell in cells.items() if (text := cell.strip())}
+    for column, text in texts.items():
+        if len(text) > MAX_FIELD:
+            raise refuse(file, f"the field is longer than {MAX_FIELD:,} characters", row=line, column=column)
+        limit = _MAX_KEY.get(column)
+        if limit is not None and len(text.encode()) > limit:
+            raise refuse(file, f"the text is longer than {limit} bytes", row=line, column=column)
+    if "image" not in texts:
+        raise refuse(file, "the cell is empty; every row needs the path of an image", row=line, column="image")
+    split = texts.get("split", "").lower()
+    if split and split not in SPLITS:
+        problem = f"{texts['split']!r} is not a split; write train, val or test, or leave it empty"
+        raise refuse(file, problem, row=line, column="split")
+    return LabelRow(
+        line=line,
+        image=texts["image"],
+        sku=texts.get("sku", ""),
+        article_type=texts.get("article_type", ""),
+        title=texts.get("title", ""),
+        description=texts.get("description", ""),
+        split=split,
+        labels={column: text for column, text in texts.items() if column not in RESERVED_COLUMNS},
+    )
+
+
+def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
+    """Raise IngestError if the columns are not those of a label file."""
+    for position, column in enumerate(columns, 1):
+        if not column:
+            raise refuse(file, f"column {position} has no name; name it or drop it", row=row)
+        if columns.index(column) != position - 1:
+            raise refuse(file, "the column is there twice; rename or drop one", row=row, column=column)
+        if len(column.encode()) > _MAX_COLUMN:
+            raise refuse(file, f"the name of column {position} is longer than {_MAX_COLUMN} bytes", row=row)
+    if "image" not in columns:
+        hint = ""
+        if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
+            hint = "; fields must be separated by commas"
+        found = ", ".join(columns) or "none"
+        raise refuse(file, f"there is no column 'image' (found: {found}){hint}", row=row)
+
+
+# -- CSV -------------------------------------------------------------------------------------------
+
+
+class _Record:
+    """Hands lines to the CSV parser and keeps those of the row it is in, to say where a row went wrong."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lines = read_lines(file)
+        self._read = 0
+        self._length = 0
+        self.texts: list[str] = []
+
+    def __iter__(self) -> _Record:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._read += 1
+        self._length += len(line)
+        self.texts.append(line)
+        if self._length > MAX_ROW:
+            raise csv.Error("row too long")
+        return line
+
+    @property
+    def row(self) -> int:
+        """Line where the present row began."""
+        return self._read - len(self.texts) + 1
+
+    def done(self) -> None:
+        """Forget the present row."""
+        self.texts.clear()
+        self._length = 0
+
+
+def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    record = _Record(file)
+    reader = csv.reader(record, strict=True)
+    header: list[str] = []
+    while True:
+        row = record.row
+        try:
+            # The limit is one for the whole process, so it is set for as long as we parse.
+            before = csv.field_size_limit(MAX_FIELD)
+            try:
+                cells = next(reader)
+            finally:
+                csv.field_size_limit(before)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            raise _csv_error(file, row, header, record.texts, error) from None
+        record.done()
+        if not cells:
+            continue  # an empty line
+        if not header:
+            header = [name.strip() for name in cells]
+            _check_columns(file, header, row)
+        elif len(cells) > len(header):
+            problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
+            raise refuse(file, problem, row=row)
+        else:
+            yield row, dict(zip(header, cells, strict=False))
+    if not header:
+        raise refuse(file, "is empty; the first row names the columns, image among them")
+
+
+def _csv_error(file: Path, row: int, header: Sequence[str], texts: Sequence[str], error: csv.Error) -> IngestError:
+    """Return the error for a row that the parser gave up on, with the column in which it did."""
+    column, length, quoted = _position("".join(texts))
+    name = header[column] if column < len(header) else f"number {column + 1}"
+    if quoted:
+        problem = f"the quote is never closed, or the field is longer than {MAX_FIELD:,} characters"
+    elif length > MAX_FIELD:
+        problem = f"the field is longer than {MAX_FIELD:,} characters"
+    elif str(error) == "row too long":
+        problem = f"the row is longer than {MAX_ROW:,} characters"
+    else:
+        problem = f"wrong quoting ({error}); a quote inside a quoted cell is written twice"
+    return refuse(file, problem, row=row, column=name)
+
+
+def _position(text: str) -> tuple[int, int, bool]:
+    """Return where a CSV parser stops in `text`: (column, characters of its field, whether in quotes).
+
+    It stops at the end, behind a closed quote that no comma follows, or in a field that is too long.
+    """
+    column, at = 0, 0
+    while True:
+        start = at
+        if text[at : at + 1] == '"':
+            at += 1
+            while True:
+                close = text.find('"', at)
+                if close < 0:
+                    return column, len(text) - start, True
+                at = close + 1
+                if text[at : at + 1] != '"':
+                    break
+                at += 1
+            if text[at : at + 1] not in (",", "\r", "\n", ""):
+                return column, at - start, False
+        comma = text.find(",", at)
+        end = len(text) if comma < 0 else comma
+        if comma < 0 or end - start > MAX_FIELD:
+            return column, end - start, False
+        column, at = column + 1, comma + 1
+
+
+# -- JSON lines ------------------------------------------------------------------------------------
+
+
+def _jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    number = 0
+    empty = True
+    for number, line in enumerate(read_lines(file), 1):
+        if not line.strip():
+            continue
+        empty = False
+        try:
+            data = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise refuse(file, f"not JSON ({error})", row=number) from None
+        if not isinstance(data, _Pairs):
+            raise refuse(file, "not a JSON object; every line is one, with the columns as its keys", row=number)
+        columns = [column.strip() for column, _ in data]
+        _check_columns(file, columns, number)
+        pairs = zip(columns, (value for _, value in data), strict=True)
+        yield number, {column: _text(file, number, column, value) for column, value in pairs}
+    if empty:
+        raise refuse(file, "is empty; every line is a JSON object with the columns as its keys")
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with its keys in order, doubled ones too."""
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a value")
+
+
+def _text(file: Path, row: int, column: str, value: object, *, inner: bool = False) -> str:
+    """Return the cell that `value` stands for: null is empty, 1 is "1", true is "true", lists join with "|"."""
+    match value:
+        case None if not inner:
+            return ""
+        case str():
+            if "\0" in value or not _encodable(value):
+                problem = "holds a NUL character or half a surrogate pair, which no text may"
+                raise refuse(file, problem, row=row, column=column)
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | Decimal():
+            return str(value)
+        case date() | datetime():
+            return value.isoformat()
+        case list() if not inner and not isinstance(value, _Pairs):
+            return SEPARATOR.join(_text(file, row, column, item, inner=True) for item in value)
+        case _:
+            kind = "an object" if isinstance(value, _Pairs | dict) else type(value).__name__
+            problem = f"{kind} is not a cell; write text, a number, true or false, or a list of them"
+            raise refuse(file, problem, row=row, column=column)
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# -- Parquet ---------------------------------------------------------------------------------------
+
+
+def _parquet(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise refuse(file, "Parquet files need pyarrow: pip install 'attributree[parquet]'") from None
+    row = 0
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            columns = [name.strip() for name in table.schema_arrow.names]
+            _check_columns(file, columns, None)
+            for batch in table.iter_batches(batch_size=1000):
+                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    row += 1
+                    pairs = zip(columns, values, strict=True)
+                    yield row, {column: _text(file, row, column, value) for column, value in pairs}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise refuse(file, f"not a Parquet file that can be read ({' '.join(str(error).split())})") from None

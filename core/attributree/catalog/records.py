@@ -1,0 +1,287 @@
+"""What leaves the catalogue: frozen records, never database rows.
+
+Times are aware and in UTC, paths absolute, values always today's keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..schema import Attribute
+
+# -- ingest ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One row of a label file. `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones."""
+
+    line: int
+    image: str
+    sku: str
+    article_type: str
+    title: str
+    description: str
+    split: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """An image that cannot be used, as its cell names it, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownValue:
+    """A text that no value of `attribute` spells, in how many cells, and the closest key (never applied)."""
+
+    attribute: str
+    text: str
+    count: int
+    nearest: str | None
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet."""
+
+    file: str
+    source: str
+    rows: int
+    images_new: int
+    products_new: int
+    observations_new: int
+    observations_same: int
+    quarantined: tuple[Quarantine, ...]
+    unknown_values: tuple[UnknownValue, ...]
+    undeclared: dict[str, int]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {
+            "quarantined": [asdict(item) for item in self.quarantined],
+            "unknown_values": [asdict(item) for item in self.unknown_values],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NewObservation:
+    """What somebody says about one image, verbatim, as it would stand in a label file's cell."""
+
+    image_id: int
+    attribute: str
+    raw: str
+
+
+# -- attributes and annotations --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CatalogValue:
+    """A value as the catalogue keeps it: its class index is never reused, `replaced_by` is a key."""
+
+    key: str
+    class_index: int
+    state: str  # active, retired, replaced
+    replaced_by: str | None
+
+
+@dataclass(frozen=True)
+class CatalogAttribute:
+    """A registered attribute. `revision` is where its schema last changed; `values` are by class index."""
+
+    name: str
+    title: str
+    kind: str
+    declared_by: str
+    schema: Attribute
+    digest: str
+    state: str  # declared, orphaned
+    revision: int
+    values: tuple[CatalogValue, ...]
+
+
+@dataclass(frozen=True)
+class AnnotationRecord:
+    """What is known of one image: state and keys. `certain` are those of `values` that all sources share."""
+
+    state: str  # labelled, ambiguous, not_applicable
+    values: tuple[str, ...]
+    certain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far the images in state ok are annotated for one attribute.
+
+    The four states add up to `images`. `per_value`, `per_split` and `train_values` count labelled images.
+    """
+
+    labelled: int
+    ambiguous: int
+    not_applicable: int
+    unknown: int
+    per_value: dict[str, int]
+    per_split: dict[str, int]
+    train_values: dict[str, int]
+    unreadable: tuple[UnknownValue, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images in state ok."""
+        return self.labelled + self.ambiguous + self.not_applicable + self.unknown
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed)."""
+
+    id: int
+    path: str
+    file: Path
+    sku: str
+    article_type: str
+    title: str
+    split: str
+    state: str  # ok, quarantined
+    reason: str | None
+    digest: str | None
+    bytes: int | None
+    mtime_ns: int | None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogCounts:
+    """How much there is. `images` includes the quarantined ones."""
+
+    products: int
+    images: int
+    quarantined: int
+    observations: int
+    revision: int
+
+
+# -- registry --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrunkRecord:
+    """A trunk: SHA-256 of its artifact and what it was made of (backbone, branch_at, image_size, weights)."""
+
+    digest: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BranchRecord:
+    """A trained branch. `values` are the keys its outputs stand for, in order; `trunk` is a digest.
+
+    `revision` is the catalogue's revision of its training set; `parts` are the SHA-256 of the weights of each of
+    its units, in order, and of its head last.
+    `id` and `created_at` are None until the catalogue has stored it.
+    """
+
+    id: int | None
+    attribute: str
+    parts: tuple[str, ...]
+    trunk: str
+    depth: str
+    head: str
+    donor: str | None
+    values: tuple[str, ...]
+    kind: str
+    schema_digest: str
+    revision: int
+    fingerprint: str
+    labels: int
+    temperature: float
+    cut: float | None
+    calibrated: bool
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    run_id: int | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A tree version to commit. Branches without an id are stored with it; `parent` is what it grew from."""
+
+    trunk: TrunkRecord
+    branches: tuple[BranchRecord, ...]
+    parent: int | None
+    reason: str
+    actor: str
+    proof: Mapping[str, Any] = field(default_factory=dict)
+    promote: bool = True
+
+
+@dataclass(frozen=True)
+class TreeVersion:
+    """A committed tree version: one trunk and one branch per attribute."""
+
+    id: int
+    trunk: TrunkRecord
+    branches: dict[str, BranchRecord]
+    parent: int | None
+    reason: str
+    actor: str
+    proof: Mapping[str, Any]
+    created_at: datetime
+    live: bool
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Who made which tree version live, when and why. The latest one counts."""
+
+    id: int
+    version: int
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One attempt to train on the catalogue of `revision`.
+
+    `status` is running, promoted, kept or failed, `branch_id` what came of it.
+    """
+
+    id: int
+    attribute: str
+    action: str
+    fingerprint: str
+    schema_digest: str
+    config_digest: str
+    revision: int
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float | None
+    metrics: Mapping[str, Any]
+    error: str | None
+    branch_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """The current prediction for one image and attribute. `version` and `branch_id` say who made it."""
+
+    image_id: int
+    attribute: str
+    values: tuple[str, ...]
+    confidence: float
+    decision: str  # accept, review, not_applicable, error
+    version: int
+    branch_id: int

@@ -1,0 +1,332 @@
+"""Trunks, branches, runs, tree versions and promotions as rows. Each function is one step of a transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from ..errors import CatalogError, UnknownNameError
+from .records import BranchRecord, NewVersion, Promotion, TrainingRun, TreeVersion, TrunkRecord
+from .tables import (
+    AttributeRow,
+    Branch,
+    PromotionRow,
+    TrainingRunRow,
+    TreeVersionBranch,
+    TreeVersionRow,
+    Trunk,
+)
+
+
+def attribute_id(connection: Connection, name: str) -> int:
+    """Return the id of the attribute. Raises UnknownNameError, naming those that are there."""
+    ids: dict[str, int] = {row.name: row.id for row in connection.execute(select(AttributeRow.name, AttributeRow.id))}
+    if name not in ids:
+        there = ", ".join(sorted(ids)) or "none"
+        raise UnknownNameError(f"attribute {name!r} is not in the catalogue (there: {there}); run sync-catalog first")
+    return ids[name]
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(dict(data), sort_keys=True)
+
+
+# -- trunks and branches ---------------------------------------------------------------------------
+
+
+def save_trunk(connection: Connection, trunk: TrunkRecord) -> int:
+    """Store the trunk unless its digest is there; return its id."""
+    found = connection.execute(select(Trunk.id).where(Trunk.digest == trunk.digest)).scalar()
+    if found is not None:
+        return found
+    return connection.execute(
+        insert(Trunk).values(digest=trunk.digest, spec=_json(trunk.spec)).returning(Trunk.id)
+    ).scalar_one()
+
+
+def _save_branch(connection: Connection, branch: BranchRecord, trunk_id: int) -> int:
+    statement = insert(Branch).values(
+        attribute_id=attribute_id(connection, branch.attribute),
+        trunk_id=trunk_id,
+        run_id=branch.run_id,
+        parts=json.dumps(branch.parts),
+        depth=branch.depth,
+        head=branch.head,
+        donor=branch.donor,
+        outputs=json.dumps(branch.values),
+        kind=branch.kind,
+        schema_digest=branch.schema_digest,
+        revision=branch.revision,
+        fingerprint=branch.fingerprint,
+        labels=branch.labels,
+        temperature=branch.temperature,
+        cut=branch.cut,
+        calibrated=branch.calibrated,
+        metrics=_json(branch.metrics),
+        config=_json(branch.config),
+    )
+    return connection.execute(statement.returning(Branch.id)).scalar_one()
+
+
+def branches(connection: Connection, ids: Iterable[int] | None = None) -> dict[int, BranchRecord]:
+    """Return the branches of `ids`, or all of them, by id."""
+    query = (
+        select(Branch, AttributeRow.name, Trunk.digest)
+        .join(AttributeRow, AttributeRow.id == Branch.attribute_id)
+        .join(Trunk, Trunk.id == Branch.trunk_id)
+        .order_by(Branch.id)
+    )
+    if ids is not None:
+        query = query.where(Branch.id.in_(list(ids)))
+    return {row.id: _branch(row) for row in connection.execute(query)}
+
+
+def _branch(row: Any) -> BranchRecord:
+    return BranchRecord(
+        id=row.id,
+        attribute=row.name,
+        parts=tuple(json.loads(row.parts)),
+        trunk=row.digest,
+        depth=row.depth,
+        head=row.head,
+        donor=row.donor,
+        values=tuple(json.loads(row.outputs)),
+        kind=row.kind,
+        schema_digest=row.schema_digest,
+        revision=row.revision,
+        fingerprint=row.fingerprint,
+        labels=row.labels,
+        temperature=row.temperature,
+        cut=row.cut,
+        calibrated=row.calibrated,
+        metrics=json.loads(row.metrics),
+        config=json.loads(row.config),
+        run_id=row.run_id,
+        created_at=row.created_at,
+    )
+
+
+# -- tree versions ---------------------------------------------------------------------------------
+
+
+def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
+    """Store a tree version with its new branches and, if asked, make it live.
+
+    Raises CatalogError if its parts do not belong together, or if it should go live and is not made from the version
+    that is live by now: then somebody else was faster, and going on would undo their work.
+    """
+    _check_version(connection, new)
+    trunk_id = save_trunk(connection, new.trunk)
+    version_id = connection.execute(
+        insert(TreeVersionRow)
+        .values(trunk_id=trunk_id, parent_id=new.parent, reason=new.reason, actor=new.actor, proof=_json(new.proof))
+        .returning(TreeVersionRow.id)
+    ).scalar_one()
+    links = [
+        {
+            "version_id": version_id,
+            "attribute_id": attribute_id(connection, branch.attribute),
+            "branch_id": _save_branch(connection, branch, trunk_id) if branch.id is None else branch.id,
+        }
+        for branch in new.branches
+    ]
+    if links:
+        connection.execute(insert(TreeVersionBranch), links)
+    if new.promote:
+        _promote(connection, version_id, new.actor, new.reason)
+    return _version(connection, version_id)
+
+
+def _check_version(connection: Connection, new: NewVersion) -> None:
+    names = [branch.attribute for branch in new.branches]
+    if len(set(names)) != len(names):
+        raise CatalogError(f"tree version: an attribute has two branches among {', '.join(sorted(names))}")
+    stored = branches(connection, [branch.id for branch in new.branches if branch.id is not None])
+    for branch in new.branches:
+        if branch.id is not None and branch.id not in stored:
+            raise UnknownNameError(f"branch {branch.id} of {branch.attribute!r} is not in the catalogue")
+        trunk, name = branch.trunk, branch.attribute
+        if branch.id is not None:
+            trunk, name = stored[branch.id].trunk, stored[branch.id].attribute
+        if trunk != new.trunk.digest or name != branch.attribute:
+            raise CatalogError(
+                f"tree version: the branch of {branch.attribute!r} was trained for {name!r} on trunk {trunk[:12]}, "
+                f"not on {new.trunk.digest[:12]}"
+            )
+    if new.parent is not None:
+        _require_version(connection, new.parent)
+    live = live_id(connection)
+    if new.promote and live != new.parent:
+        raise CatalogError(
+            f"tree version {live} went live while one made from {new.parent or 'nothing'} was on its way; "
+            "nothing was changed, run sync-catalog again"
+        )
+
+
+def _promote(connection: Connection, version_id: int, actor: str, reason: str) -> None:
+    connection.execute(insert(PromotionRow).values(version_id=version_id, actor=actor, reason=reason))
+
+
+def _require_version(connection: Connection, version_id: int) -> None:
+    ids = connection.execute(select(TreeVersionRow.id).order_by(TreeVersionRow.id)).scalars().all()
+    if version_id not in ids:
+        there = ", ".join(map(str, ids)) or "none"
+        raise UnknownNameError(f"tree version {version_id} is not in the catalogue (there: {there})")
+
+
+def promote(connection: Connection, version_id: int, actor: str, reason: str) -> TreeVersion:
+    """Make a stored version live. Raises UnknownNameError."""
+    _require_version(connection, version_id)
+    _promote(connection, version_id, actor, reason)
+    return _version(connection, version_id)
+
+
+def live_id(connection: Connection) -> int | None:
+    """Return the id of the live version, or None before the first promotion."""
+    return connection.execute(select(PromotionRow.version_id).order_by(PromotionRow.id.desc()).limit(1)).scalar()
+
+
+def live(connection: Connection) -> TreeVersion | None:
+    """Return the live version, or None before the first promotion."""
+    version_id = live_id(connection)
+    return None if version_id is None else _version(connection, version_id)
+
+
+def version(connection: Connection, version_id: int) -> TreeVersion:
+    """Return one version. Raises UnknownNameError."""
+    _require_version(connection, version_id)
+    return _version(connection, version_id)
+
+
+def _version(connection: Connection, version_id: int) -> TreeVersion:
+    (found,) = versions(connection, version_id)
+    return found
+
+
+def versions(connection: Connection, only: int | None = None) -> list[TreeVersion]:
+    """Return all versions, oldest first, or the one with id `only`."""
+    query = select(TreeVersionRow, Trunk.digest, Trunk.spec).join(Trunk, Trunk.id == TreeVersionRow.trunk_id)
+    links = select(TreeVersionBranch.version_id, TreeVersionBranch.branch_id)
+    if only is not None:
+        query, links = query.where(TreeVersionRow.id == only), links.where(TreeVersionBranch.version_id == only)
+    linked: dict[int, list[int]] = {}
+    for row in connection.execute(links):
+        linked.setdefault(row.version_id, []).append(row.branch_id)
+    stored = branches(connection, None if only is None else linked.get(only, []))
+    now_live = live_id(connection)
+    return [
+        TreeVersion(
+            id=row.id,
+            trunk=TrunkRecord(row.digest, json.loads(row.spec)),
+            branches={stored[i].attribute: stored[i] for i in sorted(linked.get(row.id, []))},
+            parent=row.parent_id,
+            reason=row.reason,
+            actor=row.actor,
+            proof=json.loads(row.proof),
+            created_at=row.created_at,
+            live=row.id == now_live,
+        )
+        for row in connection.execute(query.order_by(TreeVersionRow.id))
+    ]
+
+
+def promotions(connection: Connection) -> list[Promotion]:
+    """Return every promotion, oldest first; the last one names the live version."""
+    return [
+        Promotion(row.id, row.version_id, row.actor, row.reason, row.created_at)
+        for row in connection.execute(select(PromotionRow).order_by(PromotionRow.id))
+    ]
+
+
+# -- training runs ---------------------------------------------------------------------------------
+
+
+def save_run(
+    connection: Connection,
+    attribute: str,
+    action: str,
+    fingerprint: str,
+    schema_digest: str,
+    config_digest: str,
+    revision: int,
+) -> TrainingRun:
+    """Return a running run of this work: one that was broken off, or a new row."""
+    key = {
+        "attribute_id": attribute_id(connection, attribute),
+        "action": action,
+        "fingerprint": fingerprint,
+        "schema_digest": schema_digest,
+        "config_digest": config_digest,
+        "status": "running",
+    }
+    found = connection.execute(select(TrainingRunRow.id).filter_by(**key).order_by(TrainingRunRow.id.desc())).scalar()
+    if found is None:
+        found = connection.execute(
+            insert(TrainingRunRow).values(**key, revision=revision, metrics="{}").returning(TrainingRunRow.id)
+        ).scalar_one()
+    return run(connection, found)
+
+
+def finish_run(
+    connection: Connection,
+    run_id: int,
+    status: str,
+    seconds: float,
+    metrics: Mapping[str, Any],
+    error: str | None,
+) -> TrainingRun:
+    """Close a running run as promoted, kept or failed. Raises CatalogError if it is not running."""
+    if status not in ("promoted", "kept", "failed"):
+        raise ValueError(f"a run ends as promoted, kept or failed, not as {status!r}")
+    result = connection.execute(
+        update(TrainingRunRow)
+        .where(TrainingRunRow.id == run_id, TrainingRunRow.status == "running")
+        .values(status=status, seconds=seconds, metrics=_json(metrics), error=error, finished_at=func.now())
+    )
+    if result.rowcount != 1:
+        raise CatalogError(f"training run {run_id} is not running (any more); its result was not recorded")
+    return run(connection, run_id)
+
+
+def run(connection: Connection, run_id: int) -> TrainingRun:
+    """Return one run. Raises UnknownNameError."""
+    for found in runs(connection, only=run_id):
+        return found
+    raise UnknownNameError(f"training run {run_id} is not in the catalogue")
+
+
+def runs(connection: Connection, attribute: str | None = None, *, only: int | None = None) -> list[TrainingRun]:
+    """Return the runs, oldest first, of one attribute or of all."""
+    query = (
+        select(TrainingRunRow, AttributeRow.name, func.max(Branch.id).label("branch_id"))
+        .join(AttributeRow, AttributeRow.id == TrainingRunRow.attribute_id)
+        .outerjoin(Branch, Branch.run_id == TrainingRunRow.id)
+        .group_by(TrainingRunRow.id, AttributeRow.name)
+        .order_by(TrainingRunRow.id)
+    )
+    if attribute is not None:
+        query = query.where(AttributeRow.name == attribute)
+    if only is not None:
+        query = query.where(TrainingRunRow.id == only)
+    return [
+        TrainingRun(
+            id=row.id,
+            attribute=row.name,
+            action=row.action,
+            fingerprint=row.fingerprint,
+            schema_digest=row.schema_digest,
+            config_digest=row.config_digest,
+            revision=row.revision,
+            status=row.status,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            seconds=row.seconds,
+            metrics=json.loads(row.metrics),
+            error=row.error,
+            branch_id=row.branch_id,
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,232 @@
+"""The catalogue as the rest of the package sees it: one object, frozen records, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from ..labels import LabelSet
+from ..schema import Attribute
+from . import declare, migrate, predictions, queries, registry
+from .coverage import coverage
+from .engine import Database
+from .ingest import DEFAULT_SOURCE, ingest
+from .observe import observe, quarantine, record_digests
+from .records import (
+    AnnotationRecord,
+    BranchRecord,
+    CatalogAttribute,
+    CatalogCounts,
+    Coverage,
+    ImageRecord,
+    IngestSummary,
+    NewObservation,
+    NewVersion,
+    PredictionRecord,
+    Promotion,
+    TrainingRun,
+    TreeVersion,
+    TrunkRecord,
+)
+
+
+class Catalog:
+    """An open catalogue. Every method is one transaction; failures outside the program are CatalogError."""
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        self.url = url
+        self._database = Database(url, timeout=timeout)
+
+    @classmethod
+    def open(cls, url: str, *, timeout: float = 30.0) -> Self:
+        """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
+
+        Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
+        """
+        migrate.check(url, timeout=timeout)
+        return cls(url, timeout=timeout)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what comes in -----------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        file: Path,
+        *,
+        images: Path | None = None,
+        source: str = DEFAULT_SOURCE,
+        progress: Callable[[int], None] | None = None,
+    ) -> IngestSummary:
+        """Store a label file, all of it or nothing; `images` is the root of its paths (default: its folder).
+
+        `progress` is told the number of rows done. Raises IngestError naming file, row and column.
+        """
+        return self._database.write(lambda c: ingest(c, Path(file), images, source, progress))
+
+    def observe(
+        self,
+        observations: Iterable[NewObservation],
+        *,
+        source: str,
+        annotator: str | None = None,
+        cause: str = "review",
+    ) -> int:
+        """Store what a reviewer or a miner says, as ingest does; return how many observations were new."""
+        said = list(observations)
+        return self._database.write(lambda c: observe(c, said, source, annotator, cause))
+
+    def quarantine(self, image_id: int, reason: str) -> None:
+        """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""
+        self._database.write(lambda c: quarantine(c, image_id, reason))
+
+    def record_digests(self, digests: Mapping[int, str]) -> None:
+        """Remember the SHA-256 of images' files, by image id; a changed file forgets it."""
+        self._database.write(lambda c: record_digests(c, digests))
+
+    # -- attributes --------------------------------------------------------------------------------
+
+    def declare(self, attribute: Attribute, declared_by: str) -> int:
+        """Register or evolve an attribute and read all observations under it; return its revision."""
+        return self._database.write(lambda c: declare.declare(c, attribute, declared_by))
+
+    def orphan(self, name: str) -> None:
+        """Mark an attribute whose plugin is gone; `declare` revives it. Raises UnknownNameError."""
+        self._database.write(lambda c: declare.orphan(c, name))
+
+    def attributes(self) -> dict[str, CatalogAttribute]:
+        """Return every registered attribute, orphans too, by name."""
+        return self._database.read(declare.attributes)
+
+    def undeclared(self) -> dict[str, int]:
+        """Return the columns that no declared attribute reads, with the number of their observations."""
+        return self._database.read(queries.undeclared)
+
+    # -- images and annotations --------------------------------------------------------------------
+
+    def images(self, *, ids: Sequence[int] | None = None, paths: Sequence[Path] | None = None) -> list[ImageRecord]:
+        """Return the images by id: all, or those with one of `ids` or at one of `paths` (absolute, resolved)."""
+        return self._database.read(lambda c: queries.images(c, ids, paths))
+
+    def quarantined(self) -> list[ImageRecord]:
+        """Return the images that cannot be used, with their reasons."""
+        return self._database.read(lambda c: queries.images(c, state="quarantined"))
+
+    def missing(self, name: str) -> list[int]:
+        """Return the images that the attribute applies to and that are unknown or ambiguous."""
+        return self._database.read(lambda c: queries.missing(c, name))
+
+    def annotations(self, name: str, image_ids: Iterable[int]) -> dict[int, AnnotationRecord]:
+        """Return what is known of `image_ids`; an image that is not in the result is unknown."""
+        ids = list(image_ids)
+        return self._database.read(lambda c: queries.annotated(c, name, ids))
+
+    def coverage(self, attribute: Attribute) -> Coverage:
+        """Return how far `attribute` is annotated; it need not be registered."""
+        return self._database.read(lambda c: coverage(c, attribute))
+
+    def new_labels(self, name: str, since_revision: int) -> int:
+        """Return how many labelled or ambiguous annotations changed after `since_revision`."""
+        return self._database.read(lambda c: queries.new_labels(c, name, since_revision))
+
+    def label_set(self, name: str) -> LabelSet:
+        """Return the supervision of one attribute; see `attributree.labels`. Raises UnknownNameError."""
+        return self._database.read(lambda c: queries.label_set(c, name))
+
+    def counts(self) -> CatalogCounts:
+        """Return how much there is."""
+        return self._database.read(queries.counts)
+
+    def revision(self) -> int:
+        """Return the newest revision, 0 for an empty catalogue."""
+        return self._database.read(queries.revision)
+
+    # -- training runs -----------------------------------------------------------------------------
+
+    def save_run(
+        self, attribute: str, action: str, fingerprint: str, schema_digest: str, config_digest: str, revision: int
+    ) -> TrainingRun:
+        """Return a running run of this work on the catalogue of `revision`: one that was broken off, or a new one."""
+        return self._database.write(
+            lambda c: registry.save_run(c, attribute, action, fingerprint, schema_digest, config_digest, revision)
+        )
+
+    def finish_run(
+        self,
+        run_id: int,
+        status: str,
+        *,
+        seconds: float,
+        metrics: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> TrainingRun:
+        """Close a run as promoted, kept or failed. Raises CatalogError if it is not running any more."""
+        return self._database.write(lambda c: registry.finish_run(c, run_id, status, seconds, metrics or {}, error))
+
+    def runs(self, attribute: str | None = None) -> list[TrainingRun]:
+        """Return the runs, oldest first, of one attribute or of all."""
+        return self._database.read(lambda c: registry.runs(c, attribute))
+
+    # -- the registry ------------------------------------------------------------------------------
+
+    def save_trunk(self, trunk: TrunkRecord) -> None:
+        """Store a trunk unless its digest is there already."""
+        self._database.write(lambda c: registry.save_trunk(c, trunk))
+
+    def branches(self) -> list[BranchRecord]:
+        """Return every stored branch, oldest first."""
+        return list(self._database.read(registry.branches).values())
+
+    def commit_version(self, version: NewVersion) -> TreeVersion:
+        """Store a tree version with its new branches and, if asked, make it live, all in one transaction.
+
+        Raises CatalogError if its parts do not belong together or, promoting, if its parent is not live any more.
+        """
+        return self._database.write(lambda c: registry.commit_version(c, version))
+
+    def live(self) -> TreeVersion | None:
+        """Return the live version, or None before the first promotion."""
+        return self._database.read(registry.live)
+
+    def version(self, version_id: int) -> TreeVersion:
+        """Return one tree version. Raises UnknownNameError, naming those that are there."""
+        return self._database.read(lambda c: registry.version(c, version_id))
+
+    def versions(self) -> list[TreeVersion]:
+        """Return all tree versions, oldest first."""
+        return self._database.read(registry.versions)
+
+    def promote(self, version_id: int, actor: str, reason: str) -> TreeVersion:
+        """Make a stored version live. Raises UnknownNameError."""
+        return self._database.write(lambda c: registry.promote(c, version_id, actor, reason))
+
+    def promotions(self) -> list[Promotion]:
+        """Return every promotion, oldest first."""
+        return self._database.read(registry.promotions)
+
+    # -- predictions -------------------------------------------------------------------------------
+
+    def save_predictions(self, records: Sequence[PredictionRecord]) -> None:
+        """Store predictions, replacing those of the same image and attribute."""
+        self._database.write(lambda c: predictions.save(c, records))
+
+    def predictions(self, attribute: str, image_ids: Iterable[int] | None = None) -> list[PredictionRecord]:
+        """Return the current predictions for one attribute under today's values."""
+        ids = None if image_ids is None else list(image_ids)
+        return self._database.read(lambda c: predictions.load(c, attribute, ids))
+
+    @contextmanager
+    def sync_lock(self, *, timeout: float | None = None) -> Iterator[None]:
+        """Be the only one who syncs; wait `timeout` seconds for the one who does (None: for ever)."""
+        with self._database.lock("sync", timeout=timeout):
+            yield

@@ -1,0 +1,316 @@
+"""The catalogue's tables. An attribute is rows, never a column, so a plugin needs no migration.
+
+`migrations/` makes these tables; a test compares the two. Nothing outside this package sees a row.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A database time as an aware UTC datetime; SQLite's CURRENT_TIMESTAMP is UTC without saying so."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: SQLite numbers its rows by INTEGER PRIMARY KEY only; PostgreSQL gets eight bytes.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+Id = Annotated[int, mapped_column(Integer, primary_key=True)]
+LongId = Annotated[int, mapped_column(BigId, primary_key=True)]
+Now = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
+Digest = Annotated[str, mapped_column(String(64))]
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; text columns are unbounded unless they say otherwise."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {str: Text, datetime: UtcDateTime}  # noqa: RUF012
+
+
+def _state(*states: str, column: str = "state") -> CheckConstraint:
+    """Return a check that `column` is one of `states`."""
+    return CheckConstraint(f"{column} IN ({', '.join(map(repr, states))})", name=column)
+
+
+def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
+    """Return a foreign-key column to `target`, indexed unless a composite index starts with it."""
+    long = target.partition(".")[0] in {"image", "observation", "annotation", "prediction"}
+    ondelete = kwargs.pop("ondelete", None)
+    return mapped_column(BigId if long else Integer, ForeignKey(target, ondelete=ondelete), index=index, **kwargs)
+
+
+class Revision(Base):
+    """One change of the catalogue; ids only grow."""
+
+    __tablename__ = "revision"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    id: Mapped[Id]
+    cause: Mapped[str]
+    detail: Mapped[str]
+    created_at: Mapped[Now]
+
+
+class Product(Base):
+    """A sellable item. `split` is the effective one."""
+
+    __tablename__ = "product"
+    __table_args__ = (_state("train", "val", "test", column="split"),)
+    id: Mapped[LongId]
+    sku: Mapped[str] = mapped_column(unique=True)
+    article_type: Mapped[str] = mapped_column(index=True)
+    title: Mapped[str]
+    description: Mapped[str]
+    split: Mapped[str] = mapped_column(String(5))
+    created_at: Mapped[Now]
+
+
+class Image(Base):
+    """One picture: `path` is the label file's cell below `root`, `file` where that leads."""
+
+    __tablename__ = "image"
+    __table_args__ = (UniqueConstraint("path", "root"), _state("ok", "quarantined"))
+    id: Mapped[LongId]
+    product_id: Mapped[int] = mapped_column(BigId, ForeignKey("product.id"), index=True)
+    root: Mapped[str]
+    path: Mapped[str]
+    file: Mapped[str] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(String(11), index=True)
+    reason: Mapped[str | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    format: Mapped[str | None]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
+    digest: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[Now]
+
+
+class AttributeRow(Base):
+    """A registered attribute; `schema` is the JSON of its declaration."""
+
+    __tablename__ = "attribute"
+    __table_args__ = (_state("declared", "orphaned"), _state("single", "multi", "ordinal", column="kind"))
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    title: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(7))
+    declared_by: Mapped[str]
+    schema: Mapped[str]
+    schema_digest: Mapped[Digest]
+    state: Mapped[str] = mapped_column(String(8))
+    revision: Mapped[int] = _to("revision.id")
+    created_at: Mapped[Now]
+
+
+class AttributeValue(Base):
+    """A value of an attribute, for ever: class indices are appended and never reused."""
+
+    __tablename__ = "attribute_value"
+    __table_args__ = (
+        UniqueConstraint("attribute_id", "key"),
+        UniqueConstraint("attribute_id", "class_index"),
+        _state("active", "retired", "replaced"),
+    )
+    id: Mapped[Id]
+    attribute_id: Mapped[int] = _to("attribute.id", index=False)
+    key: Mapped[str]
+    title: Mapped[str]
+    class_index: Mapped[int]
+    state: Mapped[str] = mapped_column(String(8))
+    replaced_by_id: Mapped[int | None] = _to("attribute_value.id")
+
+
+class Observation(Base):
+    """What somebody or some file said, verbatim; never edited. `attribute` is the column's name."""
+
+    __tablename__ = "observation"
+    __table_args__ = (Index(None, "attribute", "image_id"),)
+    id: Mapped[LongId]
+    image_id: Mapped[int] = _to("image.id")
+    attribute: Mapped[str]
+    raw: Mapped[str]
+    source: Mapped[str]
+    annotator: Mapped[str | None]
+    revision: Mapped[int] = _to("revision.id")
+
+
+class AnnotationRow(Base):
+    """What the observations mean today. `revision` is where the annotation last changed."""
+
+    __tablename__ = "annotation"
+    __table_args__ = (
+        UniqueConstraint("image_id", "attribute_id"),
+        # new_labels() and coverage() are answered from this index alone.
+        Index(None, "attribute_id", "state", "revision"),
+        _state("labelled", "ambiguous", "not_applicable"),
+    )
+    id: Mapped[LongId]
+    image_id: Mapped[int] = _to("image.id", index=False)
+    attribute_id: Mapped[int] = _to("attribute.id", index=False)
+    state: Mapped[str] = mapped_column(String(14))
+    weight: Mapped[float]
+    revision: Mapped[int] = _to("revision.id")
+
+
+class AnnotationValue(Base):
+    """A value of an annotation; not certain: a candidate."""
+
+    __tablename__ = "annotation_value"
+    annotation_id: Mapped[int] = _to("annotation.id", index=False, primary_key=True, ondelete="CASCADE")
+    value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
+    certain: Mapped[bool]
+
+
+class TrainingRunRow(Base):
+    """One attempt to train an attribute."""
+
+    __tablename__ = "training_run"
+    __table_args__ = (
+        Index(None, "attribute_id", "fingerprint"),
+        _state("running", "promoted", "kept", "failed", column="status"),
+    )
+    id: Mapped[Id]
+    attribute_id: Mapped[int] = _to("attribute.id", index=False)
+    action: Mapped[str]
+    fingerprint: Mapped[Digest]
+    schema_digest: Mapped[Digest]
+    config_digest: Mapped[Digest]
+    # No foreign key: revisions are compared with this number, it is never followed.
+    revision: Mapped[int]
+    status: Mapped[str] = mapped_column(String(8))
+    started_at: Mapped[Now]
+    finished_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    metrics: Mapped[str]
+    error: Mapped[str | None]
+
+
+class Trunk(Base):
+    """A trunk by the SHA-256 of its artifact; `spec` is JSON."""
+
+    __tablename__ = "trunk"
+    id: Mapped[Id]
+    digest: Mapped[Digest] = mapped_column(unique=True)
+    spec: Mapped[str]
+    created_at: Mapped[Now]
+
+
+class Branch(Base):
+    """A trained branch; `parts`, `outputs`, `metrics` and `config` are JSON."""
+
+    __tablename__ = "branch"
+    id: Mapped[Id]
+    attribute_id: Mapped[int] = _to("attribute.id")
+    trunk_id: Mapped[int] = _to("trunk.id")
+    run_id: Mapped[int | None] = _to("training_run.id")
+    parts: Mapped[str]
+    depth: Mapped[str]
+    head: Mapped[str]
+    donor: Mapped[str | None]
+    outputs: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(7))
+    schema_digest: Mapped[Digest]
+    # No foreign key: revisions are compared with this number, it is never followed.
+    revision: Mapped[int]
+    fingerprint: Mapped[Digest]
+    labels: Mapped[int]
+    temperature: Mapped[float]
+    cut: Mapped[float | None]
+    calibrated: Mapped[bool]
+    metrics: Mapped[str]
+    config: Mapped[str]
+    created_at: Mapped[Now]
+
+
+class TreeVersionRow(Base):
+    """A manifest: one trunk, and one branch per attribute in `tree_version_branch`."""
+
+    __tablename__ = "tree_version"
+    id: Mapped[Id]
+    trunk_id: Mapped[int] = _to("trunk.id")
+    parent_id: Mapped[int | None] = _to("tree_version.id")
+    reason: Mapped[str]
+    actor: Mapped[str]
+    proof: Mapped[str]
+    created_at: Mapped[Now]
+
+
+class TreeVersionBranch(Base):
+    """Which branch answers for which attribute in a tree version."""
+
+    __tablename__ = "tree_version_branch"
+    version_id: Mapped[int] = _to("tree_version.id", index=False, primary_key=True)
+    attribute_id: Mapped[int] = _to("attribute.id", primary_key=True)
+    branch_id: Mapped[int] = _to("branch.id")
+
+
+class PromotionRow(Base):
+    """Append-only: the row with the highest id names the live version."""
+
+    __tablename__ = "promotion"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    id: Mapped[Id]
+    version_id: Mapped[int] = _to("tree_version.id")
+    actor: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[Now]
+
+
+class Prediction(Base):
+    """The current prediction for an image and an attribute."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (UniqueConstraint("image_id", "attribute_id"),)
+    id: Mapped[LongId]
+    image_id: Mapped[int] = _to("image.id", index=False)
+    attribute_id: Mapped[int] = _to("attribute.id")
+    version_id: Mapped[int] = _to("tree_version.id")
+    branch_id: Mapped[int] = _to("branch.id")
+    confidence: Mapped[float]
+    decision: Mapped[str] = mapped_column(String(14))
+    created_at: Mapped[Now]
+
+
+class PredictionValue(Base):
+    """A predicted value, in the order of `position`."""
+
+    __tablename__ = "prediction_value"
+    prediction_id: Mapped[int] = _to("prediction.id", index=False, primary_key=True, ondelete="CASCADE")
+    value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
+    position: Mapped[int]

@@ -1,0 +1,120 @@
+"""Attributes come, change, go and come back; annotations follow, and what did not change keeps its revision."""
+
+from typing import Any
+
+import pytest
+
+from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from attributree.catalog import BranchRecord, Catalog, CatalogValue, NewVersion, TrunkRecord
+from attributree.errors import CatalogError, UnknownNameError
+
+Shop = Any  # the class is in conftest.py, which cannot be imported
+VALUES = (Value("crew", synonyms=("round neck",)), Value("v_neck", synonyms=("vee",)), Value("bateau"))
+
+
+def neckline(*values: Value | str, **more: Any) -> Attribute:
+    return Attribute("neckline", SingleLabel(tuple(values)), **more)
+
+
+@pytest.fixture
+def labelled(catalog: Catalog, shop: Shop) -> Catalog:
+    """A catalogue with necklines that nobody has declared."""
+    rows = ["a.png,crew", "b.png,vee", "c.png,bateau", "d.png,Round-Neck", "e.png,boat", "f.png,crew|vee"]
+    catalog.ingest(shop.labels("image,neckline", *rows))
+    return catalog
+
+
+def values_of(catalog: Catalog) -> dict[int, tuple[str, ...]]:
+    return {i: record.values for i, record in catalog.annotations("neckline", range(1, 7)).items()}
+
+
+def test_a_plugin_installed_after_the_import_finds_its_labels_waiting(labelled: Catalog) -> None:
+    assert labelled.undeclared() == {"neckline": 6}
+    revision = labelled.declare(neckline(*VALUES), "attributree-neckline")
+    assert revision == labelled.revision()
+    assert labelled.undeclared() == {}
+    expected = {1: ("crew",), 2: ("v_neck",), 3: ("bateau",), 4: ("crew",), 6: ("crew", "v_neck")}
+    assert values_of(labelled) == expected
+    attribute = labelled.attributes()["neckline"]
+    assert attribute.schema == neckline(*VALUES)
+    assert (attribute.kind, attribute.declared_by, attribute.state) == ("single", "attributree-neckline", "declared")
+    assert [(value.key, value.class_index) for value in attribute.values] == [("crew", 0), ("v_neck", 1), ("bateau", 2)]
+
+
+def test_declaring_the_same_again_reads_nothing_anew(labelled: Catalog) -> None:
+    first = labelled.declare(neckline(*VALUES), "attributree-neckline")
+    assert labelled.declare(neckline(*VALUES, title="Neck", description="Where"), "attributree-necks") == first
+    assert labelled.revision() == first
+    attribute = labelled.attributes()["neckline"]
+    assert (attribute.title, attribute.declared_by, attribute.schema.description) == (
+        "Neck",
+        "attributree-necks",
+        "Where",
+    )
+
+
+def test_a_renamed_value_keeps_its_labels(labelled: Catalog) -> None:
+    labelled.declare(neckline(*VALUES), "p")
+    before = labelled.revision()
+    labelled.declare(neckline(VALUES[0], VALUES[1], Value("boat", formerly=("bateau",))), "p")
+    assert values_of(labelled)[3] == values_of(labelled)[5] == ("boat",)
+    assert labelled.attributes()["neckline"].values == (
+        CatalogValue("crew", 0, "active", None),
+        CatalogValue("v_neck", 1, "active", None),
+        CatalogValue("bateau", 2, "replaced", "boat"),
+        CatalogValue("boat", 3, "active", None),
+    )
+    assert labelled.new_labels("neckline", before) == 2  # the others kept their revision
+
+
+def test_merged_values_and_candidates_become_one(labelled: Catalog) -> None:
+    labelled.declare(neckline(*VALUES), "p")
+    labelled.declare(neckline(Value("crew", synonyms=("round neck", "vee"), formerly=("v_neck",)), "bateau"), "p")
+    record = labelled.annotations("neckline", [6])[6]
+    assert (record.state, record.values) == ("labelled", ("crew",))
+    assert labelled.coverage(labelled.attributes()["neckline"].schema).per_value == {"crew": 4, "bateau": 1}
+
+
+def test_a_retired_value_comes_back_under_its_old_index(labelled: Catalog) -> None:
+    labelled.declare(neckline(*VALUES), "p")
+    labelled.declare(neckline(VALUES[0], VALUES[1], "halter"), "p")
+    assert 3 not in values_of(labelled)
+    assert labelled.coverage(neckline(VALUES[0], VALUES[1], "halter")).unreadable[0].text == "bateau"
+    labelled.declare(neckline("halter", *VALUES), "p")
+    assert values_of(labelled)[3] == ("bateau",)
+    indices = {value.key: value.class_index for value in labelled.attributes()["neckline"].values}
+    assert indices == {"crew": 0, "v_neck": 1, "bateau": 2, "halter": 3}
+    assert labelled.attributes()["neckline"].schema.labels.keys == ("halter", "crew", "v_neck", "bateau")
+
+
+def test_an_orphan_is_kept_and_reads_what_it_missed_when_it_is_revived(labelled: Catalog, shop: Shop) -> None:
+    revision = labelled.declare(neckline(*VALUES), "p")
+    labelled.orphan("neckline")
+    gone_at = labelled.revision()
+    labelled.orphan("neckline")
+    assert labelled.revision() == gone_at
+    assert labelled.attributes()["neckline"].state == "orphaned"
+    assert labelled.undeclared() == {"neckline": 6}
+    assert len(labelled.label_set("neckline")) == 5
+    labelled.ingest(shop.labels("image,neckline", "g.png,crew"))
+    assert labelled.declare(neckline(*VALUES), "p") == revision  # its schema did not change
+    assert labelled.attributes()["neckline"].state == "declared"
+    assert labelled.annotations("neckline", [7])[7].values == ("crew",)
+    with pytest.raises(UnknownNameError, match="attribute 'sleeve' is not in the catalogue"):
+        labelled.orphan("sleeve")
+
+
+def test_the_kind_may_change_until_a_branch_is_trained(labelled: Catalog) -> None:
+    labelled.declare(neckline(*VALUES), "p")
+    labelled.declare(Attribute("neckline", MultiLabel(VALUES)), "p")
+    assert labelled.annotations("neckline", [6])[6].state == "labelled"
+    digest = labelled.attributes()["neckline"].digest
+    branch = BranchRecord(
+        None, "neckline", ("p",), "t", "head", "linear", None, ("crew",), "multi", digest, 2, "f", 5, 1.0, None, False
+    )
+    labelled.commit_version(NewVersion(TrunkRecord("t", {}), (branch,), None, "grow", "sync"))
+    with pytest.raises(
+        CatalogError, match="cannot become ordinal; declare it under another name, such as 'neckline_2'"
+    ):
+        labelled.declare(Attribute("neckline", Ordinal(VALUES)), "p")
+    assert labelled.attributes()["neckline"].kind == "multi"

@@ -1,0 +1,371 @@
+"""Label files into the catalogue: verbatim, all or nothing, and twice is once."""
+
+import json
+import os
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, select
+
+from attributree import Attribute, MultiLabel, SingleLabel, Value
+from attributree.catalog import Catalog, IngestSummary, NewObservation, Quarantine, UnknownValue, ingest, split_of
+from attributree.catalog.tables import Observation, Revision
+from attributree.errors import CatalogError, IngestError, UnknownNameError
+from attributree.images import inspect_image
+
+Shop = Any  # the class is in conftest.py, which cannot be imported
+
+NECKLINE = Attribute(
+    "neckline",
+    SingleLabel((Value("crew", synonyms=("round neck",)), Value("v_neck", synonyms=("vee",)), Value("boat"))),
+    applies_to=("top", "dress"),
+)
+COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
+
+
+def observations(catalog: Catalog) -> list[tuple[int, str, str, str, int]]:
+    """Return all observations as (image, column, raw, source, revision)."""
+    columns = (Observation.image_id, Observation.attribute, Observation.raw, Observation.source, Observation.revision)
+    engine = create_engine(catalog.url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(select(*columns).order_by(Observation.id))]
+    engine.dispose()
+    return found
+
+
+def test_a_file_is_stored_and_summed_up(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    file = shop.labels("image,sku,neckline,fabric", "a.png,S1,crew,wool", "b.png,S1,v-nek,", "c.png,S2,,silk")
+    done: list[int] = []
+    summary = catalog.ingest(file, source="supplier", progress=done.append)
+    assert summary == IngestSummary(
+        file=str(file),
+        source="supplier",
+        rows=3,
+        images_new=3,
+        products_new=2,
+        observations_new=4,
+        observations_same=0,
+        quarantined=(),
+        unknown_values=(UnknownValue("neckline", "v-nek", 1, "v_neck"),),
+        undeclared={"fabric": 2},
+        revision=2,
+    )
+    assert json.loads(json.dumps(summary.to_json()))["unknown_values"][0]["nearest"] == "v_neck"
+    assert done == [3]
+    assert catalog.undeclared() == {"fabric": 2}
+    counts = catalog.counts()
+    assert (counts.products, counts.images, counts.quarantined, counts.observations) == (2, 3, 0, 4)
+
+
+def test_ingesting_twice_changes_nothing(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(COLOUR, "attributree-colour")
+    file = shop.labels(
+        "image,sku,article_type,title,split,colour",
+        "a.png,S1,top,Front,val,red|blue",
+        "b.png,S1,top,Back,val,red",
+        "c.png,,dress,,,n/a",
+    )
+    first = catalog.ingest(file)
+    before = (observations(catalog), catalog.images(), catalog.counts(), catalog.label_set("colour").fingerprint)
+    second = catalog.ingest(file)
+    assert (second.observations_new, second.observations_same, second.images_new) == (0, 3, 0)
+    assert second.revision == first.revision == catalog.revision()
+    after = (observations(catalog), catalog.images(), catalog.counts(), catalog.label_set("colour").fingerprint)
+    assert after == before
+
+
+def test_chunks_make_no_difference(catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "_CHUNK", 2)
+    rows = [f"{number % 5}.png,S{number % 3 + number % 5 * 10},title {number},crew" for number in range(5)]
+    file = shop.labels("image,sku,title,neckline", *rows, *rows[:3])
+    summary = catalog.ingest(file)
+    assert (summary.rows, summary.images_new, summary.observations_new, summary.observations_same) == (8, 5, 5, 3)
+    revision = catalog.revision()
+    assert catalog.ingest(file).revision == revision
+
+
+def test_the_first_title_of_a_product_counts_so_that_twice_is_once(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_CHUNK", 1)
+    file = shop.labels("image,sku,title", "a.png,S1,Front", "b.png,S1,Back")
+    revision = catalog.ingest(file).revision
+    assert {image.title for image in catalog.images()} == {"Front"}
+    assert catalog.ingest(file).revision == revision
+    catalog.ingest(shop.labels("image,title", "b.png,Side"))
+    assert {image.title for image in catalog.images()} == {"Side"}
+
+
+@given(
+    cells=st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30).filter(
+            str.strip
+        )
+        | st.sampled_from(["'; DROP TABLE product; --", '"%s" %(x)s :x ?', "=1+1", "\\'\"`", "{}", "😀 ñ"]),
+        min_size=1,
+        max_size=5,
+    ),
+    column=st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=20)
+    .filter(lambda text: len(text.encode()) <= 255)
+    .map(str.strip)
+    .filter(lambda text: text and text not in {"image", "sku", "article_type", "title", "description", "split"}),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_stored_verbatim(catalog: Catalog, shop: Shop, cells: list[str], column: str) -> None:
+    before = len(observations(catalog))
+    rows = [[f"{catalog.counts().images}-{i}.png", f"SKU {cell}", cell] for i, cell in enumerate(cells)]
+    catalog.ingest(shop.labels(["image", "sku", column], *rows, images=False))
+    stored = observations(catalog)[before:]
+    assert [(name, raw) for _, name, raw, _, _ in stored] == [(column, cell.strip()) for cell in cells]
+    found = catalog.images(ids=[image for image, *_ in stored])
+    assert [record.sku for record in found] == [f"SKU {cell}".strip() for cell in cells]
+
+
+def test_a_bad_row_at_the_end_leaves_nothing_behind(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_CHUNK", 2)
+    file = shop.labels("image,split,neckline", *(f"{i}.png,,crew" for i in range(6)), "late.png,dev,crew")
+    before = catalog.counts()
+    done: list[int] = []
+    with pytest.raises(IngestError, match=r"labels\.csv, row 8, column 'split': 'dev'"):
+        catalog.ingest(file, progress=done.append)
+    assert done  # it had begun
+    assert catalog.counts() == before
+    assert observations(catalog) == []
+
+
+def test_a_new_text_of_a_source_is_appended_and_supersedes(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    catalog.ingest(shop.labels("image,neckline", "a.png,crew"))
+    catalog.ingest(shop.labels("image,neckline", "a.png,boat"))
+    assert [raw for _, _, raw, _, _ in observations(catalog)] == ["crew", "boat"]
+    assert catalog.annotations("neckline", [1])[1].values == ("boat",)
+
+
+def test_an_empty_cell_takes_nothing_back(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    catalog.ingest(shop.labels("image,title,neckline", "a.png,A top,crew"))
+    catalog.ingest(shop.labels("image,title,neckline", "a.png,,"))
+    assert catalog.annotations("neckline", [1])[1].values == ("crew",)
+    assert catalog.images()[0].title == "A top"
+
+
+def test_sources_that_disagree_make_an_image_ambiguous(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    catalog.ingest(shop.labels("image,neckline", "a.png,crew", "b.png,crew|boat"))
+    catalog.ingest(shop.labels("image,neckline", "a.png,boat", "b.png,boat"), source="supplier")
+    records = catalog.annotations("neckline", [1, 2])
+    assert (records[1].state, records[1].values, records[1].certain) == ("ambiguous", ("crew", "boat"), ())
+    assert (records[2].state, records[2].values) == ("labelled", ("boat",))
+
+
+def test_one_image_twice_with_different_labels_in_a_file_is_refused(catalog: Catalog, shop: Shop) -> None:
+    file = shop.labels("image,neckline", "a.png,crew", "a.png,crew", "a.png,boat")
+    with pytest.raises(IngestError, match="row 4, column 'neckline': the same image has 'crew' in an earlier row"):
+        catalog.ingest(file)
+
+
+def test_one_image_with_two_products_in_a_file_is_refused(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = shop.labels("image,sku", "a.png,S1", "b.png,S2", "a.png,S2")
+    for chunk in (1, 1000):
+        monkeypatch.setattr(ingest, "_CHUNK", chunk)
+        with pytest.raises(IngestError, match=r"row 4, column 'sku': image 'a.png' belongs to 'S1' in an earlier row"):
+            catalog.ingest(file)
+
+
+def test_a_sku_that_comes_later_takes_the_image_along(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    catalog.ingest(shop.labels("image,neckline", "a.png,crew", "b.png,boat"))
+    catalog.ingest(shop.labels("image,sku,article_type", "a.png,S1,jeans", "b.png,S1,"))
+    assert [image.sku for image in catalog.images()] == ["S1", "S1"]
+    assert catalog.counts().products == 1
+    assert {record.state for record in catalog.annotations("neckline", [1, 2]).values()} == {"not_applicable"}
+
+
+def test_a_new_article_type_decides_again_what_applies(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    catalog.ingest(shop.labels("image,sku,article_type,neckline", "a.png,S1,jeans,crew"))
+    assert catalog.annotations("neckline", [1])[1].state == "not_applicable"
+    catalog.ingest(shop.labels("image,article_type", "a.png,top"))
+    assert catalog.annotations("neckline", [1])[1].state == "labelled"
+
+
+# -- splits ----------------------------------------------------------------------------------------
+
+
+def test_splits_are_by_product_and_about_70_15_15() -> None:
+    shares = Counter(split_of(f"SKU-{number}") for number in range(20_000))
+    assert shares["train"] == pytest.approx(14_000, rel=0.02)
+    assert shares["val"] == pytest.approx(3_000, rel=0.05)
+    assert [split_of(sku) for sku in ("a", "b", "SKU-1")] == [split_of(sku) for sku in ("a", "b", "SKU-1")]
+    assert split_of("10042") == "train"  # stored catalogues rely on this hash
+
+
+def test_two_photos_of_a_product_never_straddle(catalog: Catalog, shop: Shop) -> None:
+    rows = [f"{sku}-{view}.png,{sku}" for sku in range(30) for view in "ab"]
+    catalog.ingest(shop.labels("image,sku", *rows))
+    found = {(image.sku, image.split) for image in catalog.images()}
+    assert len(found) == 30
+    assert {split for _, split in found} == {"train", "val", "test"}
+    assert all(split == split_of(sku) for sku, split in found)
+
+
+def test_a_split_column_overrides_and_must_agree(catalog: Catalog, shop: Shop) -> None:
+    catalog.ingest(shop.labels("image,sku,split", "a.png,S1,TEST", "b.png,S1,"))
+    catalog.ingest(shop.labels("image,sku", "c.png,S1"))
+    assert {image.split for image in catalog.images()} == {"test"}
+    with pytest.raises(IngestError, match="row 3, column 'split': product 'S1' is in val in an earlier row, here in"):
+        catalog.ingest(shop.labels("image,sku,split", "a.png,S1,val", "b.png,S1,train"))
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def test_bad_pictures_are_quarantined_and_their_labels_kept(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(COLOUR, "attributree-colour")
+    names = [
+        "good.png",
+        "empty.png",
+        "page.jpg",
+        "missing.png",
+        "https://a.example/a.jpg",
+        "../outside.png",
+        "way.png",
+    ]
+    shop.image("good.png")
+    shop.image("../outside.png")
+    (shop.folder / "empty.png").touch()
+    (shop.folder / "page.jpg").write_text("<html>")
+    (shop.folder / "way.png").symlink_to(shop.folder.parent / "outside.png")
+    summary = catalog.ingest(shop.labels("image,colour", *(f"{name},red" for name in names), images=False))
+    reasons = {item.image: item.reason for item in summary.quarantined}
+    assert list(reasons) == names[1:]
+    assert reasons["empty.png"] == "zero bytes"
+    assert reasons["missing.png"] == "file not found"
+    assert "not an image" in reasons["page.jpg"]
+    assert "remote images are not fetched" in reasons["https://a.example/a.jpg"]
+    assert "outside the images root" in reasons["../outside.png"]
+    assert "outside the images root" in reasons["way.png"]
+    assert [image.path for image in catalog.quarantined()] == names[1:]
+    assert (summary.observations_new, catalog.counts().quarantined) == (7, 6)
+    assert len(catalog.label_set("colour")) == catalog.coverage(COLOUR).labelled == 1
+
+
+def test_a_repaired_picture_is_used_again_with_the_labels_it_had(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(COLOUR, "attributree-colour")
+    file = shop.labels("image,colour", "a.png,red", images=False)
+    assert catalog.ingest(file).quarantined == (Quarantine("a.png", "file not found"),)
+    shop.image("a.png")
+    assert catalog.ingest(file).quarantined == ()
+    (image,) = catalog.images()
+    assert (image.state, image.reason, image.file) == ("ok", None, (shop.folder / "a.png").resolve())
+    assert catalog.label_set("colour").image_ids.tolist() == [image.id]
+    (shop.folder / "a.png").unlink()
+    assert catalog.ingest(file).quarantined == (Quarantine("a.png", "file not found"),)
+    assert len(catalog.label_set("colour")) == 0
+
+
+def test_a_picture_that_could_not_be_decoded_waits_until_it_changes(catalog: Catalog, shop: Shop) -> None:
+    file = shop.labels("image", "a.png")
+    catalog.ingest(file)
+    catalog.quarantine(1, "cannot be read: truncated")
+    assert catalog.ingest(file).quarantined == (Quarantine("a.png", "cannot be read: truncated"),)
+    shop.image("a.png", size=(9, 9))
+    assert catalog.ingest(file).quarantined == ()
+    with pytest.raises(UnknownNameError, match="image 99 is not in the catalogue"):
+        catalog.quarantine(99, "gone")
+
+
+def test_an_unchanged_picture_is_not_opened_again(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    def counting(path: Path) -> Any:
+        opened.append(path)
+        return inspect_image(path)
+
+    monkeypatch.setattr(ingest, "inspect_image", counting)
+    file = shop.labels("image", "a.png", "b.png")
+    catalog.ingest(file)
+    os.utime(shop.folder / "a.png", ns=(1, 1))
+    catalog.ingest(file)
+    assert [path.name for path in opened] == ["a.png", "b.png", "a.png"]
+
+
+def test_a_digest_is_kept_until_the_file_changes(catalog: Catalog, shop: Shop) -> None:
+    file = shop.labels("image", "a.png", "b.png")
+    catalog.ingest(file)
+    catalog.record_digests({1: "a" * 64, 2: "b" * 64})
+    shop.image("a.png", size=(16, 16))
+    catalog.ingest(file)
+    assert [image.digest for image in catalog.images()] == [None, "b" * 64]
+
+
+def test_images_are_found_by_id_and_by_file(catalog: Catalog, shop: Shop) -> None:
+    shop.image("photos/a.png")
+    file = shop.labels("image,sku", "./a.png,S1", "b.png,S2", images=False)
+    shop.image("photos/b.png")
+    catalog.ingest(file, images=shop.folder / "photos")
+    (image,) = catalog.images(paths=[(shop.folder / "photos/a.png").resolve()])
+    assert (image.path, image.sku) == ("./a.png", "S1")
+    assert [found.sku for found in catalog.images(ids=[2, 77])] == ["S2"]
+    assert catalog.images(ids=[]) == []
+
+
+def test_a_root_that_is_no_folder_is_refused(catalog: Catalog, shop: Shop) -> None:
+    with pytest.raises(IngestError, match=r"the images root .*nowhere is not a folder; give it with --images ROOT"):
+        catalog.ingest(shop.labels("image", "a.png"), images=shop.folder / "nowhere")
+    assert catalog.counts().images == 0
+
+
+def test_a_symbolic_link_in_a_circle_is_quarantined(catalog: Catalog, shop: Shop) -> None:
+    (shop.folder / "a.png").symlink_to(shop.folder / "a.png")
+    (item,) = catalog.ingest(shop.labels("image", "a.png", images=False)).quarantined
+    assert item.image == "a.png"
+
+
+# -- reviews and mined texts -----------------------------------------------------------------------
+
+
+def test_reviews_come_in_as_observations(catalog: Catalog, shop: Shop) -> None:
+    catalog.declare(NECKLINE, "attributree-neckline")
+    catalog.ingest(shop.labels("image,neckline", "a.png,crew|boat", "b.png,"))
+    said = [NewObservation(1, "neckline", "boat"), NewObservation(2, "neckline", "crew")]
+    assert catalog.observe(said, source="review", annotator="mia") == 2
+    revision = catalog.revision()
+    assert catalog.observe(said, source="review", annotator="mia") == 0
+    assert catalog.revision() == revision
+    assert {i: r.values for i, r in catalog.annotations("neckline", [1, 2]).items()} == {1: ("boat",), 2: ("crew",)}
+    assert catalog.observe([NewObservation(2, "neckline", "boat")], source="review", annotator="tom") == 1
+    assert catalog.annotations("neckline", [2])[2].state == "ambiguous"
+
+
+def test_an_observation_of_nothing_or_on_no_image_is_refused(catalog: Catalog, shop: Shop) -> None:
+    catalog.ingest(shop.labels("image", "a.png"))
+    with pytest.raises(UnknownNameError, match="image 99"):
+        catalog.observe([NewObservation(1, "neckline", "crew"), NewObservation(99, "neckline", "crew")], source="text")
+    with pytest.raises(CatalogError, match="is no text"):
+        catalog.observe([NewObservation(1, "neckline", " ")], source="text")
+    assert catalog.counts().observations == 0
+
+
+def test_every_change_has_a_revision_with_its_cause(sqlite_url: str, shop: Shop) -> None:
+    with Catalog.open(sqlite_url) as catalog:
+        catalog.ingest(shop.labels("image,neckline", "a.png,crew"))
+        catalog.declare(NECKLINE, "attributree-neckline")
+        catalog.observe([NewObservation(1, "neckline", "boat")], source="review")
+        catalog.orphan("neckline")
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    found = connection.execute(f"SELECT id, cause FROM {Revision.__tablename__} ORDER BY id").fetchall()
+    connection.close()
+    assert found == [(1, "ingest"), (2, "declare"), (3, "review"), (4, "orphan")]

@@ -1,0 +1,122 @@
+"""One schema path: made, checked, upgraded by several at once, and refused when it is not ours."""
+
+import multiprocessing
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import UniqueConstraint, create_engine, inspect, text
+
+from attributree.catalog import Catalog, migrate
+from attributree.catalog.tables import Base
+from attributree.errors import CatalogError, CatalogVersionError
+
+
+def _set_revision(url: str, revision: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"))
+    engine.dispose()
+
+
+def test_migrations_make_exactly_the_tables_of_the_code(url: str) -> None:
+    assert migrate.differences(url) == []
+
+
+def test_a_missing_index_would_be_noticed(url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_image_state"))
+    engine.dispose()
+    assert "ix_image_state" in str(migrate.differences(url))
+
+
+def test_the_code_knows_the_newest_migration() -> None:
+    assert ScriptDirectory.from_config(migrate.alembic_config()).get_heads() == [migrate.HEAD]
+
+
+def test_upgrading_twice_is_upgrading_once(new_url: Callable[[], str]) -> None:
+    url = new_url()
+    assert migrate.current(url) is None
+    assert migrate.upgrade(url) == migrate.upgrade(url) == migrate.current(url) == migrate.HEAD
+
+
+def test_two_upgrades_at_once_both_succeed(new_url: Callable[[], str]) -> None:
+    url = new_url()
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=migrate.upgrade, args=(url,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    migrate.check(url)
+    assert migrate.differences(url) == []
+
+
+def test_a_migration_that_breaks_off_leaves_nothing(new_url: Callable[[], str]) -> None:
+    url = new_url()
+
+    def broken_off() -> None:
+        with migrate._connection(url, 5, write=True) as connection:
+            command.upgrade(migrate.alembic_config(connection), "head")
+            assert set(Base.metadata.tables) <= set(inspect(connection).get_table_names())
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        broken_off()
+    assert migrate.current(url) is None
+    assert migrate.upgrade(url) == migrate.HEAD
+    assert migrate.differences(url) == []
+
+
+def test_downgrading_leaves_no_table_behind(url: str) -> None:
+    with migrate._connection(url, 5, write=True) as connection:
+        command.downgrade(migrate.alembic_config(connection), "base")
+        assert inspect(connection).get_table_names() == [migrate.VERSION_TABLE]
+
+
+def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None:
+    _set_revision(url, "9999")
+    message = (
+        r"catalogue is newer than this attributree \(rev 9999, code knows 0001\): "
+        r"upgrade the package: pip install -U attributree"
+    )
+    with pytest.raises(CatalogVersionError, match=message):
+        Catalog.open(url)
+    with pytest.raises(CatalogVersionError, match=message):
+        migrate.upgrade(url)
+
+
+def test_an_older_catalogue_is_refused_with_the_command_to_type(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "HEAD", "0002")
+    message = r"catalogue is older \(rev 0001, code needs 0002\): run `attributree db upgrade`"
+    with pytest.raises(CatalogVersionError, match=message):
+        Catalog.open(url)
+
+
+def test_no_catalogue_is_said_and_no_file_is_made(tmp_path: Path) -> None:
+    with pytest.raises(CatalogVersionError, match=r"no catalogue there yet .*: run `attributree init`"):
+        Catalog.open(f"sqlite:///{tmp_path}/none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"there is no folder .*/nowhere; create it first"):
+        migrate.upgrade(f"sqlite:///{tmp_path}/nowhere/catalogue.db")
+
+
+def test_sqlite_catalogues_use_a_write_ahead_log(sqlite_url: str) -> None:
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_every_foreign_key_starts_an_index() -> None:
+    for table in Base.metadata.tables.values():
+        unique = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+        starts = {next(iter(found.columns)).name for found in (*table.indexes, *unique, table.primary_key)}
+        assert {key.parent.name for key in table.foreign_keys} <= starts, table.name

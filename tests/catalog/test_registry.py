@@ -1,0 +1,206 @@
+"""Runs, branches, versions, promotions and predictions as rows."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from attributree import Attribute, SingleLabel, Value
+from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord
+from attributree.errors import CatalogError, UnknownNameError
+
+Shop = Any  # the class is in conftest.py, which cannot be imported
+TRUNK = TrunkRecord("t" * 64, {"backbone": "resnet18", "branch_at": "layer4", "image_size": 64, "weights": "random"})
+
+
+def attribute(name: str, *values: Value | str) -> Attribute:
+    return Attribute(name, SingleLabel(tuple(values or ("a", "b"))))
+
+
+def branch(name: str, **more: Any) -> BranchRecord:
+    record = BranchRecord(
+        id=None,
+        attribute=name,
+        parts=("u" * 64, "h" * 64),
+        trunk=TRUNK.digest,
+        depth="block",
+        head="linear",
+        donor=None,
+        values=("a", "b"),
+        kind="single",
+        schema_digest="s" * 64,
+        revision=3,
+        fingerprint="f" * 64,
+        labels=120,
+        temperature=1.25,
+        cut=0.8,
+        calibrated=True,
+        metrics={"macro_f1": 0.75},
+        config={"epochs": 2},
+    )
+    return replace(record, **more)
+
+
+def version(*branches: BranchRecord, parent: int | None = None, **more: Any) -> NewVersion:
+    return NewVersion(TRUNK, branches, parent, "grow", "sync", **more)
+
+
+@pytest.fixture
+def declared(catalog: Catalog) -> Catalog:
+    for name in ("neckline", "colour"):
+        catalog.declare(attribute(name), "p")
+    return catalog
+
+
+def test_a_version_is_committed_with_its_parts_and_goes_live(declared: Catalog) -> None:
+    assert declared.live() is None
+    first = declared.commit_version(version(branch("neckline"), proof={"max_abs_diff": 0.0}))
+    assert first == declared.live() == declared.version(first.id)
+    assert (first.live, first.trunk, first.parent, first.proof) == (True, TRUNK, None, {"max_abs_diff": 0.0})
+    stored = first.branches["neckline"]
+    assert stored == branch("neckline", id=stored.id, created_at=stored.created_at)
+    assert stored.created_at is not None
+    assert abs(datetime.now(UTC) - stored.created_at) < timedelta(minutes=5)
+
+
+def test_a_tree_grows_by_linking_the_branches_it_has(declared: Catalog) -> None:
+    first = declared.commit_version(version(branch("neckline")))
+    second = declared.commit_version(version(first.branches["neckline"], branch("colour"), parent=first.id))
+    assert second.branches["neckline"] == first.branches["neckline"]
+    assert [one.live for one in declared.versions()] == [False, True]
+    assert [one.attribute for one in declared.branches()] == ["neckline", "colour"]
+
+
+def test_a_version_may_be_stored_without_going_live(declared: Catalog) -> None:
+    kept = declared.commit_version(version(branch("neckline"), promote=False))
+    assert not kept.live
+    assert declared.live() is None
+    assert declared.promotions() == []
+
+
+def test_rollback_is_promoting_an_older_version(declared: Catalog) -> None:
+    first = declared.commit_version(version(branch("neckline")))
+    declared.commit_version(version(branch("neckline"), parent=first.id))
+    assert declared.promote(first.id, "mia", "worse on dresses").live
+    live = declared.live()
+    assert live is not None
+    assert live.id == first.id
+    assert [(one.version, one.actor, one.reason) for one in declared.promotions()] == [
+        (1, "sync", "grow"),
+        (2, "sync", "grow"),
+        (1, "mia", "worse on dresses"),
+    ]
+    with pytest.raises(UnknownNameError, match=r"tree version 9 is not in the catalogue \(there: 1, 2\)"):
+        declared.promote(9, "mia", "typo")
+
+
+def test_a_version_made_from_one_that_is_not_live_any_more_is_refused_whole(declared: Catalog) -> None:
+    first = declared.commit_version(version(branch("neckline")))
+    second = declared.commit_version(version(branch("neckline"), parent=first.id))
+    with pytest.raises(CatalogError, match="tree version 2 went live while one made from 1 was on its way"):
+        declared.commit_version(version(branch("colour"), parent=first.id))
+    assert declared.live() == second
+    assert len(declared.versions()) == len(declared.branches()) == 2
+
+
+@pytest.mark.parametrize(
+    ("branches", "message"),
+    [
+        ((branch("neckline"), branch("neckline")), "an attribute has two branches"),
+        ((branch("neckline", trunk="x" * 64),), "was trained for 'neckline' on trunk xxxxxxxxxxxx, not on tttt"),
+        ((branch("neckline", id=77),), "branch 77 of 'neckline' is not in the catalogue"),
+        ((branch("sleeve"),), r"attribute 'sleeve' is not in the catalogue \(there: colour, neckline\)"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_refused(
+    declared: Catalog, branches: tuple[BranchRecord, ...], message: str
+) -> None:
+    with pytest.raises((CatalogError, UnknownNameError), match=message):
+        declared.commit_version(version(*branches))
+    assert declared.versions() == []
+    assert declared.branches() == []
+
+
+def test_a_trunk_is_stored_once(declared: Catalog) -> None:
+    declared.save_trunk(TRUNK)
+    declared.save_trunk(TRUNK)
+    assert declared.commit_version(version(branch("neckline"))).trunk == TRUNK
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+WORK = ("neckline", "grow", "f" * 64, "s" * 64, "c" * 64, 7)
+
+
+def test_a_run_is_opened_closed_and_linked_to_its_branch(declared: Catalog) -> None:
+    run = declared.save_run(*WORK)
+    assert (run.status, run.revision, run.finished_at, run.branch_id) == ("running", 7, None, None)
+    stored = declared.commit_version(version(branch("neckline", run_id=run.id)))
+    closed = declared.finish_run(run.id, "promoted", seconds=1.5, metrics={"macro_f1": 0.5})
+    assert closed.branch_id == stored.branches["neckline"].id
+    assert (closed.status, closed.seconds, closed.metrics, closed.error) == ("promoted", 1.5, {"macro_f1": 0.5}, None)
+    assert closed.finished_at is not None
+    assert closed.finished_at >= closed.started_at
+    assert declared.runs("neckline") == [closed] == declared.runs()
+    assert declared.runs("colour") == []
+
+
+def test_a_run_that_broke_off_is_taken_up_and_a_closed_one_is_not(declared: Catalog) -> None:
+    broken = declared.save_run(*WORK)
+    assert declared.save_run(*WORK).id == broken.id
+    assert declared.save_run(*WORK[:4], "d" * 64, 7).id != broken.id
+    declared.finish_run(broken.id, "failed", seconds=1, error="loss became NaN")
+    assert declared.save_run(*WORK).id != broken.id
+
+
+def test_a_run_is_closed_once(declared: Catalog) -> None:
+    run = declared.save_run(*WORK)
+    declared.finish_run(run.id, "kept", seconds=1)
+    with pytest.raises(CatalogError, match=f"training run {run.id} is not running"):
+        declared.finish_run(run.id, "promoted", seconds=1)
+    with pytest.raises(ValueError, match="a run ends as promoted, kept or failed, not as 'done'"):
+        declared.finish_run(run.id, "done", seconds=1)
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def predicting(declared: Catalog, shop: Shop) -> Catalog:
+    declared.ingest(shop.labels("image", "a.png", "b.png", "c.png"))
+    declared.commit_version(version(branch("neckline")))
+    return declared
+
+
+def prediction(image: int, *values: str, decision: str = "accept") -> PredictionRecord:
+    return PredictionRecord(image, "neckline", values, 0.9, decision, 1, 1)
+
+
+def test_one_prediction_is_current_per_image_and_attribute(predicting: Catalog) -> None:
+    predicting.save_predictions([prediction(1, "a"), prediction(2, "b", "a"), prediction(3, decision="not_applicable")])
+    assert predicting.predictions("neckline", [2, 3]) == [
+        prediction(2, "b", "a"),
+        prediction(3, decision="not_applicable"),
+    ]
+    predicting.save_predictions([prediction(1, "b", decision="review"), prediction(2, "a")])
+    assert predicting.predictions("neckline") == [
+        prediction(1, "b", decision="review"),
+        prediction(2, "a"),
+        prediction(3, decision="not_applicable"),
+    ]
+    assert predicting.predictions("colour") == []
+
+
+def test_predictions_read_back_under_todays_keys(predicting: Catalog) -> None:
+    predicting.save_predictions([prediction(1, "a"), prediction(2, "a", "b")])
+    predicting.declare(attribute("neckline", Value("c", formerly=("a",)), "b"), "p")
+    predicting.declare(attribute("neckline", Value("d", formerly=("c", "b")), "e"), "p")
+    assert [record.values for record in predicting.predictions("neckline")] == [("d",), ("d",)]
+
+
+def test_a_prediction_of_no_value_is_refused_and_leaves_the_others(predicting: Catalog) -> None:
+    predicting.save_predictions([prediction(1, "a")])
+    with pytest.raises(CatalogError, match="'z' is not a value of 'neckline'"):
+        predicting.save_predictions([prediction(1, "b"), prediction(2, "z")])
+    assert predicting.predictions("neckline") == [prediction(1, "a")]

@@ -1,0 +1,97 @@
+"""What cells mean, one by one and together; no database."""
+
+import pytest
+
+from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from attributree.catalog import Annotation, Reading, combine, read_cell
+from attributree.catalog.resolve import Reader, UnknownTexts
+
+NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck", synonyms=("vee",)), Value("boat"))))
+COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
+LENGTH = Attribute("length", Ordinal(("short", "knee", "long")))
+TOPS = Attribute("neckline", NECKLINE.labels, applies_to=("top",))
+
+
+def labelled(*keys: str) -> Annotation:
+    return Annotation("labelled", frozenset(keys), frozenset(keys))
+
+
+def ambiguous(*keys: str, certain: tuple[str, ...] = ()) -> Annotation:
+    return Annotation("ambiguous", frozenset(keys), frozenset(certain))
+
+
+@pytest.mark.parametrize(
+    ("raw", "reading"),
+    [
+        ("V-Neck", Reading(frozenset({"v_neck"}))),
+        ("vee|crew", Reading(frozenset({"v_neck", "crew"}))),
+        ("vee | v neck |", Reading(frozenset({"v_neck"}))),
+        ("N/A", Reading(applies=False)),
+        ("crew|vnek", Reading(frozenset({"crew"}), unknown=("vnek",))),
+        ("|", Reading(unknown=("|",))),
+        ("n/a|crew", Reading(frozenset({"crew"}), unknown=("n/a",))),
+    ],
+)
+def test_a_cell_is_read_by_the_schema_and_never_guessed(raw: str, reading: Reading) -> None:
+    assert read_cell(NECKLINE, raw) == reading
+    assert reading.readable == (not reading.unknown)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "cells", "annotation"),
+    [
+        (NECKLINE, ["crew"], labelled("crew")),
+        (NECKLINE, ["crew", "crew"], labelled("crew")),
+        (NECKLINE, ["crew|boat"], ambiguous("crew", "boat")),
+        (NECKLINE, ["crew|boat", "boat|v_neck"], labelled("boat")),
+        (NECKLINE, ["crew", "boat"], ambiguous("crew", "boat")),
+        (LENGTH, ["short", "short|knee"], labelled("short")),
+        (NECKLINE, ["crew", "???"], labelled("crew")),
+        (NECKLINE, ["???"], None),
+        (NECKLINE, [], None),
+        (NECKLINE, ["n/a", "N/A"], Annotation("not_applicable")),
+        (NECKLINE, ["n/a", "crew"], ambiguous()),
+        (COLOUR, ["red|blue"], labelled("red", "blue")),
+        (COLOUR, ["red|blue", "blue|red"], labelled("red", "blue")),
+        (COLOUR, ["red|blue", "red"], ambiguous("red", "blue", certain=("red",))),
+        (COLOUR, ["red", "blue"], ambiguous("red", "blue")),
+    ],
+)
+def test_sources_are_combined(attribute: Attribute, cells: list[str], annotation: Annotation | None) -> None:
+    assert combine(attribute, [read_cell(attribute, cell) for cell in cells]) == annotation
+
+
+def test_an_attribute_that_does_not_apply_is_not_applicable_whatever_was_said() -> None:
+    assert Reader(TOPS).annotate("Jeans", (("import", "crew"),)) == Annotation("not_applicable")
+    assert Reader(TOPS).annotate("Top", (("import", "crew"),)) == labelled("crew")
+    assert Reader(TOPS).annotate("", (("import", "crew"),)) == labelled("crew")
+
+
+def test_mined_text_is_heard_only_where_nobody_else_spoke_and_counts_less() -> None:
+    reader = Reader(NECKLINE)
+    assert reader.annotate("", (("import", "crew"), ("text", "boat"))) == labelled("crew")
+    alone = reader.annotate("", (("import", "???"), ("text", "boat")))
+    assert alone is not None
+    assert alone.values == {"boat"}
+    assert alone.weight < 1
+
+
+def test_a_review_settles_what_other_sources_disagree_on() -> None:
+    reader = Reader(NECKLINE)
+    disagreeing = (("import", "crew"), ("supplier", "boat"))
+    assert reader.annotate("", disagreeing) == ambiguous("crew", "boat")
+    assert reader.annotate("", (*disagreeing, ("review", "v_neck"))) == labelled("v_neck")
+    assert reader.annotate("", (("review", "crew"), ("review", "boat"))) == ambiguous("crew", "boat")
+
+
+def test_unknown_texts_are_counted_in_bounded_memory() -> None:
+    texts = UnknownTexts()
+    texts.add(Reading(unknown=("crw",)), 3)
+    for number in range(2000):
+        texts.add(Reading(unknown=(f"{number}" * 100,)))
+    report = texts.report(NECKLINE)
+    assert (report[0].text, report[0].count, report[0].nearest) == ("crw", 3, "crew")
+    assert len(report) == 1001
+    assert report[-1].text == "(other texts)"
+    assert sum(value.count for value in report) == 2003
+    assert max(len(value.text) for value in report) <= 201
