@@ -1,0 +1,90 @@
+"""From catalogued images to trunk features: decode once, run the trunk once, keep both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..catalog import Catalog
+from ..nn import Backbone
+from ..stores import ActivationStore, Photo, PixelStore, RecordStore
+
+Progress = Callable[[str, int, int], None]  # (what, done, of how many)
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Decoded images of the catalogue: `digests` by image id, and the store that has their pixels."""
+
+    pixels: PixelStore
+    digests: dict[int, str]
+    failed: dict[int, str]
+
+    def rows(self, store: RecordStore, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return the row in `store.records()` of each image id."""
+        return store.rows([self.digests[i] for i in ids])
+
+
+def decode_images(
+    catalog: Catalog, cache: Path, size: int, ids: Sequence[int], workers: int = 0, progress: Progress | None = None
+) -> Pictures:
+    """Decode the images of `ids`; what cannot be read is quarantined with its reason and left out.
+
+    A photo whose size or time of change differs from what the catalogue noted is decoded anew.
+    """
+    store = PixelStore(cache, size)
+    photos = []
+    for image in catalog.images(ids=ids):
+        try:
+            stat = image.file.stat()
+            known = image.digest if (stat.st_size, stat.st_mtime_ns) == (image.bytes, image.mtime_ns) else None
+        except OSError:
+            known = image.digest  # the file is gone, its pixels may still be here
+        photos.append(Photo(image.id, image.file, known))
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress("decoding", done, len(photos))
+
+    decoded = store.fill(photos, tell, workers)
+    before = {photo.id: photo.digest for photo in photos}
+    changed = {i: digest for i, digest in decoded.digests.items() if before[i] != digest}
+    if changed:
+        catalog.record_digests(changed)
+    for image_id, reason in decoded.failed.items():
+        catalog.quarantine(image_id, reason)
+    return Pictures(store, decoded.digests, decoded.failed)
+
+
+def compute_features(
+    backbone: Backbone,
+    trunk_digest: str,
+    pictures: Pictures,
+    cache: Path,
+    device: torch.device,
+    *,
+    mirrored: bool = False,
+    progress: Progress | None = None,
+) -> ActivationStore:
+    """Run the trunk over what is not in the activation store yet, and return the store."""
+    size = backbone.spec.image_size
+    store = ActivationStore(cache, trunk_digest, size, backbone.feature_shape, mirrored=mirrored)
+    digests = list(dict.fromkeys(pictures.digests.values()))
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress("trunk features, mirrored" if mirrored else "trunk features", done, len(digests))
+
+    store.fill(backbone.trunk.to(device), pictures.pixels, digests, device, tell)
+    return store

@@ -1,0 +1,178 @@
+"""The live tree on a catalogue: evaluate it, ask it about files, let it fill gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..catalog import Catalog, ImageRecord, PredictionRecord
+from ..config import Settings
+from ..errors import CatalogError, UnknownNameError
+from ..plugins import LoadedPlugins
+from ..registry import ArtifactStore, load_tree
+from ..schema import Attribute
+from ..stores import ActivationStore
+from ..training import pick_device, score
+from .features import Pictures, Progress, compute_features, decode_images
+from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
+
+_CHUNK = 512
+
+
+class LiveTree:
+    """The live tree version, loaded, with the catalogue and the caches it reads.
+
+    Raises CatalogError if nothing is live yet.
+    """
+
+    def __init__(
+        self, catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None = None
+    ) -> None:
+        version = catalog.live()
+        if version is None:
+            raise CatalogError("no tree is live yet; run: attributree sync-catalog")
+        self.catalog = catalog
+        self.settings = settings
+        self.progress = progress
+        self.version = version
+        self.device = pick_device(settings.training.device)
+        store = ArtifactStore(settings.catalog.artifacts)
+        self.loaded = load_tree(store, version.trunk, version.branches, plugins)
+        self.attributes: dict[str, Attribute] = {name: a.schema for name, a in catalog.attributes().items()}
+        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device)
+
+    def names(self, wanted: Iterable[str] = ()) -> list[str]:
+        """Return the attributes to answer: `wanted`, or all that are live. Raises UnknownNameError."""
+        there = self.predictor.names()
+        for name in wanted:
+            if name not in there:
+                live = ", ".join(there) or "none"
+                raise UnknownNameError(
+                    f"no live branch for attribute {name!r}; there are: {live}. See attributree status"
+                )
+        return list(wanted) or there
+
+    # -- evaluate ----------------------------------------------------------------------------------
+
+    def evaluate(self, split: str, names: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the scores of the live tree on one split, as `evaluate --json` shows them.
+
+        An attribute without a label there has n = 0 and no scores; one whose branch cannot be loaded says why.
+        """
+        attributes: dict[str, Any] = {}
+        for name in self.names(names):
+            if name in self.loaded.missing:
+                attributes[name] = {"n": 0, "error": self.loaded.missing[name]}
+                continue
+            attributes[name] = self._evaluate(name, split)
+        return {"version": self.version.id, "split": split, "attributes": attributes}
+
+    def _evaluate(self, name: str, split: str) -> dict[str, Any]:
+        part = self.catalog.label_set(name).part(split, labelled_only=True)
+        pictures, store = self._features(part.image_ids.tolist())
+        part = part.take(np.isin(part.image_ids, list(pictures.digests)))
+        if not len(part):
+            return {"n": 0, "accuracy": None, "macro_f1": None, "ece": None, "coverage": None, "per_value": {}}
+        logits = []
+        ids = part.image_ids.tolist()
+        for start in range(0, len(ids), _CHUNK):
+            features = self._read(store, pictures, ids[start : start + _CHUNK])
+            logits.append(self.predictor.tree.from_features(features, [name])[name].cpu())
+        record = self.version.branches[name]
+        attribute = part.attribute
+        probs = branch_probabilities(record, attribute, torch.cat(logits))
+        cut = record.cut if record.calibrated else None
+        return score(attribute.labels, probs, part.target, cut).to_json()
+
+    # -- predict -----------------------------------------------------------------------------------
+
+    def predict_files(
+        self, paths: Sequence[Path | str], names: Iterable[str] = (), article_type: str | None = None
+    ) -> list[Prediction]:
+        """Predict image files; what the catalogue knows of them (sku, article type) is used.
+
+        `article_type` overrides it. A file that cannot be read gives decision `error`.
+        """
+        files = [Path(path).resolve() for path in paths]
+        known = {image.file: image for image in self.catalog.images(paths=files)}
+        subjects = []
+        for path, file in zip(paths, files, strict=True):
+            image = known.get(file)
+            kind = article_type or (image.article_type if image else None)
+            sku, image_id = (image.sku, image.id) if image else (None, None)
+            subjects.append(Subject(str(path), file, sku, kind or None, image_id))
+        return self.predictor.predict_files(subjects, self.names(names))
+
+    def predict_missing(self, names: Iterable[str] = ()) -> Iterator[Prediction]:
+        """Predict every gap of the catalogue, store the predictions and yield them, image by image.
+
+        A gap is an image that the attribute applies to and whose annotation is unknown or ambiguous. Images
+        that cannot be decoded are quarantined and yield decision `error`.
+        """
+        wanted = self.names(names)
+        gaps: dict[int, list[str]] = {}
+        for name in wanted:
+            for image_id in self.catalog.missing(name):
+                gaps.setdefault(image_id, []).append(name)
+        images = self.catalog.images(ids=sorted(gaps))
+        for start in range(0, len(images), _CHUNK):
+            yield from self._predict_chunk(images[start : start + _CHUNK], gaps)
+            if self.progress:
+                self.progress("predicting", min(start + _CHUNK, len(images)), len(images))
+
+    def _predict_chunk(self, images: Sequence[ImageRecord], gaps: dict[int, list[str]]) -> list[Prediction]:
+        pictures, store = self._features([image.id for image in images], quietly=True)
+        good = [image for image in images if image.id in pictures.digests]
+        out: list[Prediction] = []
+        for image in images:
+            if image.id in pictures.failed:
+                out += self.predictor.failed(_subject(image), gaps[image.id], pictures.failed[image.id])
+        if good:
+            features = self._read(store, pictures, [image.id for image in good])
+            asked = sorted({name for image in good for name in gaps[image.id]})
+            answered = self.predictor.predict_features([_subject(image) for image in good], features, asked)
+            out += [p for p in answered if p.attribute in gaps[p.image_id or 0]]
+        self.catalog.save_predictions([self._record(p) for p in out if p.decision != ERROR])
+        return out
+
+    def _record(self, prediction: Prediction) -> PredictionRecord:
+        branch = self.version.branches[prediction.attribute]
+        assert prediction.image_id is not None
+        assert branch.id is not None
+        return PredictionRecord(
+            prediction.image_id,
+            prediction.attribute,
+            prediction.values,
+            prediction.confidence or 0.0,
+            prediction.decision,
+            self.version.id,
+            branch.id,
+        )
+
+    def files(self, predictions: Sequence[Prediction]) -> dict[str, Path]:
+        """Return where the file of each predicted image is, by the name that the prediction calls it."""
+        by_id = {p.image_id: p.image for p in predictions if p.image_id is not None}
+        found = {by_id[image.id]: image.file for image in self.catalog.images(ids=sorted(by_id))}
+        return {p.image: found.get(p.image, Path(p.image)) for p in predictions}
+
+    # -- features ----------------------------------------------------------------------------------
+
+    def _features(self, ids: Sequence[int], *, quietly: bool = False) -> tuple[Pictures, ActivationStore]:
+        backbone = self.loaded.backbone
+        progress = None if quietly else self.progress
+        cache, workers = self.settings.catalog.cache, self.settings.training.workers
+        pictures = decode_images(self.catalog, cache, backbone.spec.image_size, ids, workers, progress)
+        store = compute_features(backbone, self.loaded.trunk.digest, pictures, cache, self.device, progress=progress)
+        return pictures, store
+
+    def _read(self, store: ActivationStore, pictures: Pictures, ids: Sequence[int]) -> torch.Tensor:
+        rows = pictures.rows(store, ids)
+        return torch.from_numpy(np.ascontiguousarray(store.records()[rows])).to(self.device)  # (B, C, H, W)
+
+
+def _subject(image: ImageRecord) -> Subject:
+    return Subject(image.path, image.file, image.sku, image.article_type or None, image.id)

@@ -1,0 +1,167 @@
+"""Predictions of the live tree: what it says, how sure it is, and whether that may be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..answers import Answers, Floats, answer, translate
+from ..catalog import BranchRecord
+from ..errors import ImageError
+from ..images import decode_image, quiet
+from ..nn import probabilities
+from ..registry import LoadedTree
+from ..schema import SEPARATOR, Attribute
+
+_BATCH = 64
+ACCEPT, REVIEW, NOT_APPLICABLE, ERROR = "accept", "review", "not_applicable", "error"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer about one image. `values` are keys; `confidence` is None where nothing was computed."""
+
+    image: str
+    sku: str | None
+    attribute: str
+    kind: str
+    values: tuple[str, ...]
+    confidence: float | None
+    decision: str
+    version: int
+    reason: str | None = None
+    image_id: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prediction as one line of `attributree predict`."""
+        out: dict[str, Any] = {
+            "image": self.image,
+            "sku": self.sku,
+            "attribute": self.attribute,
+            "value": SEPARATOR.join(self.values) or None,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "decision": self.decision,
+            "version": self.version,
+        }
+        if self.kind == "multi":
+            out["values"] = list(self.values)
+        if self.reason is not None:
+            out["reason"] = self.reason
+        return out
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image to be predicted: what to call it, where it is, and what is known of its product."""
+
+    image: str
+    file: Path
+    sku: str | None = None
+    article_type: str | None = None
+    image_id: int | None = None
+
+
+def branch_probabilities(record: BranchRecord, attribute: Attribute, logits: torch.Tensor) -> Floats:
+    """Return the calibrated probabilities (N, C) of today's values for a branch's logits (N, K)."""
+    own: Floats = probabilities(record.kind, logits.cpu(), record.temperature).numpy()
+    return translate(own, record.values, attribute.labels)
+
+
+def decide(record: BranchRecord, confidence: float) -> str:
+    """Return accept or review. Without calibration, or a cut that holds its precision, all goes to review."""
+    sure = record.calibrated and record.cut is not None and confidence >= record.cut
+    return ACCEPT if sure else REVIEW
+
+
+class Predictor:
+    """The live tree with today's schemas: pixels or features in, predictions out."""
+
+    def __init__(
+        self, loaded: LoadedTree, version: int, attributes: Mapping[str, Attribute], device: torch.device
+    ) -> None:
+        self.loaded = loaded
+        self.attributes = attributes
+        self.device = device
+        self.tree = loaded.tree.to(device)
+        self.version = version
+
+    def names(self) -> list[str]:
+        """Return the attributes that can be answered or whose failure can be told, in order."""
+        return sorted({*self.tree.branches, *self.loaded.missing})
+
+    def predict_files(self, subjects: Sequence[Subject], names: Iterable[str] | None = None) -> list[Prediction]:
+        """Decode and predict image files. One that cannot be read gives predictions with decision `error`."""
+        wanted = list(names) if names is not None else self.names()
+        out: list[Prediction] = []
+        size = self.loaded.backbone.spec.image_size
+        for start in range(0, len(subjects), _BATCH):
+            good: list[Subject] = []
+            pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+            for subject in subjects[start : start + _BATCH]:
+                try:
+                    with quiet():
+                        pixels.append(decode_image(subject.file, size)[0])
+                    good.append(subject)
+                except ImageError as error:
+                    out += self.failed(subject, wanted, str(error))
+            if good:
+                with torch.inference_mode():
+                    photos = torch.from_numpy(np.stack(pixels)).to(self.device)  # (B, S, S, 3)
+                    out += self.predict_features(good, self.tree.trunk(photos), wanted)
+        return out
+
+    def predict_features(
+        self, subjects: Sequence[Subject], features: torch.Tensor, names: Iterable[str]
+    ) -> list[Prediction]:
+        """Predict `subjects` from their trunk features (B, C, H, W), image by image in the order of `names`."""
+        names = list(names)
+        present = [name for name in names if name in self.tree.branches]
+        logits = self.tree.from_features(features.to(self.device), present)
+        answers = {name: self._answer(name, logits[name]) for name in present}
+        out: list[Prediction] = []
+        for i, subject in enumerate(subjects):
+            for name in names:
+                if not self.attributes[name].applies(subject.article_type):
+                    out.append(self._plain(subject, name, NOT_APPLICABLE))
+                elif name in answers:
+                    out.append(self._answered(subject, name, answers[name], i))
+                else:
+                    out += self.failed(subject, [name], self.loaded.missing[name])
+        return out
+
+    def failed(self, subject: Subject, names: Iterable[str], reason: str) -> list[Prediction]:
+        """Return predictions that say why there are none."""
+        return [self._plain(subject, name, ERROR, reason) for name in names]
+
+    def _answer(self, name: str, logits: torch.Tensor) -> Answers:
+        attribute = self.attributes[name]
+        record = self.loaded.branches[name]
+        return answer(attribute.labels, branch_probabilities(record, attribute, logits))
+
+    def _answered(self, subject: Subject, name: str, answers: Answers, row: int) -> Prediction:
+        record = self.loaded.branches[name]
+        confidence = float(answers.confidence[row])
+        keys = self.attributes[name].labels.keys
+        values = tuple(key for key, said in zip(keys, answers.said[row], strict=True) if said)
+        return Prediction(
+            subject.image,
+            subject.sku,
+            name,
+            self.attributes[name].labels.kind,
+            values,
+            confidence,
+            decide(record, confidence),
+            self.version,
+            image_id=subject.image_id,
+        )
+
+    def _plain(self, subject: Subject, name: str, decision: str, reason: str | None = None) -> Prediction:
+        kind = self.attributes[name].labels.kind
+        return Prediction(
+            subject.image, subject.sku, name, kind, (), None, decision, self.version, reason, subject.image_id
+        )

@@ -1,0 +1,87 @@
+"""A contact sheet: pictures with what the live tree says of them, to be looked at by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import CatalogError, ImageError
+from ..images import decode_image, quiet
+from .predict import ACCEPT, ERROR, NOT_APPLICABLE, Prediction
+
+#: Side of a picture on the sheet, pixels.
+TILE = 160
+_COLUMNS, _MARGIN, _LINE = 6, 14, 17
+_INK = {ACCEPT: "#1b7f3b", ERROR: "#b3261e", NOT_APPLICABLE: "#8a8a8a"}
+_REVIEW_INK = "#a15c00"
+
+
+def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[str, Path], most: int = 24) -> int:
+    """Write a PNG of at most `most` images, spread evenly over `predictions`, and return how many it shows.
+
+    `files` says where each image's file is. Green is accepted, amber goes to review, red could not be answered.
+    Raises CatalogError if `path` cannot be written.
+    """
+    by_image: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        if prediction.decision != NOT_APPLICABLE:
+            by_image.setdefault(prediction.image, []).append(prediction)
+    names = list(by_image)
+    step = max(1, len(names) // most)
+    chosen = names[::step][:most]
+    lines = max((len(by_image[name]) for name in chosen), default=1)
+    cell_width, cell_height = TILE + _MARGIN, TILE + lines * _LINE + _MARGIN
+    columns = max(1, min(_COLUMNS, len(chosen)))
+    rows = max(1, -(-len(chosen) // columns))
+    header = 40
+    sheet = Image.new("RGB", (columns * cell_width + _MARGIN, header + rows * cell_height + _MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    font, bold = ImageFont.load_default(12), ImageFont.load_default(14)
+    x = _MARGIN
+    for text, ink in (("accepted", _INK[ACCEPT]), ("to review", _REVIEW_INK), ("no answer", _INK[ERROR])):
+        draw.text((x, 12), text, fill=ink, font=bold)
+        x += 96
+    for i, name in enumerate(chosen):
+        left = _MARGIN + (i % columns) * cell_width
+        top = header + (i // columns) * cell_height
+        sheet.paste(_picture(files.get(name)), (left, top))
+        for j, prediction in enumerate(by_image[name]):
+            ink = _INK.get(prediction.decision, _REVIEW_INK)
+            text = _fit(caption(prediction), font, TILE)
+            draw.text((left, top + TILE + 3 + j * _LINE), text, fill=ink, font=font)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path, format="PNG")
+    except OSError as error:
+        raise CatalogError(f"{path} cannot be written: {error.strerror or error}") from error
+    return len(chosen)
+
+
+def caption(prediction: Prediction) -> str:
+    """Return a prediction in a few words: "neckline crew 93%"."""
+    if prediction.decision == ERROR:
+        return f"{prediction.attribute}: no answer"
+    said = " + ".join(prediction.values).replace("_", " ") or "none"
+    return f"{prediction.attribute.replace('_', ' ')}: {said} {100 * (prediction.confidence or 0):.0f}%"
+
+
+def _picture(file: Path | None) -> Image.Image:
+    """Return the picture, or a grey square where there is none to be shown."""
+    try:
+        if file is not None:
+            with quiet():
+                return Image.fromarray(decode_image(file, TILE)[0])
+    except ImageError:
+        pass
+    return Image.new("RGB", (TILE, TILE), "#dddddd")
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return `text`, cut so that it is at most `width` pixels wide."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

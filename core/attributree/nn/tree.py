@@ -1,0 +1,108 @@
+"""Branches and the tree: one trunk, one branch an attribute, parts that are equal computed once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .trunk import Trunk
+
+Weights = dict[str, Tensor]
+
+
+class Branch(nn.Module):
+    """What one attribute owns: units (blocks of the upper stages, each with its own BatchNorm) and a head.
+
+    The first `frozen` units are shared with the donor and never trained: their parameters take no gradient
+    and their BatchNorm statistics stand still.
+    """
+
+    def __init__(self, units: Mapping[str, nn.Module], head: nn.Module, frozen: int = 0) -> None:
+        super().__init__()
+        self.units = nn.ModuleDict(dict(units))
+        self.head = head
+        self.frozen = frozen
+        for unit in self.frozen_units():
+            unit.requires_grad_(False)
+
+    def frozen_units(self) -> Sequence[nn.Module]:
+        """Return the units that belong to the donor."""
+        return list(self.units.values())[: self.frozen]
+
+    def train(self, mode: bool = True) -> Branch:
+        super().train(mode)
+        for unit in self.frozen_units():
+            unit.eval()  # BatchNorm statistics of a shared unit must not move under its other owners
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, outputs) for trunk features (B, C, H, W)."""
+        top = features.float()
+        for unit in self.units.values():
+            top = unit(top)
+        logits: Tensor = self.head(top)
+        return logits
+
+    def parts(self) -> list[Weights]:
+        """Return the weights of each unit in order, then of the head: what is stored, part by part."""
+        modules = [*self.units.values(), self.head]
+        return [{k: v.detach().cpu().contiguous() for k, v in m.state_dict().items()} for m in modules]
+
+
+def copy_units(units: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return units of one's own with the same weights, trainable again."""
+    return {name: copy.deepcopy(unit).requires_grad_(True) for name, unit in units.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Limb:
+    """A branch as a tree holds it: `keys` name the content of each unit, so equal ones are run once."""
+
+    branch: Branch
+    keys: tuple[str, ...]
+
+
+class Tree(nn.Module):
+    """A trunk and its branches, always in evaluation mode: the model that answers.
+
+    Training happens on a `Trunk` and a `Branch` of its own; what is trained becomes artifacts, and a tree is
+    built from artifacts alone.
+    """
+
+    def __init__(self, trunk: Trunk, limbs: Mapping[str, Limb]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.branches = nn.ModuleDict({name: limb.branch for name, limb in limbs.items()})
+        self.keys = {name: limb.keys for name, limb in limbs.items()}
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Tree:
+        if mode:
+            raise RuntimeError("a tree is not trained; train a branch and build a new tree from its parts")
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return logits (B, outputs) of the named (default: all) branches for (B, S, S, 3) uint8 pixels."""
+        return self.from_features(self.trunk(pixels), names)
+
+    @torch.no_grad()
+    def from_features(self, features: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return logits of the named (default: all) branches for trunk features (B, C, H, W)."""
+        done: dict[tuple[str, ...], Tensor] = {(): features.float()}
+        logits = {}
+        for name in self.branches if names is None else names:
+            branch = self.branches[name]
+            assert isinstance(branch, Branch)
+            path: tuple[str, ...] = ()
+            for key, unit in zip(self.keys[name], branch.units.values(), strict=True):
+                below, path = path, (*path, key)
+                if path not in done:
+                    done[path] = unit(done[below])
+            logits[name] = branch.head(done[path])
+        return logits

@@ -1,0 +1,184 @@
+"""The trunk: the shared lower part of a timm backbone, and the upper part that branches copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import TrunkError
+
+#: `weights` that are not a path.
+HUB, RANDOM = "hub", "random"
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """What a trunk is made of: `image_size` in pixels, `weights` one of hub, random or a safetensors path."""
+
+    backbone: str = "resnet34"
+    branch_at: str = "layer4"
+    image_size: int = 224
+    weights: str = HUB
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as it stands in manifests."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrunkSpec:
+        """Return the spec that `to_json` wrote."""
+        return cls(**data)
+
+
+class Trunk(nn.Module):
+    """Everything below the branch point: (B, S, S, 3) uint8 pixels to (B, C, H, W) float16 features.
+
+    The rounding to float16 belongs to the model: features that are read from the activation store and
+    features that are computed now are the same numbers, so cached training, evaluation and prediction
+    agree. While the trunk itself is trained it hands on float32.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, units: Mapping[str, nn.Module], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.units = nn.Sequential()
+        for name, unit in units.items():
+            self.units.add_module(name, unit)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        images = pixels.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
+        features: Tensor = self.units((images - self.mean) / self.std)  # (B, C, H, W)
+        return features if self.training else features.half()
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A backbone split at the branch point.
+
+    `upper` maps the names of the units that a branch owns (blocks of the upper stages, in order) to
+    modules with their initial weights; `out_channels` is the width of the features a head sees.
+    """
+
+    spec: TrunkSpec
+    trunk: Trunk
+    upper: dict[str, nn.Module]
+    feature_shape: tuple[int, int, int]  # (C, H, W) at the branch point
+    out_channels: int
+
+
+def build_backbone(spec: TrunkSpec, *, load_weights: bool = True) -> Backbone:
+    """Return the backbone of `spec`, split at `spec.branch_at`, in evaluation mode.
+
+    `load_weights=False` builds the architecture alone (weights of a stored tree follow). Raises TrunkError
+    if timm does not know the backbone, it is not a plain sequence of stages, or its weights do not fit.
+    """
+    model = _create(spec, load_weights)
+    units = _units(model)
+    stages = {name.rsplit(".", 1)[0] if name not in _children(model) else name for name in units}
+    wanted = spec.branch_at
+    first = next((i for i, name in enumerate(units) if name == wanted or name.startswith(f"{wanted}.")), None)
+    if not first:
+        known = ", ".join(sorted(stages))
+        raise TrunkError(f"trunk -> branch_at: {spec.backbone} has no stage {wanted!r} above its first; it has {known}")
+    names = list(units)
+    config = timm.get_pretrained_cfg(spec.backbone)
+    mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    trunk = Trunk({name.replace(".", "_"): units[name] for name in names[:first]}, mean, std).eval()
+    upper = {name.replace(".", "_"): units[name] for name in names[first:]}
+    return _checked(spec, model, trunk, upper)
+
+
+def _create(spec: TrunkSpec, load_weights: bool) -> nn.Module:
+    """Return timm's feature network for `spec`, with weights if asked."""
+    if not timm.is_model(spec.backbone):
+        close = ", ".join(timm.list_models(f"*{spec.backbone[:6]}*")[:5])
+        raise TrunkError(f"trunk -> backbone: timm has no {spec.backbone!r}" + (f"; near it: {close}" if close else ""))
+    options: dict[str, Any] = {"features_only": True}
+    if load_weights and spec.weights == HUB:
+        options["pretrained"] = True
+    elif load_weights and spec.weights != RANDOM:
+        _check_weights(spec)
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": spec.weights}}
+    try:
+        model: nn.Module = timm.create_model(spec.backbone, **options)
+    except Exception as error:
+        if "pretrained" not in options:
+            raise TrunkError(f"trunk -> backbone: {spec.backbone} cannot be split into stages: {error}") from error
+        ways = f"give a local file (trunk -> weights = 'PATH.safetensors') or train from weights = {RANDOM!r}"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrunkError(f"trunk -> weights: {spec.weights!r} could not be loaded ({reason[:120]}); {ways}") from error
+    return model.eval()
+
+
+def _check_weights(spec: TrunkSpec) -> None:
+    """Compare a safetensors file with the architecture by its header. Raises TrunkError where they differ."""
+    path = Path(spec.weights)
+    where = f"trunk -> weights: {path}"
+    if path.suffix != ".safetensors":
+        raise TrunkError(f"{where} is not a .safetensors file; other formats can run code when they are loaded")
+    if not path.is_file():
+        raise TrunkError(f"{where} does not exist")
+    with torch.device("meta"):
+        model = timm.create_model(spec.backbone, pretrained=False)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    config = timm.get_pretrained_cfg(spec.backbone)
+    classifier = (config.classifier if config else None) or ()
+    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise TrunkError(f"{where} is not a readable safetensors file: {error}") from error
+    for name, shape in expected.items():
+        if not name.startswith(prefixes) and not name.endswith("num_batches_tracked") and found.get(name) != shape:
+            has = f"has {found[name]}" if name in found else "has none"
+            raise TrunkError(
+                f"{where} is of another architecture: {spec.backbone} needs {name} {shape}, the file {has}"
+            )
+
+
+def _children(model: nn.Module) -> dict[str, nn.Module]:
+    return dict(model.named_children())
+
+
+def _units(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the sequence of modules that makes the features, stages taken apart into their blocks."""
+    units: dict[str, nn.Module] = {}
+    for name, child in model.named_children():
+        if isinstance(child, nn.Sequential) and len(child):
+            units |= {f"{name}.{inner}": block for inner, block in child.named_children()}
+        else:
+            units[name] = child
+    return units
+
+
+@torch.no_grad()
+def _checked(spec: TrunkSpec, model: nn.Module, trunk: Trunk, upper: dict[str, nn.Module]) -> Backbone:
+    """Run a picture through both halves and through the whole; return the backbone if they agree."""
+    random = torch.Generator().manual_seed(0)
+    size = spec.image_size
+    pixels = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=random)
+    try:
+        images = (pixels.permute(0, 3, 1, 2).float() / 255.0 - trunk.mean) / trunk.std  # (1, 3, S, S)
+        features = trunk.units(images)  # (1, C, H, W)
+        top = features
+        for unit in upper.values():
+            top = unit(top)
+        whole = model(images)[-1]
+    except Exception as error:
+        raise TrunkError(f"trunk: {spec.backbone} at {size} px is not a plain sequence of stages: {error}") from error
+    if top.shape != whole.shape or not torch.allclose(top, whole, rtol=1e-3, atol=1e-3):
+        raise TrunkError(f"trunk: {spec.backbone} cannot be cut at {spec.branch_at!r}: its stages are not a sequence")
+    channels, height, width = features.shape[1:]
+    return Backbone(spec, trunk, upper, (channels, height, width), top.shape[1])

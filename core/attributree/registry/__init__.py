@@ -1,0 +1,33 @@
+"""The registry: content-addressed parts, and the trees that are made of them."""
+
+from .artifacts import ArtifactStore
+from .trees import (
+    STANDARD_HEAD,
+    LoadedTree,
+    Proof,
+    as_trained,
+    load_backbone,
+    load_branch,
+    load_tree,
+    parameters,
+    prove_unchanged,
+    save_branch,
+    save_trunk,
+    unchanged_branches,
+)
+
+__all__ = [
+    "STANDARD_HEAD",
+    "ArtifactStore",
+    "LoadedTree",
+    "Proof",
+    "as_trained",
+    "load_backbone",
+    "load_branch",
+    "load_tree",
+    "parameters",
+    "prove_unchanged",
+    "save_branch",
+    "save_trunk",
+    "unchanged_branches",
+]

@@ -1,0 +1,108 @@
+"""The artifact store: weights as safetensors files, named by the SHA-256 of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import ArtifactError
+from ..nn import Weights
+
+
+class ArtifactStore:
+    """A folder of parts. A part is never changed: another content has another name.
+
+    Nothing but safetensors is ever read, and only after digest, names, shapes and types were compared with
+    what is expected.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: str) -> Path:
+        """Return where the part of that digest lies, if it is there."""
+        return self.folder / digest[:2] / f"{digest}.safetensors"
+
+    def put(self, weights: Weights) -> str:
+        """Store one part and return its digest. Written to a temporary name, synced, then renamed."""
+        data = save(weights)
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.path(digest)
+        if path.exists() and path.stat().st_size == len(data):
+            return digest
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        except OSError as error:
+            raise ArtifactError(f"{path.parent} cannot be written ({error.strerror}); nothing was promoted") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise ArtifactError(f"{path} could not be written ({error.strerror}); nothing was promoted") from error
+        finally:
+            Path(partial).unlink(missing_ok=True)
+        return digest
+
+    def get(self, digest: str, expected: Mapping[str, Tensor]) -> Weights:
+        """Return the part of that digest, whose names, shapes and types must be those of `expected`.
+
+        Raises ArtifactError if it is missing, damaged or something else.
+        """
+        path = self.path(digest)
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read ({error.strerror}); restore it, or roll back") from error
+        if found != digest:
+            raise ArtifactError(f"{path} is damaged: its content is not what its name says; restore it, or roll back")
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = set(file.keys())
+                if names != set(expected):
+                    odd = sorted(names ^ set(expected))[:3]
+                    raise ArtifactError(f"{path} does not hold what its branch needs; differing: {', '.join(odd)}")
+                weights: Weights = {name: file.get_tensor(name) for name in names}
+        except SafetensorError as error:
+            raise ArtifactError(f"{path} is not a safetensors file: {error}") from error
+        for name, tensor in weights.items():
+            want = expected[name]
+            if tensor.shape != want.shape or tensor.dtype != want.dtype:
+                raise ArtifactError(
+                    f"{path}: {name} is {tuple(tensor.shape)} {tensor.dtype}, expected {tuple(want.shape)} {want.dtype}"
+                )
+        return weights
+
+    def size(self, digest: str) -> int:
+        """Return the bytes of a stored part."""
+        return self.path(digest).stat().st_size
+
+    def sweep(self) -> int:
+        """Delete what killed writers left behind and return how many files that were."""
+        leftovers = list(self.folder.glob("*/.partial-*"))
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
+        return len(leftovers)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; where folders cannot be opened, as on Windows, it is as durable as it gets."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

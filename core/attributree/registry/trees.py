@@ -1,0 +1,146 @@
+"""Trees in and out of the artifact store, and the proof that a new one answers as the old one did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ..catalog import BranchRecord, TrunkRecord
+from ..errors import ArtifactError
+from ..nn import Backbone, Branch, Limb, Tree, TrunkSpec, build_backbone, build_head, copy_units
+from ..plugins import LoadedPlugins
+from ..schema import KINDS, Attribute, Value
+from .artifacts import ArtifactStore
+
+#: `BranchRecord.head` of a branch whose head is attributree's own.
+STANDARD_HEAD = "linear"
+
+
+def as_trained(record: BranchRecord) -> Attribute:
+    """Return the attribute as the branch learnt it: its kind and the values that its outputs stand for."""
+    return Attribute(record.attribute, KINDS[record.kind](tuple(Value(key) for key in record.values)))
+
+
+def save_trunk(store: ArtifactStore, backbone: Backbone) -> TrunkRecord:
+    """Store the trunk's weights and return its record."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in backbone.trunk.state_dict().items()}
+    return TrunkRecord(store.put(weights), backbone.spec.to_json())
+
+
+def load_backbone(store: ArtifactStore, record: TrunkRecord) -> Backbone:
+    """Return the architecture with the stored trunk's weights; the upper stages hold none worth keeping."""
+    backbone = build_backbone(TrunkSpec.from_json(record.spec), load_weights=False)
+    backbone.trunk.load_state_dict(store.get(record.digest, backbone.trunk.state_dict()))
+    return backbone
+
+
+def save_branch(store: ArtifactStore, branch: Branch) -> tuple[str, ...]:
+    """Store the parts of a branch, units first and its head last, and return their digests.
+
+    A unit that is equal to another branch's has the same digest and is stored, loaded and run once.
+    """
+    return tuple(store.put(part) for part in branch.parts())
+
+
+def load_branch(store: ArtifactStore, record: BranchRecord, backbone: Backbone, plugins: LoadedPlugins) -> Branch:
+    """Return a stored branch. Raises ArtifactError if a part does not fit, or its head's plugin is gone."""
+    attribute = as_trained(record)
+    own_head = plugins.head_owner(attribute, backbone.out_channels)
+    if (own_head or STANDARD_HEAD) != record.head:
+        raise ArtifactError(
+            f"branch {record.id} of {record.attribute!r} was trained with the head of {record.head}, "
+            f"now there is the head of {own_head or STANDARD_HEAD}; install {record.head} again, or retrain: "
+            f"attributree sync-catalog --retrain {record.attribute}"
+        )
+    branch = Branch(copy_units(backbone.upper), build_head(attribute, backbone.out_channels, plugins))
+    modules = [*branch.units.values(), branch.head]
+    if len(modules) != len(record.parts):
+        raise ArtifactError(
+            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(modules)}"
+        )
+    for module, digest in zip(modules, record.parts, strict=True):
+        module.load_state_dict(store.get(digest, module.state_dict()))
+    return branch
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTree:
+    """A tree in memory, with the records it was made from. `missing` says of each branch left out why."""
+
+    trunk: TrunkRecord
+    branches: dict[str, BranchRecord]
+    backbone: Backbone
+    tree: Tree
+    missing: dict[str, str]
+
+
+def load_tree(
+    store: ArtifactStore, trunk: TrunkRecord, branches: Mapping[str, BranchRecord], plugins: LoadedPlugins
+) -> LoadedTree:
+    """Return the tree of a manifest, ready to answer.
+
+    A branch whose plugin is gone or whose parts are damaged is left out and named in `missing`; a damaged trunk
+    raises ArtifactError, since nothing can answer without it.
+    """
+    backbone = load_backbone(store, trunk)
+    limbs: dict[str, Limb] = {}
+    missing: dict[str, str] = {}
+    for name, record in sorted(branches.items()):
+        try:
+            limbs[name] = Limb(load_branch(store, record, backbone, plugins), record.parts[:-1])
+        except ArtifactError as error:
+            missing[name] = str(error)
+    return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, limbs), missing)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That old attributes did not move: the largest difference of any logit on `images` probe images."""
+
+    attributes: tuple[str, ...]
+    images: int
+    max_abs_diff: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return the proof as it stands in manifests and reports."""
+        return {"attributes": list(self.attributes), "images": self.images, "max_abs_diff": self.max_abs_diff}
+
+
+def prove_unchanged(before: Tree, after: Tree, names: Iterable[str], pixels: npt.NDArray[np.uint8]) -> Proof:
+    """Compare the logits of the named branches of two trees, bit by bit, on `pixels` (B, S, S, 3).
+
+    Both trees are to come from artifacts: what is compared is what will be served.
+    """
+    names = tuple(names)
+    if not names:
+        return Proof((), len(pixels), 0.0)
+    probe = torch.from_numpy(np.ascontiguousarray(pixels))
+    old, new = before(probe, names), after(probe, names)
+    worst = 0.0
+    for name in names:
+        if not torch.equal(old[name], new[name]):
+            diff = (old[name] - new[name]).abs().max().item()
+            worst = max(worst, float("inf") if np.isnan(diff) else diff)
+    return Proof(names, len(pixels), worst)
+
+
+def parameters(tree: Tree) -> int:
+    """Return how many parameters the tree has, shared units counted once."""
+    modules: dict[tuple[str, ...], nn.Module] = {}
+    for name, branch in tree.branches.items():
+        assert isinstance(branch, Branch)
+        for depth, unit in enumerate(branch.units.values(), start=1):
+            modules[tree.keys[name][:depth]] = unit
+        modules[(name,)] = branch.head
+    own = sum(p.numel() for module in modules.values() for p in module.parameters())
+    return own + sum(p.numel() for p in tree.trunk.parameters())
+
+
+def unchanged_branches(old: Mapping[str, BranchRecord], new: Mapping[str, BranchRecord]) -> tuple[str, ...]:
+    """Return the attributes whose branch stands in both versions."""
+    return tuple(sorted(name for name in old if name in new and old[name].parts == new[name].parts))

@@ -1,0 +1,110 @@
+"""Fixed-size records on disk, keyed by digest: the ground of the pixel and the activation store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from ..errors import ArtifactError
+
+KEY_BYTES = 64  # a SHA-256 in hexadecimal
+_LINE = KEY_BYTES + 1
+
+
+class RecordStore:
+    """An append-only file of equal records and a file of their keys, both memory-mapped or small.
+
+    A record counts once its key is written, and the key is written after the record is on disk, so a killed
+    writer leaves nothing but a tail that the next one overwrites. Writers take turns by a file lock;
+    readers need none. Everything in here can be deleted at any time and is then made again.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self._record_bytes = int(np.prod(shape)) * self.dtype.itemsize
+        self._rows: dict[str, int] = {}
+        self._map: npt.NDArray[np.generic] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._check_layout()
+        self.refresh()
+
+    def _check_layout(self) -> None:
+        """Write the record's shape beside the data, or compare with what stands there."""
+        layout = {"shape": list(self.shape), "dtype": self.dtype.name}
+        path = self.folder / "layout.json"
+        if not path.exists():
+            partial = path.with_suffix(f".{os.getpid()}.tmp")
+            partial.write_text(json.dumps(layout))
+            partial.replace(path)
+        elif json.loads(path.read_text()) != layout:
+            raise ArtifactError(f"{self.folder} holds records of another shape; delete the folder, it is only a cache")
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "records.bin"
+
+    @property
+    def _keys(self) -> Path:
+        return self.folder / "keys.txt"
+
+    def refresh(self) -> None:
+        """Read the keys that other writers have added."""
+        data = self._keys.read_bytes() if self._keys.exists() else b""
+        complete = len(data) // _LINE
+        self._rows = {data[i * _LINE : i * _LINE + KEY_BYTES].decode(): i for i in range(complete)}
+        self._map = None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def append(self, keys: Sequence[str], records: npt.NDArray[np.generic]) -> None:
+        """Add `records` (N, *shape) under `keys`; keys that are there already are left as they are."""
+        if records.shape != (len(keys), *self.shape):
+            raise ValueError(f"records are {records.shape}, expected {(len(keys), *self.shape)}")
+        with FileLock(str(self.folder / "writer.lock")):
+            self.refresh()
+            fresh = [i for i, key in enumerate(keys) if key not in self._rows and key not in keys[:i]]
+            if not fresh:
+                return
+            start = len(self._rows)
+            block = np.ascontiguousarray(records[fresh], dtype=self.dtype)
+            with self._data.open("r+b" if self._data.exists() else "w+b") as data:
+                data.seek(start * self._record_bytes)
+                data.write(block.tobytes())
+                data.truncate()
+                data.flush()
+                os.fsync(data.fileno())
+            with self._keys.open("r+b" if self._keys.exists() else "w+b") as file:
+                file.seek(start * _LINE)
+                file.write("".join(f"{keys[i]}\n" for i in fresh).encode())
+                file.truncate()
+                file.flush()
+                os.fsync(file.fileno())
+            self.refresh()
+
+    def rows(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row of each key. Raises KeyError for one that is not stored."""
+        return np.fromiter((self._rows[key] for key in keys), dtype=np.int64, count=len(keys))
+
+    def records(self) -> npt.NDArray[np.generic]:
+        """Return all records (N, *shape) as a read-only memory map; index it with `rows`."""
+        if self._map is None:
+            if not self._rows:
+                return np.empty((0, *self.shape), dtype=self.dtype)
+            self._map = np.memmap(self._data, dtype=self.dtype, mode="r", shape=(len(self._rows), *self.shape))
+        return self._map
+
+    def read(self, keys: Sequence[str]) -> npt.NDArray[np.generic]:
+        """Return the records (len(keys), *shape) of `keys`, in their order, in memory."""
+        return np.asarray(self.records()[self.rows(keys)])

@@ -1,0 +1,73 @@
+"""Temperature and confidence cut: when an answer may be accepted without a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..answers import Floats, answer
+from ..nn import log_probabilities, probabilities
+from ..schema import Labels
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`temperature` divides the logits; answers at `cut` or more are accepted, none if it is None."""
+
+    temperature: float
+    cut: float | None
+    calibrated: bool
+
+
+def calibrate(labels: Labels, logits: Tensor, target: Tensor, *, precision: float, enough: bool) -> Calibration:
+    """Return temperature and cut for the validation `logits` (N, K) with unambiguous `target` (N, C).
+
+    `precision`: the share of accepted answers that must be right. With too few labels (`enough` false) nothing is
+    fitted and everything goes to review. Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
+    """
+    if not enough or not len(logits):
+        return Calibration(1.0, None, calibrated=False)
+    temperature = fit_temperature(labels, logits, target)
+    probs = probabilities(labels.kind, logits, temperature).numpy()
+    return Calibration(temperature, confidence_cut(labels, probs, target.numpy(), precision), calibrated=True)
+
+
+def fit_temperature(labels: Labels, logits: Tensor, target: Tensor) -> float:
+    """Return the temperature in 0.05..20 under which `target` is most likely."""
+    log_t = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    scores, wanted = logits.double(), target.double()
+    optimizer = torch.optim.LBFGS([log_t], lr=0.5, max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scaled = scores / log_t.exp()
+        if labels.kind == "multi":
+            known = ~wanted.isnan()
+            value = torch.nn.functional.binary_cross_entropy_with_logits(scaled[known], wanted[known])
+        else:
+            value = -(log_probabilities(labels.kind, scaled) * wanted).sum(dim=1).mean()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    temperature = float(log_t.detach().exp())
+    return min(max(temperature, 0.05), 20.0) if np.isfinite(temperature) else 1.0
+
+
+def confidence_cut(labels: Labels, probs: Floats, target: Floats, precision: float) -> float | None:
+    """Return the lowest confidence from which answers are right at least `precision` of the time, or None.
+
+    The share is estimated with one imagined wrong and one imagined right answer added, so that a cut is never
+    justified by a handful of lucky images.
+    """
+    answers = answer(labels, probs)
+    right = answers.right(target)
+    order = np.argsort(-answers.confidence, kind="stable")
+    confidence, hits = answers.confidence[order], right[order].cumsum()
+    accepted = np.arange(1, len(order) + 1)
+    last_of_tie = np.append(confidence[1:] != confidence[:-1], True)
+    good = ((hits + 1) / (accepted + 2) >= precision) & last_of_tie
+    return float(confidence[np.flatnonzero(good)[-1]]) if good.any() else None

@@ -1,0 +1,99 @@
+"""What a training loop reads: inputs on disk, targets in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..labels import LabelSet
+from ..schema import SPLITS
+
+Progress = Callable[[str, int, int], None]  # (what, done, of how many)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that `training -> device` names; "auto" is the first GPU, or the CPU.
+
+    Raises ConfigError if it is not there: nothing is moved to the CPU behind anybody's back.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'training -> device: {name!r} cannot be used ({reason}); write "auto" or "cpu"') from error
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images and what is said of them: N samples with V views each (as it is; mirrored).
+
+    `inputs` holds one array (M, ...) a view, shared between samples and usually memory-mapped; `rows` (N, V) says which
+    records of them each sample is.
+    """
+
+    inputs: tuple[npt.NDArray[np.generic], ...]
+    rows: npt.NDArray[np.int64]
+    labels: LabelSet
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, split: str, *, labelled_only: bool = False) -> Samples:
+        """Return the samples of one split, optionally without the ambiguous ones."""
+        keep = self.labels.split == SPLITS.index(split)
+        return self._take(keep & ~self.labels.ambiguous if labelled_only else keep)
+
+    def few(self, count: int, rng: np.random.Generator) -> Samples:
+        """Return at most `count` samples, drawn without replacement."""
+        return self._take(np.sort(rng.permutation(len(self))[:count]))
+
+    def _take(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Samples:
+        return Samples(self.inputs, self.rows[keep], self.labels.take(keep))
+
+    @property
+    def target(self) -> Tensor:
+        """The targets (N, C) float32, as in LabelSet."""
+        return torch.from_numpy(self.labels.target)
+
+    def batches(self, size: int, shuffle: np.random.Generator | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (inputs (B, ...), target (B, C), weight (B,)).
+
+        With `shuffle` the order and the view of each sample are drawn, and a last batch of one, on which
+        BatchNorm cannot be trained, is left to the next epoch; without, view 0 in order.
+        """
+        order = shuffle.permutation(len(self)) if shuffle else np.arange(len(self))
+        for start in range(0, len(order), size):
+            batch = np.sort(order[start : start + size])  # ascending reads of the memory map
+            if shuffle and len(batch) == 1 and len(order) > 1:
+                return
+            view = shuffle.integers(len(self.inputs), size=len(batch)) if shuffle else np.zeros(len(batch), np.int64)
+            yield (
+                torch.from_numpy(self._gather(batch, view)),
+                torch.from_numpy(self.labels.target[batch]),
+                torch.from_numpy(self.labels.weight[batch]),
+            )
+
+    def _gather(self, batch: npt.NDArray[np.int64], view: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+        first = self.inputs[0]
+        out = np.empty((len(batch), *first.shape[1:]), dtype=first.dtype)
+        for v, source in enumerate(self.inputs):
+            mine = view == v
+            out[mine] = source[self.rows[batch[mine], v]]
+        return out
+
+
+def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a writable array on disk that is gone when it is no longer used."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize))
+        return np.memmap(file, dtype=dtype, mode="r+", shape=shape)

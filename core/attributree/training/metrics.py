@@ -1,0 +1,101 @@
+"""Scores of one attribute on labelled images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+
+from ..answers import Answers, Floats, answer
+from ..schema import Labels
+
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How an attribute does on `n` labelled images; every share in 0..1.
+
+    `accuracy`: share of right answers (multi-label: the whole set right). `macro_f1`: mean F1 over the values
+    that occur in the labels. `ece`: expected calibration error, 15 bins of equal width. `coverage`: share of
+    answers at or above the confidence cut; 0 if there is none. `accepted_accuracy`: accuracy of those, None if
+    there are none.
+    """
+
+    n: int
+    accuracy: float
+    macro_f1: float
+    ece: float
+    coverage: float
+    accepted_accuracy: float | None
+    per_value: dict[str, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as JSON-ready data, shares rounded to four digits."""
+        out: dict[str, Any] = {"n": self.n}
+        for name in ("accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy"):
+            share = getattr(self, name)
+            out[name] = None if share is None else round(share, 4)
+        out["per_value"] = {k: {m: round(x, 4) for m, x in v.items()} for k, v in self.per_value.items()}
+        return out
+
+
+def score(labels: Labels, probabilities: Floats, target: Floats, cut: float | None = None) -> Scores:
+    """Return the scores of `probabilities` (N, C) against `target` (N, C) of unambiguous images.
+
+    Raises ValueError without any image: a score of nothing is not zero.
+    """
+    if not len(target):
+        raise ValueError("no labelled image to score")
+    answers = answer(labels, probabilities)
+    right = answers.right(target)
+    known = ~np.isnan(target)
+    said = answers.said & known
+    wanted = np.nan_to_num(target) > 0
+    precision, recall, f1, support = precision_recall_fscore_support(
+        wanted.astype(int), said.astype(int), average=None, zero_division=0.0
+    )
+    present = support > 0
+    per_value = {
+        key: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(s)}
+        for key, p, r, f, s in zip(labels.keys, precision, recall, f1, support, strict=True)
+        if s
+    }
+    accepted = answers.confidence >= cut if cut is not None else np.zeros(len(right), dtype=np.bool_)
+    return Scores(
+        n=len(target),
+        accuracy=float(right.mean()),
+        macro_f1=float(f1[present].mean()) if present.any() else 0.0,
+        ece=calibration_error(labels, probabilities, target, answers),
+        coverage=float(accepted.mean()),
+        accepted_accuracy=float(right[accepted].mean()) if accepted.any() else None,
+        per_value=per_value,
+    )
+
+
+def calibration_error(labels: Labels, probabilities: Floats, target: Floats, answers: Answers) -> float:
+    """Return the expected calibration error: the mean gap between confidence and accuracy, weighted by bin.
+
+    Multi-label attributes are measured decision by decision over the known values.
+    """
+    if labels.kind == "multi":
+        known = ~np.isnan(target)
+        confidence = np.maximum(probabilities, 1 - probabilities)[known]
+        right = (answers.said == (target > 0))[known]
+    else:
+        confidence, right = answers.confidence, answers.right(target)
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gap = 0.0
+    for b in np.unique(bins):
+        rows = bins == b
+        gap += rows.mean() * abs(float(confidence[rows].mean()) - float(right[rows].mean()))
+    return float(gap)
+
+
+def majority_macro_f1(labels: Labels, train_target: Floats, target: Floats) -> float:
+    """Return the macro-F1 of always giving the answer that is most frequent in `train_target`: the floor to beat."""
+    share = np.nanmean(np.where(np.isnan(train_target), np.nan, train_target > 0), axis=0)
+    constant = np.nan_to_num(share).astype(np.float32)
+    return score(labels, np.broadcast_to(constant, target.shape).astype(np.float32), target).macro_f1
