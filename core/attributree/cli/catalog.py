@@ -1,0 +1,180 @@
+"""init, ingest, status and db: the catalogue's commands."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import Globals, cli, pass_globals
+from .output import Reporter, print_json, print_table, say
+
+
+@cli.command()
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
+@pass_globals
+def init(options: Globals, folder: Path) -> None:
+    """Write a commented plugins.toml, create and upgrade the catalogue."""
+    from ..catalog.engine import shown
+    from ..config import FILE_NAME
+    from ..workspace import Workspace
+
+    there = (folder / FILE_NAME).exists()
+    with Workspace.create(folder, database=options.database) as workspace:
+        if not options.quiet:
+            say(f"{'kept' if there else 'wrote'} {folder / FILE_NAME}")
+            say(f"catalogue {shown(workspace.catalog.url)} is up to date")
+            say("next: attributree ingest FILE --images ROOT")
+
+
+@cli.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--images", metavar="ROOT", type=click.Path(path_type=Path), help="Folder of the images.  [FILE's own]")
+@click.option("--source", metavar="NAME", default="import", show_default=True, help="Who says what the files say.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def ingest(options: Globals, files: tuple[Path, ...], images: Path | None, source: str, as_json: bool) -> None:
+    """Store label files: CSV, JSONL or Parquet, one row an image.
+
+    Each file is stored whole or not at all, every cell as it stands, whether or not a plugin reads its column yet.
+    """
+    summaries = []
+    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+        for file in files:
+            tell = partial(reporter.count, f"{file.name}, rows")
+            summaries.append(workspace.ingest(file, images=images, source=source, progress=tell))
+    if as_json:
+        print_json({"files": [summary.to_json() for summary in summaries]})
+    elif not options.quiet:
+        for summary in summaries:
+            _show_summary(summary.to_json())
+    options.held_back(any(summary.quarantined for summary in summaries))
+
+
+def _show_summary(summary: dict[str, Any]) -> None:
+    say(
+        f"{summary['file']}: {summary['rows']} rows, {summary['images_new']} new images of "
+        f"{summary['products_new']} new products; {summary['observations_new']} new observations, "
+        f"{summary['observations_same']} known already (source {summary['source']}, revision {summary['revision']})"
+    )
+    for column, count in summary["undeclared"].items():
+        say(f"  column {column}: {count} cells kept; no plugin declares it yet")
+    for unknown in summary["unknown_values"]:
+        near = f"; the nearest is {unknown['nearest']}" if unknown["nearest"] else ""
+        say(f"  {unknown['attribute']}: {unknown['text']!r} is no known value ({unknown['count']} cells kept){near}")
+    _show_quarantined(summary["quarantined"])
+
+
+def _show_quarantined(images: list[dict[str, Any]], most: int = 10) -> None:
+    if images:
+        say(f"  {len(images)} image{'s are' if len(images) > 1 else ' is'} quarantined; labels are kept for its repair")
+    for image in images[:most]:
+        say(f"    {image['image']}: {image['reason']}")
+    if len(images) > most:
+        say(f"    and {len(images) - most} more; see attributree status --json")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def status(options: Globals, as_json: bool) -> None:
+    """Show coverage, live branches with their scores, and what sync would do."""
+    with options.workspace() as workspace:
+        document = workspace.status()
+    if as_json:
+        print_json(document)
+    else:
+        show_status(document)
+    options.held_back(bool(document["quarantined"]))
+
+
+def show_status(document: dict[str, Any]) -> None:
+    """Write the status as people read it."""
+    live = f"tree version {document['version']} is live" if document["version"] else "nothing is live yet"
+    names = ("labelled", "ambiguous", "not_applicable", "unknown", "branch", "state", "accuracy", "macro_f1")
+    print_table(
+        f"{document['images']} images of {document['products']} products; {live}",
+        (
+            "attribute",
+            "declared by",
+            "labelled",
+            "ambiguous",
+            "n/a",
+            "unknown",
+            "branch",
+            "state",
+            "accuracy",
+            "macro-F1",
+        ),
+        [
+            (name, entry["declared_by"], *(entry[key] for key in names))
+            for name, entry in document["attributes"].items()
+        ],
+    )
+    for name, entry in document["attributes"].items():
+        for unknown in entry["unreadable"]:
+            near = f"; the nearest is {unknown['nearest']}" if unknown["nearest"] else ""
+            say(f"{name}: {unknown['text']!r} is no known value ({unknown['count']} cells){near}")
+    for column, count in document["undeclared"].items():
+        say(f"column {column}: {count} cells, no plugin declares it")
+    _show_quarantined(document["quarantined"])
+    if document["plan"]:
+        show_plan(document["plan"])
+    else:
+        say("sync-catalog has nothing to do")
+
+
+def show_plan(actions: list[dict[str, Any]]) -> None:
+    """Write a plan as people read it."""
+    print_table(
+        "plan",
+        ("action", "attribute", "labelled", "minutes", "reason"),
+        [
+            (a["action"], a["attribute"], a["labelled"], (a.get("forecast") or {}).get("minutes"), a["reason"])
+            for a in actions
+        ],
+    )
+
+
+@cli.group()
+def db() -> None:
+    """Look after the catalogue's schema."""
+
+
+def _url(options: Globals) -> str:
+    from ..config import load_settings
+
+    return load_settings(options.config, database=options.database).catalog.database
+
+
+@db.command()
+@pass_globals
+def upgrade(options: Globals) -> None:
+    """Create the catalogue, or bring it to the schema of this attributree."""
+    from ..catalog import upgrade as run
+
+    revision = run(_url(options))
+    if not options.quiet:
+        say(f"the catalogue is at revision {revision}")
+
+
+@db.command()
+@pass_globals
+def current(options: Globals) -> None:
+    """Print the schema revision of the catalogue."""
+    from ..catalog import current as run
+
+    click.echo(run(_url(options)) or "none")
+
+
+@db.command()
+@pass_globals
+def check(options: Globals) -> None:
+    """Exit 0 if the catalogue has the schema of this attributree, 1 with the command to type if not."""
+    from ..catalog import check as run
+
+    run(_url(options))
+    if not options.quiet:
+        say("the catalogue is up to date")

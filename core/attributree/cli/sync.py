@@ -1,0 +1,118 @@
+"""sync-catalog: bring the live tree in line with plugins and labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import Globals, cli, pass_globals
+from .catalog import show_plan
+from .output import Reporter, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..sync import Plan, Result
+
+
+@cli.command("sync-catalog")
+@click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@click.option("--only", metavar="ATTR", multiple=True, help="Look at this attribute only; repeatable.")
+@click.option("--retrain", metavar="ATTR", multiple=True, help="Train this attribute even without a need; repeatable.")
+@click.option("--no-train", is_flag=True, help="Register and evolve schemas, train nothing.")
+@click.option(
+    "--executor", type=click.Choice(["inline"]), default="inline", show_default=True, help="Where training runs."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def sync_catalog(
+    options: Globals,
+    dry_run: bool,
+    only: tuple[str, ...],
+    retrain: tuple[str, ...],
+    no_train: bool,
+    executor: str,
+    as_json: bool,
+) -> None:
+    """Register what plugins declare, grow and retrain branches, prove that the others did not move, go live.
+
+    Running it twice does nothing the second time.
+    """
+    from ..sync import SyncReport
+
+    talk = not as_json and not options.quiet
+
+    def announce(plan: Plan) -> None:
+        if talk and plan.actions:
+            show_plan([action.to_json() for action in plan.actions])
+
+    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+        if dry_run:
+            plan = workspace.plan(only=only, retrain=retrain)
+            announce(plan)
+            report = SyncReport(plan, dry_run=True)
+        else:
+            report = workspace.sync(
+                only=only,
+                retrain=retrain,
+                train=not no_train,
+                announce=announce,
+                progress=reporter,
+                done=lambda result: reporter.line(describe(result)) if talk else None,
+            )
+    if as_json:
+        print_json(report.to_json())
+    elif talk:
+        _show_report(report.to_json())
+    if report.failed:
+        raise click.exceptions.Exit(1)
+    options.held_back(report.held_back or bool(report.dry_run and report.plan.blocked))
+
+
+def describe(result: Result) -> str:
+    """Return one line about a result, as it comes."""
+    head = f"{result.attribute}: {result.status}"
+    if result.status != "promoted":
+        return f"{head} ({result.reason})"
+    return f"{head} as branch {result.branch} after {result.seconds:.0f} s; {result.reason}"
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    if not report["plan"]:
+        say("nothing to do: every declared attribute is live and up to date")
+        return
+    if report["dry_run"]:
+        say("dry run: nothing was changed")
+        return
+    trunk = report["trunk"]
+    if trunk:
+        trained = trunk["trained"]
+        how = f", trained in {trained['epochs']} epochs and {trained['seconds']:.0f} s" if trained else ""
+        say(f"trunk {trunk['digest'][:12]}, weights {trunk['weights']}{how}")
+    rows = [row for row in report["results"] if row["status"] in ("promoted", "kept")]
+    if rows:
+        print_table("held-out results", ("attribute", "status", *_SCORES, "depth", "donor", "seconds"), map(_row, rows))
+    for row in rows:
+        unchanged = row["unchanged"]
+        if row["status"] == "promoted" and unchanged["attributes"]:
+            say(
+                f"{row['attribute']}: {', '.join(unchanged['attributes'])} unchanged, "
+                f"max_abs_diff {unchanged['max_abs_diff']} on {unchanged['images']} probe images"
+            )
+    for image in report["quarantined"]:
+        say(f"quarantined {image['image']}: {image['reason']}")
+    if report["version"]:
+        say(f"tree version {report['version']} is live")
+
+
+_SCORES = ("split", "n", "accuracy", "macro-F1", "accepted", "right of accepted")
+
+
+def _row(result: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a result's table row, with its scores on the test split, or on validation if that has no labels."""
+    metrics = result["metrics"]
+    split = "test" if "test" in metrics else "val"
+    scores = metrics[split]
+    numbers = (scores["n"], scores["accuracy"], scores["macro_f1"], scores["coverage"], scores["accepted_accuracy"])
+    return (
+        result["attribute"], result["status"], split, *numbers, metrics["depth"], metrics["donor"], result["seconds"]
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Carrying a plan out: schemas first, then one training after the other, each promoted by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from ..catalog import Catalog
+from ..config import Settings
+from ..plugins import LoadedPlugins
+from .plan import Plan, World, plan_sync
+from .report import BLOCKED, SKIPPED, Result, SyncReport
+
+log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]  # (what, done, of how many)
+
+
+def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
+    """Return everything a plan depends on, read from the catalogue and the plugins."""
+    live = catalog.live()
+    catalogued = catalog.attributes()
+    last_run = {run.attribute: run for run in catalog.runs()}
+    since = {name: run.revision for name, run in last_run.items()}
+    since |= {name: branch.revision for name, branch in live.branches.items()} if live else {}
+    return World(
+        declared=plugins.attributes,
+        declared_by=plugins.declared_by,
+        problems=plugins.problems,
+        catalogued=catalogued,
+        coverage={name: catalog.coverage(attribute) for name, attribute in plugins.attributes.items()},
+        live=live,
+        new_labels={
+            name: catalog.new_labels(name, since[name])
+            for name in plugins.attributes
+            if name in since and name in catalogued
+        },
+        last_run=last_run,
+    )
+
+
+def make_plan(
+    catalog: Catalog,
+    settings: Settings,
+    plugins: LoadedPlugins,
+    *,
+    only: Iterable[str] = (),
+    retrain: Iterable[str] = (),
+) -> Plan:
+    """Return what a sync would do now."""
+    return plan_sync(observe_world(catalog, plugins), settings, only=only, retrain=retrain)
+
+
+def sync_catalog(
+    catalog: Catalog,
+    settings: Settings,
+    plugins: LoadedPlugins,
+    *,
+    only: Iterable[str] = (),
+    retrain: Iterable[str] = (),
+    train: bool = True,
+    announce: Callable[[Plan], None] | None = None,
+    progress: Progress | None = None,
+    done: Callable[[Result], None] | None = None,
+) -> SyncReport:
+    """Bring the catalogue and the live tree in line with what is declared and labelled.
+
+    One process syncs at a time; a second one waits, plans anew and finds the work done. `announce` is told the
+    plan before anything happens, `done` each result as it comes. The network is only imported when there is
+    something to train. One attribute that fails is reported and leaves the others alone.
+    """
+    with catalog.sync_lock():
+        plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
+        if announce:
+            announce(plan)
+        for action in plan.of("register", "evolve"):
+            assert action.attribute is not None
+            catalog.declare(plugins.attributes[action.attribute], plugins.declared_by[action.attribute])
+        for action in plan.of("orphan"):
+            assert action.attribute is not None
+            catalog.orphan(action.attribute)
+        results = [Result(str(a.attribute), a.action, BLOCKED, a.reason) for a in plan.blocked]
+        training = plan.training
+        if not train:
+            results += [Result(a.attribute, a.action, SKIPPED, "--no-train was given") for a in training if a.attribute]
+            training = ()
+        for result in results:
+            if done:
+                done(result)
+        if not training:
+            live = catalog.live()
+            return SyncReport(plan, tuple(results), version=live.id if live else None)
+        from .train import Trainer  # torch: seconds that a sync without work does not spend
+
+        trainer = Trainer(catalog, settings, plugins, progress)
+        for result in trainer.run(training):
+            results.append(result)
+            if done:
+                done(result)
+        live = catalog.live()
+        return SyncReport(
+            plan, tuple(results), trainer.trunk_report(), live.id if live else None, tuple(trainer.quarantined.items())
+        )

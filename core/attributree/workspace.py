@@ -1,0 +1,220 @@
+"""A workspace: configuration, plugins and catalogue together; what the commands and Python users work with.
+
+ws = Workspace.open("plugins.toml")
+ws.ingest("products.csv", images="photos/")
+ws.sync()
+ws.predict(["photos/1.jpg"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from .catalog import Catalog, IngestSummary, TreeVersion, upgrade
+from .catalog.ingest import DEFAULT_SOURCE
+from .config import FILE_NAME, Settings, load_settings, render_default_toml
+from .errors import ConfigError
+from .plugins import LoadedPlugins, load_plugins
+from .sync import Plan, Result, SyncReport, World, observe_world, plan_sync, sync_catalog
+
+if TYPE_CHECKING:
+    from .inference import LiveTree, Prediction
+
+Progress = Callable[[str, int, int], None]  # (what, done, of how many)
+
+
+class Workspace:
+    """One catalogue with its configuration and the plugins that are installed.
+
+    Plugins and the catalogue are opened when they are first needed. `strict` turns a broken plugin into an error.
+    """
+
+    def __init__(
+        self, settings: Settings, *, strict: bool = False, extra_plugins: Mapping[str, object] | None = None
+    ) -> None:
+        self.settings = settings
+        self.strict = strict or settings.plugins.strict
+        self._extra_plugins = extra_plugins
+
+    @classmethod
+    def open(
+        cls,
+        config: Path | str | None = None,
+        *,
+        database: str | None = None,
+        strict: bool = False,
+        extra_plugins: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Open the workspace of a plugins.toml (default: $ATTRIBUTREE_CONFIG, then ./plugins.toml).
+
+        `extra_plugins` adds modules or objects as plugins by name, without an installation. Raises ConfigError.
+        """
+        return cls(load_settings(config, database=database), strict=strict, extra_plugins=extra_plugins)
+
+    @classmethod
+    def create(cls, folder: Path | str = ".", *, database: str | None = None) -> Self:
+        """Write a commented plugins.toml into `folder`, create the catalogue, and open both.
+
+        A plugins.toml that is there already is used and left as it is; so is the catalogue, but for an upgrade.
+        """
+        folder = Path(folder)
+        file = folder / FILE_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                file.write_text(render_default_toml(database), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+        workspace = cls.open(file, database=database)
+        upgrade(workspace.settings.catalog.database)
+        return workspace
+
+    @cached_property
+    def plugins(self) -> LoadedPlugins:
+        """The loaded plugins. Raises PluginError if one is broken and the workspace is strict."""
+        loaded = load_plugins(self.settings.plugins, extra=self._extra_plugins)
+        if self.strict:
+            loaded.require_healthy()
+        return loaded
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
+        return Catalog.open(self.settings.catalog.database, timeout=self.settings.catalog.timeout)
+
+    def close(self) -> None:
+        """Give back what is open."""
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+            del self.catalog
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what can be done --------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        file: Path | str,
+        *,
+        images: Path | str | None = None,
+        source: str = DEFAULT_SOURCE,
+        progress: Callable[[int], None] | None = None,
+    ) -> IngestSummary:
+        """Store a label file; `images` is the root of its image paths (default: its own folder)."""
+        root = Path(images) if images is not None else None
+        summary = self.catalog.ingest(Path(file), images=root, source=source, progress=progress)
+        return replace(summary, undeclared=self._undeclared(summary.undeclared))
+
+    def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
+        """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""
+        return {column: count for column, count in columns.items() if column not in self.plugins.attributes}
+
+    def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
+        """Return what `sync` would do."""
+        return plan_sync(self.world(), self.settings, only=only, retrain=retrain)
+
+    def world(self) -> World:
+        """Return what a plan is made from: declared, catalogued and live."""
+        return observe_world(self.catalog, self.plugins)
+
+    def sync(
+        self,
+        *,
+        only: Iterable[str] = (),
+        retrain: Iterable[str] = (),
+        train: bool = True,
+        announce: Callable[[Plan], None] | None = None,
+        progress: Progress | None = None,
+        done: Callable[[Result], None] | None = None,
+    ) -> SyncReport:
+        """Reconcile: register, evolve, grow, retrain. See `attributree.sync.sync_catalog`."""
+        return sync_catalog(
+            self.catalog,
+            self.settings,
+            self.plugins,
+            only=only,
+            retrain=retrain,
+            train=train,
+            announce=announce,
+            progress=progress,
+            done=done,
+        )
+
+    def live(self, progress: Progress | None = None) -> LiveTree:
+        """Return the live tree, loaded. Raises CatalogError if nothing is live. Imports torch."""
+        from .inference import LiveTree
+
+        return LiveTree(self.catalog, self.settings, self.plugins, progress)
+
+    def predict(
+        self, images: Sequence[Path | str], *, attributes: Iterable[str] = (), article_type: str | None = None
+    ) -> list[Prediction]:
+        """Return what the live tree says of image files."""
+        return self.live().predict_files(images, attributes, article_type)
+
+    def predict_missing(self, *, attributes: Iterable[str] = ()) -> Iterator[Prediction]:
+        """Fill the catalogue's gaps: predict, store and yield."""
+        return self.live().predict_missing(attributes)
+
+    def evaluate(self, split: str = "test", *, attributes: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the live tree's scores on a split, as `evaluate --json` shows them."""
+        return self.live().evaluate(split, attributes)
+
+    def status(self) -> dict[str, Any]:
+        """Return coverage, live branches and what sync would do, as `status --json` shows them."""
+        world = self.world()
+        plan = plan_sync(world, self.settings)
+        counts = self.catalog.counts()
+        names = sorted({*world.declared, *world.catalogued})
+        return {
+            "images": counts.images,
+            "products": counts.products,
+            "observations": counts.observations,
+            "revision": counts.revision,
+            "version": world.live.id if world.live else None,
+            "attributes": {name: self._attribute_status(world, plan, name) for name in names},
+            "undeclared": self._undeclared(self.catalog.undeclared()),
+            "quarantined": [{"image": i.path, "reason": i.reason} for i in self.catalog.quarantined()],
+            "plan": [action.to_json() for action in plan.actions],
+        }
+
+    def _attribute_status(self, world: World, plan: Plan, name: str) -> dict[str, Any]:
+        catalogued = world.catalogued.get(name)
+        schema = world.declared.get(name) or (catalogued.schema if catalogued else None)
+        assert schema is not None
+        coverage = world.coverage.get(name) or self.catalog.coverage(schema)
+        branch = world.live.branches.get(name) if world.live else None
+        scores = (branch.metrics.get("test") or branch.metrics.get("val") or {}) if branch else {}
+        return {
+            "declared_by": world.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
+            "labelled": coverage.labelled,
+            "ambiguous": coverage.ambiguous,
+            "not_applicable": coverage.not_applicable,
+            "unknown": coverage.unknown,
+            "branch": branch.id if branch else None,
+            "state": _state(world, plan, name, branch is not None),
+            "accuracy": scores.get("accuracy"),
+            "macro_f1": scores.get("macro_f1"),
+            "unreadable": [{"text": u.text, "count": u.count, "nearest": u.nearest} for u in coverage.unreadable],
+        }
+
+    def versions(self) -> list[TreeVersion]:
+        """Return all tree versions, oldest first."""
+        return self.catalog.versions()
+
+
+def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:
+    """Return orphaned, live, due (sync would train it) or blocked."""
+    if name not in world.declared:
+        return "orphaned"
+    if any(action.attribute == name for action in plan.training):
+        return "due"
+    return "live" if has_branch else "blocked"
