@@ -1,0 +1,68 @@
+"""Running the commands that a user types, echoed and timed, and reading what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class BenchmarkError(Exception):
+    """A command failed or its output lacks what the table needs; the message names the command."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One command as it was typed, and the seconds it took."""
+
+    command: str
+    seconds: float
+
+
+class Runner:
+    """Runs the commands that lie beside this interpreter, echoing and timing each."""
+
+    def __init__(self) -> None:
+        self.timings: list[Timing] = []
+        # A user's own settings must not reach into the measurement.
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ATTRIBUTREE_")}
+
+    def run(self, *command: str, cwd: Path, capture: bool = False) -> str:
+        """Run `command`, e.g. ("attributree", "init"); return its stdout if captured. Raises BenchmarkError."""
+        typed = shlex.join(command)
+        print(f"$ {typed}", flush=True)
+        program = Path(sys.executable).parent / command[0]
+        if not program.exists():
+            raise BenchmarkError(
+                f"{program} does not exist; install attributree into this environment: pip install -e ."
+            )
+        start = time.perf_counter()
+        done = subprocess.run(
+            [program, *command[1:]],
+            cwd=cwd,
+            env=self.environment,
+            stdout=subprocess.PIPE if capture else None,
+            text=True,
+            check=False,
+        )
+        self.timings.append(Timing(typed, round(time.perf_counter() - start, 2)))
+        if done.returncode:
+            raise BenchmarkError(f"exit code {done.returncode} from: {typed}")
+        return done.stdout if capture else ""
+
+
+def read_report(text: str, command: str) -> dict[str, Any]:
+    """Return the one JSON document that `command` printed. Raises BenchmarkError if it is something else."""
+    try:
+        report = json.loads(text)
+    except ValueError as error:
+        raise BenchmarkError(f"{command} printed no JSON document: {error}; it begins {text[:80]!r}") from None
+    if not isinstance(report, dict):
+        raise BenchmarkError(f"{command} printed {type(report).__name__}, not an object")
+    return report
