@@ -9,8 +9,23 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
+
+
+def installed(distribution: str) -> bool:
+    """Return whether a distribution is installed in this environment."""
+    try:
+        return bool(version(distribution))
+    except PackageNotFoundError:
+        return False
+
+
+def other_plugins(*wanted: str) -> list[str]:
+    """Return the other plugins of this environment; one that declares the same attribute would clash."""
+    names = (point.dist.name for point in entry_points(group="attributree") if point.dist)
+    return sorted({name for name in names if name not in wanted})
 
 
 class BenchmarkError(Exception):

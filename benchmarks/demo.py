@@ -15,16 +15,16 @@ import shutil
 import sys
 import time
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import click
 
 from attributree.testing import GarmentOptions, write_catalogue
-from commands import BenchmarkError, Runner
+from commands import BenchmarkError, Runner, installed, other_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
+FIRST, LATER = ("neckline", "pattern"), "sleeves"
 CONFIG = """\
 [trunk]
 backbone = "resnet34"
@@ -38,14 +38,6 @@ seed = {seed}
 [plugins]
 disabled = {disabled}
 """
-
-
-def installed(distribution: str) -> bool:
-    """Return whether a distribution is installed in this environment."""
-    try:
-        return bool(version(distribution))
-    except PackageNotFoundError:
-        return False
 
 
 def say(text: str) -> None:
@@ -107,14 +99,14 @@ def run(folder: Path, runner: Runner, count: int, epochs: int, seed: int, variat
     print(", ".join(f"{number} {what}" for what, number in shop.counts.items()))
 
     say("two attribute plugins are installed")
-    if installed("attributree-pattern"):
-        runner.run("pip", "uninstall", "--quiet", "--yes", "attributree-pattern", cwd=ROOT)
-    install(runner, "neckline", "sleeves")
+    if installed(f"attributree-{LATER}"):
+        runner.run("pip", "uninstall", "--quiet", "--yes", f"attributree-{LATER}", cwd=ROOT)
+    install(runner, *FIRST)
 
     say("a catalogue is made and the label files are read: what is said, and what a supplier says otherwise")
     runner.run("attributree", "init", cwd=folder)
-    others = ["fashion-mnist"] if installed("attributree-fashion-mnist") else []
-    config = CONFIG.format(epochs=epochs, seed=seed, disabled=json.dumps([f"attributree-{name}" for name in others]))
+    others = other_plugins(*(f"attributree-{name}" for name in (*FIRST, LATER)))
+    config = CONFIG.format(epochs=epochs, seed=seed, disabled=json.dumps(others))
     (folder / "plugins.toml").write_text(config, encoding="utf-8")
     runner.run("attributree", "ingest", "products.csv", "--images", "photos", cwd=folder)
     runner.run("attributree", "ingest", "supplier.csv", "--images", "photos", "--source", "supplier", cwd=folder)
@@ -124,7 +116,7 @@ def run(folder: Path, runner: Runner, count: int, epochs: int, seed: int, variat
     runner.run("attributree", "sync-catalog", cwd=folder)
 
     say("a third plugin arrives; its labels have been in the catalogue all along")
-    install(runner, "pattern")
+    install(runner, LATER)
     runner.run("attributree", "sync-catalog", "--dry-run", cwd=folder)
     report = json.loads(runner.run("attributree", "sync-catalog", "--json", cwd=folder, capture=True))
     check_proof(report)

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from commands import BenchmarkError, Runner, Timing, read_report
+from commands import BenchmarkError, Runner, Timing, installed, other_plugins, read_report
 from fashion_mnist import ATTRIBUTES, N_A, UNKNOWN, Dataset, DatasetError, make_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,10 @@ image_size = {image_size}
 
 [training]
 seed = {seed}
-{epochs}"""
+{epochs}
+[plugins]
+disabled = {disabled}
+"""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,10 @@ def collect(
     Attributes of other plugins are left out. An attribute that was not promoted has no scores.
     Raises BenchmarkError if sync-catalog's document says nothing of an attribute.
     """
-    planned = {entry["attribute"]: entry for entry in sync["plan"] if entry.get("labelled") is not None}
-    # register and evolve only write rows; what is reported here is how training ended.
-    results = {e["attribute"]: e for e in sync["results"] if e["action"] not in ("register", "evolve")}
+    results = {entry["attribute"]: entry for entry in sync["results"]}
     scores = []
     for name in ATTRIBUTES:
-        if name not in planned or name not in results:
+        if name not in results:
             raise BenchmarkError(
                 f"sync-catalog did not plan and train {name!r}; is {DISTRIBUTION} installed and enabled?"
             )
@@ -98,7 +99,7 @@ def collect(
                 attribute=name,
                 status=results[name]["status"],
                 visible=visible[name],
-                labels_used=planned[name]["labelled"],
+                labels_used=results[name]["metrics"].get("train_labels", 0),
                 n_test=measured.get("n", 0),
                 majority=majority[name],
                 accuracy=measured.get("accuracy"),
@@ -135,21 +136,23 @@ def render(scores: Sequence[Score], timings: Sequence[Timing], parameters: Mappi
 
 def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int | None) -> list[Score]:
     """Run the user's commands in `folder` on `data` and return the scores. Raises BenchmarkError."""
-    before = installed_version()
+    before = installed(DISTRIBUTION)
     try:
         plugin = f"./benchmarks/{DISTRIBUTION}"
         runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", plugin, cwd=ROOT)
         # init comes first and the settings after, as a user would edit them; the catalogue's are the defaults.
         runner.run("attributree", "init", cwd=folder)
         training = "" if epochs is None else f"epochs = {epochs}\n"
-        config = CONFIG.format(image_size=IMAGE_SIZE, seed=seed, epochs=training)
+        config = CONFIG.format(
+            image_size=IMAGE_SIZE, seed=seed, epochs=training, disabled=json.dumps(other_plugins(DISTRIBUTION))
+        )
         (folder / "plugins.toml").write_text(config, encoding="utf-8")
         ingest = (str(data.ingest_file.relative_to(folder)), "--images", str(data.images.relative_to(folder)))
         runner.run("attributree", "ingest", *ingest, cwd=folder)
         sync = runner.run("attributree", "sync-catalog", "--json", cwd=folder, capture=True)
         evaluation = runner.run("attributree", "evaluate", "--json", cwd=folder, capture=True)
     finally:
-        if before is None and installed_version() is not None:
+        if not before and installed(DISTRIBUTION):
             command = [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", DISTRIBUTION]
             subprocess.run(command, check=True)
     return collect(
@@ -158,14 +161,6 @@ def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int 
         {name: coverage.share for name, coverage in data.coverage.items()},
         majority_shares(data.ingest_file),
     )
-
-
-def installed_version() -> str | None:
-    """Return the version of the benchmark's plugin in this environment, or None."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return None
 
 
 @click.command()

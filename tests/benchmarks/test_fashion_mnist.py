@@ -279,13 +279,12 @@ def recorded_sync(bench: ModuleType) -> dict[str, object]:
             "status": "kept" if name == "tone" else "promoted",
             "branch": "b-1",
             "seconds": 12.5,
-            "metrics": {},
+            "metrics": {"train_labels": 100 + i},
             "unchanged": {"attributes": [], "max_abs_diff": 0.0},
         }
-        for name in names
+        for i, name in enumerate(names)
     ]
-    registered = [{"attribute": name, "action": "register", "status": "skipped"} for name in names]
-    return {"plan": plan, "results": results + registered}
+    return {"plan": plan, "results": results}
 
 
 def recorded_evaluation(bench: ModuleType) -> dict[str, object]:
@@ -371,7 +370,7 @@ def test_the_benchmark_types_the_users_commands_and_writes_what_it_prints(
         )
         script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(bench, "installed_version", lambda: "0.1.0")
+    monkeypatch.setattr(bench, "installed", lambda distribution: True)
     options = ["--train", "200", "--test", "100", "--seed", "5", "--epochs", "2", "--out", str(out)]
     result = CliRunner().invoke(bench.main, [*options, "--source", str(source)])
     assert result.exit_code == 0, result.output
