@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .schema import Labels
+from .schema import Labels, fold
 
 Floats = npt.NDArray[np.float32]
 
@@ -53,11 +53,11 @@ def translate(probabilities: Floats, keys: Sequence[str], labels: Labels) -> Flo
     """
     if tuple(keys) == labels.keys:
         return probabilities
-    today = {former: c for c, value in enumerate(labels.values) for former in (*value.formerly, value.key)}
+    today = {fold(former): c for c, value in enumerate(labels.values) for former in (*value.formerly, value.key)}
     out = np.zeros((len(probabilities), labels.size), dtype=np.float32)
     for k, key in enumerate(keys):
-        if key in today:
-            column = out[:, today[key]]
+        if fold(key) in today:
+            column = out[:, today[fold(key)]]
             if labels.kind == "multi":
                 np.maximum(column, probabilities[:, k], out=column)
             else:

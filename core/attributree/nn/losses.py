@@ -50,6 +50,8 @@ def balance(labels: Labels, target: Tensor) -> Tensor:
     rare values, and full correction, which overrates them and spoils calibration.
     """
     counts = target.nan_to_num(0.0).sum(dim=0)  # (C,)
+    if not bool((counts > 0).any()):
+        return torch.ones_like(counts)  # a multi-label set in which no value is ever there
     weights = (counts.sum() / counts.clamp(min=1.0)).sqrt()
     weights = torch.where(counts > 0, weights, 1.0).clamp(max=float(weights[counts > 0].min()) * MAX_BALANCE)
     return weights / ((weights * counts).sum() / counts.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def build_backbone(spec: TrunkSpec, *, load_weights: bool = True) -> Backbone:
 def _create(spec: TrunkSpec, load_weights: bool) -> nn.Module:
     """Return timm's feature network for `spec`, with weights if asked."""
     if not timm.is_model(spec.backbone):
-        close = ", ".join(timm.list_models(f"*{spec.backbone[:6]}*")[:5])
+        close = ", ".join(get_close_matches(spec.backbone, timm.list_models(), n=5))
         raise TrunkError(f"trunk -> backbone: timm has no {spec.backbone!r}" + (f"; near it: {close}" if close else ""))
     options: dict[str, Any] = {"features_only": True}
     if load_weights and spec.weights == HUB:

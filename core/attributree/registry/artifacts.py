@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -35,24 +36,22 @@ class ArtifactStore:
         data = save(weights)
         digest = hashlib.sha256(data).hexdigest()
         path = self.path(digest)
-        if path.exists() and path.stat().st_size == len(data):
-            return digest
+        partial = path.parent / f".partial-{os.getpid()}-{secrets.token_hex(8)}"
         try:
+            if _digest_of(path) == digest:  # a damaged part of that name is written again
+                return digest
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
-        except OSError as error:
-            raise ArtifactError(f"{path.parent} cannot be written ({error.strerror}); nothing was promoted") from error
-        try:
-            with os.fdopen(handle, "wb") as file:
+            with partial.open("xb") as file:  # not tempfile: its files are readable to nobody else in a team
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(partial).replace(path)
+            partial.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
             raise ArtifactError(f"{path} could not be written ({error.strerror}); nothing was promoted") from error
         finally:
-            Path(partial).unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         return digest
 
     def get(self, digest: str, expected: Mapping[str, Tensor]) -> Weights:
@@ -62,9 +61,11 @@ class ArtifactStore:
         """
         path = self.path(digest)
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            found = _digest_of(path)
         except OSError as error:
             raise ArtifactError(f"{path} cannot be read ({error.strerror}); restore it, or roll back") from error
+        if found is None:
+            raise ArtifactError(f"{path} is missing; restore it, or roll back")
         if found != digest:
             raise ArtifactError(f"{path} is damaged: its content is not what its name says; restore it, or roll back")
         try:
@@ -94,6 +95,14 @@ class ArtifactStore:
         for leftover in leftovers:
             leftover.unlink(missing_ok=True)
         return len(leftovers)
+
+
+def _digest_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file's content, None if there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

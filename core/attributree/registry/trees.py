@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..catalog import BranchRecord, TrunkRecord
-from ..errors import ArtifactError
+from ..errors import ArtifactError, PluginError
 from ..nn import Backbone, Branch, Limb, Tree, TrunkSpec, build_backbone, build_head, copy_units
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
@@ -48,7 +48,10 @@ def save_branch(store: ArtifactStore, branch: Branch) -> tuple[str, ...]:
 
 
 def load_branch(store: ArtifactStore, record: BranchRecord, backbone: Backbone, plugins: LoadedPlugins) -> Branch:
-    """Return a stored branch. Raises ArtifactError if a part does not fit, or its head's plugin is gone."""
+    """Return a stored branch.
+
+    Raises ArtifactError if a part does not fit, or its head's plugin is gone; PluginError if that plugin fails.
+    """
     attribute = as_trained(record)
     own_head = plugins.head_owner(attribute, backbone.out_channels)
     if (own_head or STANDARD_HEAD) != record.head:
@@ -68,6 +71,14 @@ def load_branch(store: ArtifactStore, record: BranchRecord, backbone: Backbone, 
     return branch
 
 
+def load_units(store: ArtifactStore, record: BranchRecord, backbone: Backbone) -> dict[str, nn.Module]:
+    """Return a stored branch's units without its head. Raises ArtifactError if a part does not fit."""
+    units = copy_units(backbone.upper)
+    for unit, digest in zip(units.values(), record.parts[:-1], strict=True):
+        unit.load_state_dict(store.get(digest, unit.state_dict()))
+    return units
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedTree:
     """A tree in memory, with the records it was made from. `missing` says of each branch left out why."""
@@ -84,8 +95,8 @@ def load_tree(
 ) -> LoadedTree:
     """Return the tree of a manifest, ready to answer.
 
-    A branch whose plugin is gone or whose parts are damaged is left out and named in `missing`; a damaged trunk
-    raises ArtifactError, since nothing can answer without it.
+    A branch whose plugin is gone or broken, or whose parts are damaged, is left out and named in `missing`; a
+    damaged trunk raises ArtifactError, since nothing can answer without it.
     """
     backbone = load_backbone(store, trunk)
     limbs: dict[str, Limb] = {}
@@ -93,7 +104,7 @@ def load_tree(
     for name, record in sorted(branches.items()):
         try:
             limbs[name] = Limb(load_branch(store, record, backbone, plugins), record.parts[:-1])
-        except ArtifactError as error:
+        except (ArtifactError, PluginError) as error:
             missing[name] = str(error)
     return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, limbs), missing)
 

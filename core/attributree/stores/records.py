@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +34,9 @@ class RecordStore:
         self._record_bytes = int(np.prod(shape)) * self.dtype.itemsize
         self._rows: dict[str, int] = {}
         self._map: npt.NDArray[np.generic] | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._check_layout()
+        with self._writing():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._check_layout()
         self.refresh()
 
     def _check_layout(self) -> None:
@@ -44,7 +47,7 @@ class RecordStore:
             partial = path.with_suffix(f".{os.getpid()}.tmp")
             partial.write_text(json.dumps(layout))
             partial.replace(path)
-        elif json.loads(path.read_text()) != layout:
+        elif _read_json(path) != layout:
             raise ArtifactError(f"{self.folder} holds records of another shape; delete the folder, it is only a cache")
 
     @property
@@ -58,8 +61,10 @@ class RecordStore:
     def refresh(self) -> None:
         """Read the keys that other writers have added."""
         data = self._keys.read_bytes() if self._keys.exists() else b""
-        complete = len(data) // _LINE
-        self._rows = {data[i * _LINE : i * _LINE + KEY_BYTES].decode(): i for i in range(complete)}
+        lines = (data[i : i + _LINE] for i in range(0, len(data), _LINE))
+        # After a power cut the last block may be torn or zeroes; keys count up to there.
+        sound = takewhile(lambda line: len(line) == _LINE and line.endswith(b"\n"), lines)
+        self._rows = {line[:KEY_BYTES].decode(): i for i, line in enumerate(sound)}
         self._map = None
 
     def __contains__(self, key: str) -> bool:
@@ -72,7 +77,7 @@ class RecordStore:
         """Add `records` (N, *shape) under `keys`; keys that are there already are left as they are."""
         if records.shape != (len(keys), *self.shape):
             raise ValueError(f"records are {records.shape}, expected {(len(keys), *self.shape)}")
-        with FileLock(str(self.folder / "writer.lock")):
+        with self._writing(), FileLock(str(self.folder / "writer.lock")):
             self.refresh()
             fresh = [i for i, key in enumerate(keys) if key not in self._rows and key not in keys[:i]]
             if not fresh:
@@ -93,6 +98,16 @@ class RecordStore:
                 os.fsync(file.fileno())
             self.refresh()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what the disk refuses into one line."""
+        try:
+            yield
+        except OSError as error:
+            raise ArtifactError(
+                f"{self.folder} cannot be written ({error.strerror}); free some space, or set another catalog -> cache"
+            ) from error
+
     def rows(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the row of each key. Raises KeyError for one that is not stored."""
         return np.fromiter((self._rows[key] for key in keys), dtype=np.int64, count=len(keys))
@@ -102,9 +117,19 @@ class RecordStore:
         if self._map is None:
             if not self._rows:
                 return np.empty((0, *self.shape), dtype=self.dtype)
+            if self._data.stat().st_size < len(self._rows) * self._record_bytes:
+                raise ArtifactError(f"{self._data} was cut short; delete {self.folder}, it is only a cache")
             self._map = np.memmap(self._data, dtype=self.dtype, mode="r", shape=(len(self._rows), *self.shape))
         return self._map
 
     def read(self, keys: Sequence[str]) -> npt.NDArray[np.generic]:
         """Return the records (len(keys), *shape) of `keys`, in their order, in memory."""
         return np.asarray(self.records()[self.rows(keys)])
+
+
+def _read_json(path: Path) -> object:
+    """Return what a JSON file holds, None if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        return None

@@ -25,10 +25,13 @@ class Calibration:
 def calibrate(labels: Labels, logits: Tensor, target: Tensor, *, precision: float, enough: bool) -> Calibration:
     """Return temperature and cut for the validation `logits` (N, K) with unambiguous `target` (N, C).
 
-    `precision`: the share of accepted answers that must be right. With too few labels (`enough` false) nothing is
-    fitted and everything goes to review. Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
+    `precision`: the share of accepted answers that must be right. With too few labels (`enough` false), or none that
+    says what is absent, as in an open world, nothing is fitted and everything goes to review.
+    Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
     """
-    if not enough or not len(logits):
+    # Without a single "absent", yes to everything would look perfect.
+    one_sided = labels.kind == "multi" and not bool((target == 0).any())
+    if not enough or not len(logits) or one_sided:
         return Calibration(1.0, None, calibrated=False)
     temperature = fit_temperature(labels, logits, target)
     probs = probabilities(labels.kind, logits, temperature).numpy()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
@@ -44,11 +46,12 @@ def choose_donor(
 ) -> Probe:
     """Return the donor whose pooled features best separate the attribute's values. The earlier one wins a tie.
 
-    `train` and `val` are unambiguous samples of trunk features. Raises TrainingError without a donor.
+    `train` and `val` are unambiguous samples of trunk features; without any to train on, the first donor is taken.
+    Raises TrainingError without a donor.
     """
     if not donors:
         raise TrainingError("there is no branch and no pretrained stage to start from")
-    if len(donors) == 1:
+    if len(donors) == 1 or not len(train):
         return Probe(donors[0], {})
     few = train.few(PROBE_IMAGES, rng)
     scores = {donor.name: probe(donor, few, val, device) for donor in donors}
@@ -66,9 +69,21 @@ def probe(donor: Donor, train: Samples, val: Samples, device: torch.device) -> f
 def _regress(labels: Labels, features: Floats, target: Floats, unseen: Floats) -> Floats:
     """Return the probabilities (M, C) that logistic regressions give the `unseen` features (M, F)."""
     regression = LogisticRegression(C=0.1, max_iter=200, class_weight="balanced")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # donors are ranked, the last digit does not matter
+        return _fit_regressions(regression, labels, features, target, unseen)
+
+
+def _fit_regressions(
+    regression: LogisticRegression, labels: Labels, features: Floats, target: Floats, unseen: Floats
+) -> Floats:
     if labels.kind != "multi":
-        model = make_pipeline(StandardScaler(), regression).fit(features, target.argmax(axis=1))
+        classes = target.argmax(axis=1)
         out = np.zeros((len(unseen), labels.size), dtype=np.float32)
+        if (classes == classes[0]).all():  # one value needs no regression, and scikit-learn refuses it
+            out[:, classes[0]] = 1.0
+            return out
+        model = make_pipeline(StandardScaler(), regression).fit(features, classes)
         out[:, model.classes_] = model.predict_proba(unseen)
         return out
     wanted = np.nan_to_num(target) > 0

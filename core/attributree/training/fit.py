@@ -51,7 +51,7 @@ def fit(
 
     `groups` are AdamW parameter groups with their learning rates, which warm up and then fall along a cosine.
     The best epoch is the one with the highest validation macro-F1, the lower loss breaking ties; after
-    `recipe.patience` epochs without a better one it ends. Raises TrainingError if the loss is not a finite number.
+    `recipe.patience` epochs without a better one it ends. Raises TrainingError if a loss is not a finite number.
     """
     device = pick_device(recipe.device)
     labels = train.labels.attribute.labels
@@ -100,11 +100,20 @@ def fit(
 
 
 def validate(module: nn.Module, val: Samples, device: torch.device) -> tuple[float, float]:
-    """Return macro-F1 (0..1) and mean loss of `module` on unambiguous validation samples."""
+    """Return macro-F1 (0..1) and mean loss of `module` on unambiguous validation samples.
+
+    Raises TrainingError if the loss is not a finite number: an epoch's last step may break weights whose own loss
+    was still one.
+    """
     labels = val.labels.attribute.labels
     logits = predict_logits(module, val, device)
-    loss = masked_loss(labels, logits, val.target, torch.from_numpy(val.labels.weight))
-    return score(labels, probabilities(labels.kind, logits).numpy(), val.labels.target).macro_f1, float(loss)
+    loss = float(masked_loss(labels, logits, val.target, torch.from_numpy(val.labels.weight)))
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"{val.labels.attribute.name}: the validation loss became {loss}; "
+            "nothing was promoted. Lower training -> learning_rate, or look at the plugin's head"
+        )
+    return score(labels, probabilities(labels.kind, logits).numpy(), val.labels.target).macro_f1, loss
 
 
 def rate_share(step: int, steps: int) -> float:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..config import BranchSettings
+from ..errors import TrainingError
 from ..nn import Branch, copy_units, probabilities
 from .calibrate import Calibration, calibrate
 from .data import Progress, Samples, pick_device, scratch
@@ -60,13 +61,18 @@ def grow(
 
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
     the head is trained on the donor's frozen features, and what is unfrozen starts from there.
-    Raises TrainingError if the loss stops being a number.
+    Raises TrainingError if there is nothing to train or to validate on, or the loss stops being a number.
     """
     name = samples.labels.attribute.name
     labels = samples.labels.attribute.labels
     rng = seed_everything(recipe.seed, name)
     device = pick_device(recipe.device)
     train, val = samples.part("train"), samples.part("val", labelled_only=True)
+    if len(train) < 2 or not len(val):
+        raise TrainingError(
+            f"{name}: {len(train)} images to train on and {len(val)} unambiguous ones to validate on; "
+            "at least 2 and 1 are needed. Label more, or set the split column"
+        )
     for donor in donors:
         nn.ModuleDict(dict(donor.units)).to(device).eval()
     chosen = choose_donor(donors, samples.part("train", labelled_only=True), val, device, rng)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from ..answers import Answers, Floats, answer
 from ..schema import Labels
@@ -54,9 +53,9 @@ def score(labels: Labels, probabilities: Floats, target: Floats, cut: float | No
     known = ~np.isnan(target)
     said = answers.said & known
     wanted = np.nan_to_num(target) > 0
-    precision, recall, f1, support = precision_recall_fscore_support(
-        wanted.astype(int), said.astype(int), average=None, zero_division=0.0
-    )
+    hits, given, support = (said & wanted).sum(axis=0), said.sum(axis=0), wanted.sum(axis=0)  # (C,) each
+    precision, recall = hits / np.maximum(given, 1), hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(given + support, 1)
     present = support > 0
     per_value = {
         key: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(s)}
@@ -95,7 +94,10 @@ def calibration_error(labels: Labels, probabilities: Floats, target: Floats, ans
 
 
 def majority_macro_f1(labels: Labels, train_target: Floats, target: Floats) -> float:
-    """Return the macro-F1 of always giving the answer that is most frequent in `train_target`: the floor to beat."""
-    share = np.nanmean(np.where(np.isnan(train_target), np.nan, train_target > 0), axis=0)
-    constant = np.nan_to_num(share).astype(np.float32)
-    return score(labels, np.broadcast_to(constant, target.shape).astype(np.float32), target).macro_f1
+    """Return the macro-F1 of always giving the answer that is most frequent in `train_target`: the floor to beat.
+
+    What is not known counts as absent: in an open world only presence is ever known, and "yes to everything" would
+    be a floor that nothing can beat.
+    """
+    share = (np.nan_to_num(train_target) > 0).sum(axis=0) / max(1, len(train_target))  # (C,)
+    return score(labels, np.broadcast_to(share, target.shape).astype(np.float32), target).macro_f1

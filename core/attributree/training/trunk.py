@@ -178,5 +178,7 @@ def _validate(model: _Joint, val: Mapping[str, Samples], device: torch.device) -
     for name, part in val.items():
         labels = part.labels.attribute.labels
         mine = torch.cat(out[name])[np.searchsorted(rows, part.rows[:, 0])]
+        if not bool(torch.isfinite(mine).all()):
+            raise TrainingError(f"trunk: {name} answers something that is not a number; nothing was promoted")
         f1[name] = score(labels, probabilities(labels.kind, mine).numpy(), part.labels.target).macro_f1
     return f1

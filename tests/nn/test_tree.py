@@ -1,0 +1,156 @@
+"""Branches and the tree: what is frozen stands still, what is equal is computed once."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attributree.nn import Branch, Limb, LinearHead, Tree, Trunk, copy_units
+
+FEATURES = torch.rand(4, 8, 2, 2, generator=torch.Generator().manual_seed(1))
+
+
+class Counted(nn.Module):
+    """A block that counts how often it is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.calls = 0
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.calls += 1
+        return self.block(features)
+
+
+def make_units(seed: int = 0) -> dict[str, Counted]:
+    torch.manual_seed(seed)
+    return {"layer4_0": Counted(), "layer4_1": Counted()}
+
+
+def make_trunk() -> Trunk:
+    torch.manual_seed(0)
+    return Trunk({"stem": nn.Conv2d(3, 8, 3, stride=2, padding=1)}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+
+
+def calls(tree: Tree) -> int:
+    """How often any unit of the tree was run."""
+    return sum(m.calls for m in tree.modules() if isinstance(m, Counted))
+
+
+# -- branches --------------------------------------------------------------------------------------
+
+
+def test_frozen_units_are_bit_identical_after_training_their_statistics_too() -> None:
+    branch = Branch(make_units(), LinearHead(8, 3), frozen=1)
+    before = copy.deepcopy(branch.state_dict())
+    optimizer = torch.optim.AdamW([p for p in branch.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(3):
+        branch.train()
+        branch(FEATURES).square().sum().backward()
+        optimizer.step()
+    same = {name: torch.equal(tensor, before[name]) for name, tensor in branch.state_dict().items()}
+    assert all(ok for name, ok in same.items() if name.startswith("units.layer4_0"))
+    assert not any(ok for name, ok in same.items() if name.startswith("units.layer4_1"))
+    assert all(p.grad is None for p in branch.units["layer4_0"].parameters())
+
+
+def test_a_branch_switches_to_training_all_but_its_frozen_units() -> None:
+    branch = Branch(make_units(), LinearHead(8, 3), frozen=1).train()
+    assert [unit.training for unit in branch.units.values()] == [False, True]
+    assert branch.head.training
+    assert not any(m.training for m in branch.eval().modules())
+
+
+def test_copied_units_are_one_s_own_and_trainable() -> None:
+    units = make_units()
+    Branch(units, LinearHead(8, 3), frozen=2)
+    own = copy_units(units)
+    assert all(p.requires_grad for unit in own.values() for p in unit.parameters())
+    with torch.no_grad():
+        next(own["layer4_0"].parameters()).zero_()
+    assert next(units["layer4_0"].parameters()).abs().sum() > 0
+
+
+def test_parts_are_each_unit_in_order_and_the_head_last() -> None:
+    branch = Branch(make_units(), LinearHead(8, 3))
+    parts = branch.parts()
+    assert len(parts) == 3
+    assert set(parts[2]) == {"linear.weight", "linear.bias"}
+    assert torch.equal(parts[1]["block.0.weight"], branch.units["layer4_1"].block[0].weight)
+    assert not any(tensor.requires_grad for part in parts for tensor in part.values())
+
+
+def test_half_precision_features_are_taken_as_float32() -> None:
+    assert Branch(make_units(), LinearHead(8, 3)).eval()(FEATURES.half()).dtype == torch.float32
+
+
+# -- trees -----------------------------------------------------------------------------------------
+
+
+def make_limbs() -> dict[str, Limb]:
+    """Three branches: neckline and sleeve share both units, pattern only the first."""
+    shared, other = make_units(), make_units(seed=1)
+    pattern = {"layer4_0": copy.deepcopy(shared["layer4_0"]), "layer4_1": other["layer4_1"]}
+    torch.manual_seed(2)
+    return {
+        "neckline": Limb(Branch(shared, LinearHead(8, 3)), ("a", "b")),
+        "sleeve": Limb(Branch(copy_units(shared), LinearHead(8, 2)), ("a", "b")),
+        "pattern": Limb(Branch(pattern, LinearHead(8, 4)), ("a", "c")),
+    }
+
+
+def test_equal_units_are_run_once() -> None:
+    tree = Tree(make_trunk(), make_limbs())
+    logits = tree.from_features(FEATURES)
+    assert {name: tuple(x.shape) for name, x in logits.items()} == {
+        "neckline": (4, 3),
+        "sleeve": (4, 2),
+        "pattern": (4, 4),
+    }
+    assert calls(tree) == 3  # a, b, c
+
+
+def test_units_of_the_same_content_on_another_path_are_run_again() -> None:
+    limbs = make_limbs()
+    limbs["pattern"] = Limb(limbs["pattern"].branch, ("x", "b"))
+    tree = Tree(make_trunk(), limbs)
+    tree.from_features(FEATURES, ["neckline", "pattern"])
+    assert calls(tree) == 4
+
+
+def test_only_the_asked_branches_are_run() -> None:
+    tree = Tree(make_trunk(), make_limbs())
+    assert list(tree.from_features(FEATURES, ["sleeve"])) == ["sleeve"]
+    assert calls(tree) == 2
+    assert tree.from_features(FEATURES, []) == {}
+
+
+def test_logits_are_bit_identical_with_and_without_other_branches() -> None:
+    pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    limbs = make_limbs()
+    whole = Tree(make_trunk(), limbs)(pixels)
+    for name, limb in limbs.items():
+        alone = Tree(make_trunk(), {name: limb})(pixels)
+        assert torch.equal(alone[name], whole[name])
+
+
+def test_a_tree_answers_as_its_branches_do() -> None:
+    limbs = make_limbs()
+    logits = Tree(make_trunk(), limbs).from_features(FEATURES)
+    with torch.no_grad():
+        assert all(torch.equal(logits[name], limb.branch(FEATURES)) for name, limb in limbs.items())
+
+
+def test_a_tree_is_never_trained() -> None:
+    tree = Tree(make_trunk(), make_limbs())
+    assert not any(m.training for m in tree.modules())
+    assert not any(p.requires_grad for p in tree.parameters())
+    with pytest.raises(RuntimeError, match="not trained"):
+        tree.train()
+
+
+def test_a_tree_answers_a_single_image() -> None:
+    logits = Tree(make_trunk(), make_limbs())(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
+    assert logits["neckline"].shape == (1, 3)

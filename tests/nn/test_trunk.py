@@ -1,0 +1,201 @@
+"""Splitting timm backbones, and the weights they start from. Nothing in here reaches for a network."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from attributree.errors import TrunkError
+from attributree.nn import HUB, RANDOM, Backbone, TrunkSpec, build_backbone
+
+TINY = "test_resnet"
+
+
+def tiny(weights: str = RANDOM, **changes: Any) -> TrunkSpec:
+    return TrunkSpec(**{"backbone": TINY, "branch_at": "layer4", "image_size": 64, "weights": weights, **changes})
+
+
+def save_weights(path: Path, backbone: str = TINY, **options: Any) -> dict[str, Tensor]:
+    """Write random weights of a whole backbone and return them."""
+    torch.manual_seed(5)
+    weights: dict[str, Tensor] = timm.create_model(backbone, **options).state_dict()
+    save_file(weights, path)
+    return weights
+
+
+def run(backbone: Backbone, pixels: Tensor) -> Tensor:
+    """Return what the upper part makes of the trunk's features."""
+    with torch.no_grad():
+        top = backbone.trunk(pixels).float()
+        for unit in backbone.upper.values():
+            top = unit(top)
+    return top
+
+
+def pictures(count: int, size: int = 64) -> Tensor:
+    return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+# -- splitting -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "branch_at", "units", "channels"),
+    [
+        ("resnet18", "layer4", ["layer4_0", "layer4_1"], 512),
+        ("resnet34", "layer4", ["layer4_0", "layer4_1", "layer4_2"], 512),
+        ("resnet18", "layer3", ["layer3_0", "layer3_1", "layer4_0", "layer4_1"], 512),
+        ("convnext_atto", "stages_3", ["stages_3"], 320),
+        ("regnetx_002", "s4", ["s4"], 368),
+    ],
+)
+def test_a_backbone_is_split_at_a_stage(name: str, branch_at: str, units: list[str], channels: int) -> None:
+    backbone = build_backbone(TrunkSpec(name, branch_at, 64, RANDOM))
+    assert list(backbone.upper) == units
+    assert backbone.out_channels == channels
+    top = run(backbone, pictures(2))
+    assert top.shape[:2] == (2, channels)
+    with torch.no_grad():
+        features = backbone.trunk(pictures(2))
+    assert features.shape == (2, *backbone.feature_shape)
+
+
+def test_both_halves_together_are_the_whole_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[nn.Module] = []
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: built.append(create(*a, **k)) or built[-1])
+    backbone = build_backbone(tiny())
+    pixels = pictures(2)
+    images = (pixels.permute(0, 3, 1, 2).float() / 255 - backbone.trunk.mean) / backbone.trunk.std
+    with torch.no_grad():
+        whole = built[0](images)[-1]
+    assert torch.allclose(run(backbone, pixels), whole, atol=0.02)  # the features are rounded to float16
+
+
+def test_features_are_float16_and_float32_while_the_trunk_trains() -> None:
+    trunk = build_backbone(tiny()).trunk
+    assert not trunk.training
+    assert trunk(pictures(1)).dtype == torch.float16
+    assert trunk.train()(pictures(2)).dtype == torch.float32
+
+
+def test_mean_and_deviation_are_the_backbone_s_and_no_weights() -> None:
+    trunk = build_backbone(tiny()).trunk
+    config = timm.get_pretrained_cfg(TINY)
+    assert trunk.mean.flatten().tolist() == pytest.approx(list(config.mean))
+    assert trunk.std.flatten().tolist() == pytest.approx(list(config.std))
+    assert not {"mean", "std"} & set(trunk.state_dict())
+
+
+def test_a_spec_comes_back_from_its_manifest() -> None:
+    spec = tiny("weights.safetensors")
+    assert TrunkSpec.from_json(spec.to_json()) == spec
+
+
+def test_an_unknown_backbone_is_refused_with_those_near_it() -> None:
+    with pytest.raises(TrunkError, match=r"trunk -> backbone: timm has no 'resnet1888'; near it: .*resnet18"):
+        build_backbone(tiny(backbone="resnet1888"))
+
+
+@pytest.mark.parametrize("stage", ["layer9", "conv1", "layer"])
+def test_a_branch_point_that_is_no_stage_or_the_first_is_refused_with_the_stages(stage: str) -> None:
+    with pytest.raises(TrunkError, match=r"trunk -> branch_at: test_resnet has no stage '.*' above its first.*layer3"):
+        build_backbone(tiny(branch_at=stage))
+
+
+def test_a_backbone_that_is_no_sequence_of_stages_is_refused() -> None:
+    with pytest.raises(TrunkError, match="test_vit has no stage 'blocks' above its first"):
+        build_backbone(TrunkSpec("test_vit", "blocks", 160, RANDOM))
+
+
+# -- weights ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "branch_at", "lower", "upper"),
+    [
+        (
+            TINY,
+            "layer4",
+            ("units.layer1_0.conv1.weight", "layer1.0.conv1.weight"),
+            ("conv1.weight", "layer4.0.conv1.weight"),
+        ),
+        (
+            "convnext_atto",
+            "stages_3",
+            ("units.stem_0.weight", "stem.0.weight"),
+            ("blocks.0.conv_dw.weight", "stages.3.blocks.0.conv_dw.weight"),
+        ),
+    ],
+)
+def test_local_weights_are_loaded(
+    name: str, branch_at: str, lower: tuple[str, str], upper: tuple[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    weights = save_weights(path, name)
+    backbone = build_backbone(TrunkSpec(name, branch_at, 64, str(path)))
+    assert torch.equal(backbone.trunk.state_dict()[lower[0]], weights[lower[1]])
+    unit = next(iter(backbone.upper.values())).state_dict()
+    assert torch.equal(unit[upper[0]], weights[upper[1]])
+
+
+def test_weights_with_another_classifier_are_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "clothes.safetensors"
+    weights = save_weights(path, num_classes=7)
+    trunk = build_backbone(tiny(str(path))).trunk
+    assert torch.equal(trunk.state_dict()["units.layer1_0.conv1.weight"], weights["layer1.0.conv1.weight"])
+
+
+def test_without_loading_weights_no_file_is_needed() -> None:
+    assert build_backbone(tiny("/nowhere/weights.safetensors"), load_weights=False).out_channels > 0
+
+
+def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, "test_convnext")
+    with pytest.raises(TrunkError, match=r"another architecture: test_resnet needs conv1\S* .*the file has none"):
+        build_backbone(tiny(str(path)))
+
+
+def test_weights_of_other_shapes_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    weights = save_weights(path)
+    weights["layer1.0.conv1.weight"] = torch.zeros(2, 2, 1, 1)
+    save_file(weights, path)
+    with pytest.raises(TrunkError, match=r"needs layer1\.0\.conv1\.weight \(.*\), the file has \(2, 2, 1, 1\)"):
+        build_backbone(tiny(str(path)))
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TrunkError, match=r"trunk -> weights: .*gone\.safetensors does not exist"):
+        build_backbone(tiny(str(tmp_path / "gone.safetensors")))
+
+
+def test_a_file_that_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "noise.safetensors"
+    path.write_bytes(b"\xff" * 100)
+    with pytest.raises(TrunkError, match="not a readable safetensors file"):
+        build_backbone(tiny(str(path)))
+
+
+def test_without_a_network_one_line_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+
+    def offline(name: str, **options: Any) -> nn.Module:
+        if options.get("pretrained"):
+            raise ConnectionError("the hub cannot be reached\nmany more lines\nof advice")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(TrunkError) as caught:
+        build_backbone(tiny(HUB))
+    message = str(caught.value)
+    assert message.startswith("trunk -> weights: 'hub' could not be loaded (the hub cannot be reached);")
+    assert "a local file" in message
+    assert "weights = 'random'" in message
+    assert "\n" not in message
+    assert build_backbone(tiny(HUB), load_weights=False).out_channels > 0
