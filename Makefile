@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test bench lint format docs constraints clean
+.PHONY: help install demo test bench lint format docs cli-reference constraints clean
 
 help:
 	@echo "make demo    a partially labelled catalogue gets its attributes, in a few minutes"
@@ -41,6 +41,9 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict --quiet
+
+cli-reference: $(STAMP)
+	$(BIN)/python tests/meta/test_cli_reference.py
 
 constraints: $(STAMP)
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v '^attributree'; } > constraints.new

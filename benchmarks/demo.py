@@ -30,6 +30,7 @@ CONFIG = """\
 backbone = "resnet34"
 weights = "random"        # nothing is downloaded: the trunk is learnt from this catalogue
 image_size = 64
+branch_at = "layer3"       # the pictures are small: a branch owns the two upper stages
 
 [training]
 epochs = {epochs}

@@ -63,12 +63,14 @@ def load(folder: Path, text: str = "", **environ: str) -> Settings:
 
 
 def problems(folder: Path, text: str = "", **environ: str) -> list[str]:
-    """Return the lines of the complaint about a configuration, less the first, which names the file."""
+    """Return the complaints about a configuration: one follows the file's name, several stand below it."""
     with pytest.raises(ConfigError) as caught:
         load(folder, text, **environ)
-    head, *lines = str(caught.value).splitlines()
-    assert head == f"{folder / 'plugins.toml'}:"
-    return [line.strip() for line in lines]
+    head, said = f"{folder / 'plugins.toml'}:", str(caught.value)
+    assert said.startswith(head)
+    lines = [line.strip() for line in said.removeprefix(head).strip().splitlines()]
+    assert ("\n" in said) == (len(lines) > 1)
+    return lines
 
 
 # --- precedence --------------------------------------------------------------------------------------------------

@@ -246,8 +246,9 @@ def load_settings(
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        lines = [_problem(detail, origins) for detail in error.errors(include_url=False)]
-        raise ConfigError("\n  ".join([f"{file or 'settings'}:", *dict.fromkeys(lines)])) from None
+        lines = list(dict.fromkeys(_problem(detail, origins) for detail in error.errors(include_url=False)))
+        between = "\n  " if len(lines) > 1 else " "
+        raise ConfigError(between.join([f"{file or 'settings'}:", *lines])) from None
     # The defaults are relative too, and nobody wrote them: they lie beside the file.
     settings = Settings.model_validate(_anchored(settings.model_dump(), folder))
     settings._folder = folder

@@ -213,8 +213,8 @@ class Workspace:
 
 def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:
     """Return orphaned, live, due (sync would train it) or blocked."""
-    if name not in world.declared:
-        return "orphaned"
+    if name not in world.declared:  # a broken plugin's attribute waits for its repair
+        return "blocked" if any(action.attribute == name for action in plan.blocked) else "orphaned"
     if any(action.attribute == name for action in plan.training):
         return "due"
     return "live" if has_branch else "blocked"

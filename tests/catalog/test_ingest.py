@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 
 from attributree import Attribute, MultiLabel, SingleLabel, Value
-from attributree.catalog import Catalog, IngestSummary, NewObservation, Quarantine, UnknownValue, ingest, split_of
+from attributree.catalog import (
+    Catalog,
+    FileState,
+    IngestSummary,
+    NewObservation,
+    Quarantine,
+    UnknownValue,
+    ingest,
+    split_of,
+)
 from attributree.catalog.tables import Observation, Revision
 from attributree.errors import CatalogError, IngestError, UnknownNameError
 from attributree.images import inspect_image
@@ -305,7 +314,11 @@ def test_an_unchanged_picture_is_not_opened_again(
 def test_a_digest_is_kept_until_the_file_changes(catalog: Catalog, shop: Shop) -> None:
     file = shop.labels("image", "a.png", "b.png")
     catalog.ingest(file)
-    catalog.record_digests({1: "a" * 64, 2: "b" * 64})
+    states = {
+        image.id: FileState(name * 64, image.bytes or 0, image.mtime_ns or 0)
+        for image, name in zip(catalog.images(), "ab", strict=True)
+    }
+    catalog.record_files(states)
     shop.image("a.png", size=(16, 16))
     catalog.ingest(file)
     assert [image.digest for image in catalog.images()] == [None, "b" * 64]

@@ -13,7 +13,7 @@ from .declare import declared
 from .derive import derive, new_revision
 from .engine import chunks
 from .queries import require_image
-from .records import NewObservation
+from .records import FileState, NewObservation
 from .tables import Image, Observation
 
 #: Observations of `observe` that are stored together.
@@ -109,10 +109,12 @@ def quarantine(connection: Connection, image_id: int, reason: str) -> None:
     connection.execute(here.values(state="quarantined", reason=reason))
 
 
-def record_digests(connection: Connection, digests: Mapping[int, str]) -> None:
-    """Store the SHA-256 of images' files by image id."""
-    if digests:
+def record_files(connection: Connection, files: Mapping[int, FileState]) -> None:
+    """Store what images' files were when they were decoded, by image id."""
+    if files:
         connection.execute(
-            update(Image).where(Image.id == bindparam("row")).values(digest=bindparam("sha")),
-            [{"row": image_id, "sha": digest} for image_id, digest in digests.items()],
+            update(Image)
+            .where(Image.id == bindparam("row"))
+            .values(digest=bindparam("sha"), bytes=bindparam("size"), mtime_ns=bindparam("mtime")),
+            [{"row": i, "sha": f.digest, "size": f.bytes, "mtime": f.mtime_ns} for i, f in files.items()],
         )

@@ -140,6 +140,15 @@ class Coverage:
         return self.labelled + self.ambiguous + self.not_applicable + self.unknown
 
 
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """An image's file as it was decoded: SHA-256, size in bytes, time of its last change in nanoseconds."""
+
+    digest: str
+    bytes: int
+    mtime_ns: int
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed)."""

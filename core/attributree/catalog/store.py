@@ -13,13 +13,14 @@ from . import declare, migrate, predictions, queries, registry
 from .coverage import coverage
 from .engine import Database
 from .ingest import DEFAULT_SOURCE, ingest
-from .observe import observe, quarantine, record_digests
+from .observe import observe, quarantine, record_files
 from .records import (
     AnnotationRecord,
     BranchRecord,
     CatalogAttribute,
     CatalogCounts,
     Coverage,
+    FileState,
     ImageRecord,
     IngestSummary,
     NewObservation,
@@ -90,9 +91,9 @@ class Catalog:
         """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""
         self._database.write(lambda c: quarantine(c, image_id, reason))
 
-    def record_digests(self, digests: Mapping[int, str]) -> None:
+    def record_files(self, files: Mapping[int, FileState]) -> None:
         """Remember the SHA-256 of images' files, by image id; a changed file forgets it."""
-        self._database.write(lambda c: record_digests(c, digests))
+        self._database.write(lambda c: record_files(c, files))
 
     # -- attributes --------------------------------------------------------------------------------
 

@@ -16,7 +16,10 @@ from .output import Reporter, print_json, print_table, say
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 @pass_globals
 def init(options: Globals, folder: Path) -> None:
-    """Write a commented plugins.toml, create and upgrade the catalogue."""
+    """Write plugins.toml and create the catalogue.
+
+    What is there already is kept; a catalogue of an older schema is upgraded.
+    """
     from ..catalog.engine import shown
     from ..config import FILE_NAME
     from ..workspace import Workspace
@@ -80,7 +83,10 @@ def _show_quarantined(images: list[dict[str, Any]], most: int = 10) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @pass_globals
 def status(options: Globals, as_json: bool) -> None:
-    """Show coverage, live branches with their scores, and what sync would do."""
+    """Show coverage, live branches and the plan.
+
+    Scores are those of the held-out test split when the branch went live.
+    """
     with options.workspace() as workspace:
         document = workspace.status()
     if as_json:
@@ -146,7 +152,7 @@ def db() -> None:
 def _url(options: Globals) -> str:
     from ..config import load_settings
 
-    return load_settings(options.config, database=options.database).catalog.database
+    return load_settings(options.config, database=options.database, required=options.database is None).catalog.database
 
 
 @db.command()

@@ -53,7 +53,7 @@ def promote(options: Globals, version: int, reason: str) -> None:
     """Make a stored tree version live, a former one too."""
     from ..sync.actor import actor
 
-    with options.workspace() as workspace, workspace.catalog.sync_lock():
+    with options.workspace() as workspace:
         workspace.catalog.promote(version, actor(), reason)
     if not options.quiet:
         say(f"tree version {version} is live")

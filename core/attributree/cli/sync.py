@@ -33,9 +33,10 @@ def sync_catalog(
     executor: str,
     as_json: bool,
 ) -> None:
-    """Register what plugins declare, grow and retrain branches, prove that the others did not move, go live.
+    """Bring the live tree in line with plugins and labels.
 
-    Running it twice does nothing the second time.
+    Registers what plugins declare, grows and retrains branches, proves that the others did not move, and makes the
+    new tree live. Running it twice does nothing the second time.
     """
     from ..sync import SyncReport
 
@@ -64,6 +65,8 @@ def sync_catalog(
     elif talk:
         _show_report(report.to_json())
     if report.failed:
+        for result in report.failed if not talk else ():
+            say(f"error: {describe(result)}")
         raise click.exceptions.Exit(1)
     options.held_back(report.held_back or bool(report.dry_run and report.plan.blocked))
 

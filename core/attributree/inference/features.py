@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..catalog import Catalog
+from ..catalog import Catalog, FileState
 from ..nn import Backbone
 from ..stores import ActivationStore, Photo, PixelStore, RecordStore
 
@@ -38,13 +38,15 @@ def decode_images(
     A photo whose size or time of change differs from what the catalogue noted is decoded anew.
     """
     store = PixelStore(cache, size)
-    photos = []
+    photos, stats = [], {}
     for image in catalog.images(ids=ids):
+        known = image.digest
         try:
-            stat = image.file.stat()
-            known = image.digest if (stat.st_size, stat.st_mtime_ns) == (image.bytes, image.mtime_ns) else None
+            stats[image.id] = stat = image.file.stat()
+            if (stat.st_size, stat.st_mtime_ns) != (image.bytes, image.mtime_ns):
+                known = None
         except OSError:
-            known = image.digest  # the file is gone, its pixels may still be here
+            pass  # the file is gone, its pixels may still be here
         photos.append(Photo(image.id, image.file, known))
     done = 0
 
@@ -55,10 +57,14 @@ def decode_images(
             progress("decoding", done, len(photos))
 
     decoded = store.fill(photos, tell, workers)
-    before = {photo.id: photo.digest for photo in photos}
-    changed = {i: digest for i, digest in decoded.digests.items() if before[i] != digest}
-    if changed:
-        catalog.record_digests(changed)
+    unknown = {photo.id for photo in photos if photo.digest is None}
+    catalog.record_files(
+        {
+            i: FileState(digest, stats[i].st_size, stats[i].st_mtime_ns)
+            for i, digest in decoded.digests.items()
+            if i in unknown and i in stats
+        }
+    )
     for image_id, reason in decoded.failed.items():
         catalog.quarantine(image_id, reason)
     return Pictures(store, decoded.digests, decoded.failed)

@@ -47,14 +47,14 @@ class LiveTree:
 
     def names(self, wanted: Iterable[str] = ()) -> list[str]:
         """Return the attributes to answer: `wanted`, or all that are live. Raises UnknownNameError."""
-        there = self.predictor.names()
+        there, wanted = self.predictor.names(), list(wanted)
         for name in wanted:
             if name not in there:
                 live = ", ".join(there) or "none"
                 raise UnknownNameError(
                     f"no live branch for attribute {name!r}; there are: {live}. See attributree status"
                 )
-        return list(wanted) or there
+        return wanted or there
 
     # -- evaluate ----------------------------------------------------------------------------------
 

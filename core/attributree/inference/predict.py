@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -98,22 +99,28 @@ class Predictor:
         """Decode and predict image files. One that cannot be read gives predictions with decision `error`."""
         wanted = list(names) if names is not None else self.names()
         out: list[Prediction] = []
-        size = self.loaded.backbone.spec.image_size
         for start in range(0, len(subjects), _BATCH):
-            good: list[Subject] = []
-            pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-            for subject in subjects[start : start + _BATCH]:
-                try:
-                    with quiet():
-                        pixels.append(decode_image(subject.file, size)[0])
-                    good.append(subject)
-                except ImageError as error:
-                    out += self.failed(subject, wanted, str(error))
-            if good:
-                with torch.inference_mode():
-                    photos = torch.from_numpy(np.stack(pixels)).to(self.device)  # (B, S, S, 3)
-                    out += self.predict_features(good, self.tree.trunk(photos), wanted)
+            out += self._predict_batch(subjects[start : start + _BATCH], wanted)
         return out
+
+    def _predict_batch(self, subjects: Sequence[Subject], names: list[str]) -> list[Prediction]:
+        size = self.loaded.backbone.spec.image_size
+        unread: dict[int, list[Prediction]] = {}
+        pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        for i, subject in enumerate(subjects):
+            try:
+                with quiet():
+                    pixels.append(decode_image(subject.file, size)[0])
+            except ImageError as error:
+                unread[i] = self.failed(subject, names, str(error))
+        answered: Iterator[Prediction] = iter(())
+        if pixels:
+            with torch.inference_mode():
+                features = self.tree.trunk(torch.from_numpy(np.stack(pixels)).to(self.device))  # (B, C, H, W)
+                good = [subject for i, subject in enumerate(subjects) if i not in unread]
+                answered = iter(self.predict_features(good, features, names))
+        # One prediction a name either way, so the answers come in the order of the subjects.
+        return [p for i in range(len(subjects)) for p in unread.get(i) or islice(answered, len(names))]
 
     def predict_features(
         self, subjects: Sequence[Subject], features: torch.Tensor, names: Iterable[str]

@@ -12,7 +12,7 @@ from ..images import decode_image, quiet
 from .predict import ACCEPT, ERROR, NOT_APPLICABLE, Prediction
 
 #: Side of a picture on the sheet, pixels.
-TILE = 160
+TILE = 200
 _COLUMNS, _MARGIN, _LINE = 6, 14, 17
 _INK = {ACCEPT: "#1b7f3b", ERROR: "#b3261e", NOT_APPLICABLE: "#8a8a8a"}
 _REVIEW_INK = "#a15c00"

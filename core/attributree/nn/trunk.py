@@ -84,7 +84,8 @@ def build_backbone(spec: TrunkSpec, *, load_weights: bool = True) -> Backbone:
     `load_weights=False` builds the architecture alone (weights of a stored tree follow). Raises TrunkError
     if timm does not know the backbone, it is not a plain sequence of stages, or its weights do not fit.
     """
-    model = _create(spec, load_weights)
+    # Convolutions run up to half as fast again with their channels last, on CPUs and GPUs; the numbers are the same.
+    model = _create(spec, load_weights).to(memory_format=torch.channels_last)
     units = _units(model)
     stages = {name.rsplit(".", 1)[0] if name not in _children(model) else name for name in units}
     wanted = spec.branch_at

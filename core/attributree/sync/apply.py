@@ -20,8 +20,8 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
     live = catalog.live()
     catalogued = catalog.attributes()
     last_run = {run.attribute: run for run in catalog.runs()}
-    since = {name: run.revision for name, run in last_run.items()}
-    since |= {name: branch.revision for name, branch in live.branches.items()} if live else {}
+    here = [name for name in plugins.attributes if name in catalogued]
+    branches = live.branches if live else {}
     return World(
         declared=plugins.attributes,
         declared_by=plugins.declared_by,
@@ -29,11 +29,8 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
         catalogued=catalogued,
         coverage={name: catalog.coverage(attribute) for name, attribute in plugins.attributes.items()},
         live=live,
-        new_labels={
-            name: catalog.new_labels(name, since[name])
-            for name in plugins.attributes
-            if name in since and name in catalogued
-        },
+        new_labels={name: catalog.new_labels(name, branches[name].revision) for name in here if name in branches},
+        labels_since_run={name: catalog.new_labels(name, last_run[name].revision) for name in here if name in last_run},
         last_run=last_run,
     )
 

@@ -10,7 +10,7 @@ from ..catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, Tre
 from ..config import Settings
 from ..errors import UnknownNameError
 from ..plugins import PluginInfo
-from ..schema import Attribute
+from ..schema import Attribute, fold
 
 #: Actions that train something; the others are done in a moment.
 TRAINING = ("train_trunk", "grow", "retrain")
@@ -82,7 +82,8 @@ class Plan:
 class World:
     """Everything that a plan depends on.
 
-    `coverage` for each declared attribute; `new_labels` and `last_run` for each that has a live branch or a run.
+    `coverage` for each declared attribute; `new_labels` since the live branch and `labels_since_run` since the last
+    run, for each declared attribute that has one.
     """
 
     declared: Mapping[str, Attribute]
@@ -92,6 +93,7 @@ class World:
     coverage: Mapping[str, Coverage]
     live: TreeVersion | None
     new_labels: Mapping[str, int] = field(default_factory=dict)
+    labels_since_run: Mapping[str, int] = field(default_factory=dict)
     last_run: Mapping[str, TrainingRun] = field(default_factory=dict)
 
 
@@ -108,18 +110,33 @@ def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), ret
             raise UnknownNameError(f"no attribute {name!r}; there are: {there}. See `attributree plugins list`")
     names = sorted({*world.declared, *world.catalogued})
     if only:
-        names = [name for name in names if name in only]
+        names = [name for name in names if name in (*only, *retrain)]
     schema: list[Action] = []
     training: list[Action] = []
     blocked: list[Action] = []
+    movers = _movers(world, settings)
+    # A new trunk is tried again as soon as one of its branches has a better chance, and then with all of them.
+    again = any(name in retrain or not _given_up(world, settings, name) for name in movers if name in world.declared)
     for name in names:
         if name not in world.declared:
-            schema += _orphan(world, name)
+            actions = _orphan(world, name)
+            if name in retrain and not any(action.action == "blocked" for action in actions):
+                blocked.append(Action("blocked", name, "no plugin declares it; install its plugin to train it"))
+            schema += actions
+            continue
+        if refusal := _other_kind(world, name):
+            blocked.append(refusal)
             continue
         schema += _schema_action(world, name)
-        action = _training_action(world, settings, name, forced=name in retrain)
+        moves = name in movers and again
+        action = _training_action(world, settings, name, forced=name in retrain, moves=moves)
         if action:
             (blocked if action.action == "blocked" else training).append(action)
+    left = [name for name in movers if name not in {action.attribute for action in training}]
+    if left and training:
+        why = f"{trunk_change(world, settings)}; all live branches move together, and {', '.join(left)} cannot now"
+        blocked += [Action("blocked", action.attribute, why, action.labelled) for action in training]
+        training = []
     if training and settings.trunk.weights == "random" and trunk_change(world, settings) is not None:
         training.insert(0, _train_trunk(training))
     return Plan((*schema, *blocked, *training))
@@ -139,25 +156,57 @@ def _train_trunk(training: list[Action]) -> Action:
     return Action("train_trunk", None, f"trunk -> weights is random: learn the trunk once, end to end, from {names}")
 
 
+def _movers(world: World, settings: Settings) -> list[str]:
+    """Return the live attributes that a changed trunk must take along, in order; none if it did not change."""
+    if world.live is None or trunk_change(world, settings) is None:
+        return []
+    return [
+        name
+        for name in sorted(world.live.branches)
+        if name in world.declared or broken_owner(world.catalogued[name], world.problems)
+    ]
+
+
+def broken_owner(catalogued: CatalogAttribute, problems: Iterable[PluginInfo]) -> PluginInfo | None:
+    """Return the plugin that declared an attribute if it is broken; without one, the attribute is an orphan."""
+    return next((plugin for plugin in problems if plugin.answers_to(catalogued.declared_by)), None)
+
+
 def _orphan(world: World, name: str) -> list[Action]:
     catalogued = world.catalogued[name]
     owner = catalogued.declared_by
-    for plugin in world.problems:
-        if plugin.answers_to(owner):
-            return [Action("blocked", name, f"its plugin {owner} is broken: {plugin.error}; what is live stays live")]
+    if plugin := broken_owner(catalogued, world.problems):
+        return [Action("blocked", name, f"its plugin {owner} is broken: {plugin.error}; what is live stays live")]
     if catalogued.state == "orphaned":
         return []
     return [Action("orphan", name, f"no plugin declares it any more ({owner} did); branch and predictions are kept")]
+
+
+def _other_kind(world: World, name: str) -> Action | None:
+    """Refuse another kind for an attribute that branches were trained for: the catalogue will not evolve it."""
+    catalogued, labels = world.catalogued.get(name), world.declared[name].labels
+    if catalogued is None or catalogued.kind == labels.kind:
+        return None
+    run = world.last_run.get(name)
+    if (world.live is None or name not in world.live.branches) and (run is None or run.branch_id is None):
+        return None
+    reason = (
+        f"branches were trained for it as {catalogued.kind}, it cannot become {labels.kind}; "
+        f"declare it under another name, such as {name}_2"
+    )
+    return Action("blocked", name, reason, world.coverage[name].labelled)
 
 
 def _schema_action(world: World, name: str) -> list[Action]:
     attribute, labelled = world.declared[name], world.coverage[name].labelled
     catalogued = world.catalogued.get(name)
     if catalogued is None:
-        reason = f"declared by {world.declared_by[name]}; {_images(labelled)} in the catalogue already say it"
+        say = "says" if labelled == 1 else "say"
+        reason = f"declared by {world.declared_by[name]}; {_images(labelled)} in the catalogue already {say} it"
         return [Action("register", name, reason, labelled)]
     if catalogued.state == "orphaned":
-        return [Action("register", name, f"{world.declared_by[name]} is back; its branch answers again", labelled)]
+        answers = "; its branch answers again" if world.live and name in world.live.branches else ""
+        return [Action("register", name, f"{world.declared_by[name]} is back{answers}", labelled)]
     if catalogued.digest != attribute.digest:
         return [Action("evolve", name, describe_change(catalogued.schema, attribute), labelled)]
     return []
@@ -165,11 +214,12 @@ def _schema_action(world: World, name: str) -> list[Action]:
 
 def describe_change(old: Attribute, new: Attribute) -> str:
     """Return in words what became of a schema."""
-    replaced = {former: value.key for value in new.labels.values for former in value.formerly}
+    replaced = {fold(former): value.key for value in new.labels.values for former in value.formerly}
     before, after = set(old.labels.keys), set(new.labels.keys)
-    changes = [f"{key} is now {replaced[key]}" for key in old.labels.keys if key in replaced and key not in after]
-    gone = [key for key in old.labels.keys if key not in after and key not in replaced]
-    came = [key for key in new.labels.keys if key not in before and key not in {replaced.get(k) for k in before}]
+    left = [key for key in old.labels.keys if key not in after]
+    changes = [f"{key} is now {replaced[fold(key)]}" for key in left if fold(key) in replaced]
+    gone = [key for key in left if fold(key) not in replaced]
+    came = [key for key in new.labels.keys if key not in before and key not in {replaced.get(fold(k)) for k in left}]
     if came:
         changes.append(f"new: {', '.join(came)}")
     if gone:
@@ -181,15 +231,16 @@ def describe_change(old: Attribute, new: Attribute) -> str:
     return "; ".join(changes) or "spellings or order of its values changed"
 
 
-def _training_action(world: World, settings: Settings, name: str, *, forced: bool) -> Action | None:
+def _training_action(world: World, settings: Settings, name: str, *, forced: bool, moves: bool) -> Action | None:
     attribute, coverage = world.declared[name], world.coverage[name]
     branch = world.live.branches.get(name) if world.live else None
     reason = _why_train(world, settings, name, branch, forced)
     if reason is None:
-        return _kept(world, settings, name) if branch is None else None
+        return None
     needs = missing(attribute, coverage, settings.for_attribute(name).min_labels)
-    if needs and branch and not forced:
+    if needs and branch and not forced and not moves:
         return None  # the live branch goes on; a retraining would have nothing to learn from
+    needs = needs or (None if forced or moves else _given_up(world, settings, name))
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
     forecast = _forecast(world, branch, coverage.labelled + coverage.ambiguous)
@@ -201,21 +252,19 @@ def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord
     if forced:
         return "asked for by --retrain"
     if branch is None:
-        if _gated_out(world, settings, name):
-            return None
         return f"no branch yet; {_images(coverage.labelled)} labelled, {coverage.ambiguous} ambiguous"
     change = trunk_change(world, settings)
     if change:
         return change
     attribute = world.declared[name]
-    if branch.kind != attribute.labels.kind:
-        return f"its kind changed from {branch.kind} to {attribute.labels.kind}"
-    known = {key for value in attribute.labels.values for key in (value.key, *value.formerly)}
-    learnt = {value.key for value in attribute.labels.values if {value.key, *value.formerly} & set(branch.values)}
-    unlearnt = [key for key in attribute.labels.keys if key not in learnt and coverage.train_values.get(key)]
+    stands_for = {value.key: set(map(fold, (value.key, *value.formerly))) for value in attribute.labels.values}
+    outputs = set(map(fold, branch.values))
+    taught = [key for key in attribute.labels.keys if coverage.train_values.get(key)]
+    unlearnt = [key for key in taught if not stands_for[key] & outputs]
     if unlearnt:
         return f"the live branch never learnt {', '.join(unlearnt)}"
-    gone = [key for key in branch.values if key not in known]
+    known = set[str]().union(*stands_for.values())
+    gone = [key for key in branch.values if fold(key) not in known]
     if gone:
         return f"values were retired: {', '.join(gone)}"
     new, due = world.new_labels.get(name, 0), retrain_due(settings, name, branch.labels)
@@ -230,27 +279,20 @@ def retrain_due(settings: Settings, name: str, trained_on: int) -> int:
     return max(own.retrain_labels, int(own.retrain_share * trained_on))
 
 
-def _gated_out(world: World, settings: Settings, name: str) -> bool:
-    """Return whether the last attempt came to nothing and nothing has changed since that could help."""
+def _given_up(world: World, settings: Settings, name: str) -> str | None:
+    """Return why the last attempt came to nothing, or None if something has changed since that could help."""
     run = world.last_run.get(name)
     if run is None or run.status not in ("kept", "failed") or run.metrics.get("retry"):
-        return False
-    same = run.config_digest == settings.digest_for(name) and run.schema_digest == world.declared[name].digest
-    return same and world.new_labels.get(name, 0) < retrain_due(settings, name, world.coverage[name].labelled)
-
-
-def _kept(world: World, settings: Settings, name: str) -> Action | None:
-    """Say why an attribute has no branch although it was tried."""
-    run = world.last_run.get(name)
-    if run is None:
         return None
-    due = retrain_due(settings, name, world.coverage[name].labelled)
+    same = run.config_digest == settings.digest_for(name) and run.schema_digest == world.declared[name].digest
+    new, due = world.labels_since_run.get(name, 0), retrain_due(settings, name, world.coverage[name].labelled)
+    if not same or new >= due:
+        return None
     why = run.error or str(run.metrics.get("verdict", ""))
-    reason = (
-        f"its last training was {run.status}: {why}. Tried again after {due} new labels (now "
-        f"{world.new_labels.get(name, 0)}), a change of settings, or --retrain {name}"
+    return (
+        f"its last training was {run.status}: {why}. Tried again after {due} new labels (now {new}), "
+        f"a change of settings, or --retrain {name}"
     )
-    return Action("blocked", name, reason, world.coverage[name].labelled)
 
 
 def missing(attribute: Attribute, coverage: Coverage, min_labels: int) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from ..answers import Floats
 from ..catalog import BranchRecord, Catalog, NewVersion, TrainingRun, TreeVersion, TrunkRecord
 from ..config import BranchSettings, Settings
-from ..errors import AttributreeError, PluginError, TrainingError
+from ..errors import ArtifactError, AttributreeError, PluginError, TrainingError
 from ..inference import Pictures, branch_probabilities, compute_features, decode_images
 from ..labels import LabelSet
 from ..nn import RANDOM, Backbone, Branch, TrunkSpec, build_backbone, build_head
@@ -25,6 +26,7 @@ from ..registry import (
     LoadedTree,
     Proof,
     load_tree,
+    load_units,
     prove_unchanged,
     save_branch,
     save_trunk,
@@ -44,8 +46,10 @@ from ..training import (
     predict_logits,
     train_trunk,
 )
+from ..training.grow import seed_everything
 from .actor import actor
-from .plan import Action
+from .guard import GuardedHead, HeadError
+from .plan import Action, broken_owner
 from .report import FAILED, KEPT, PROMOTED, Result, TrunkReport
 
 log = logging.getLogger(__name__)
@@ -126,21 +130,40 @@ class Trainer:
         self._trunk = save_trunk(self.store, self._backbone)
 
     def _train_trunk(self, backbone: Backbone, names: Sequence[str]) -> None:
+        """Train the trunk on all of `names` that can be trained; the others fail later, each by itself."""
         start = time.monotonic()
-        samples, heads = {}, {}
         label_sets = {name: self.catalog.label_set(name) for name in names}
         pictures = self._decode(np.unique(np.concatenate([s.image_ids for s in label_sets.values()])).tolist())
-        recipe = self.settings.for_attribute("")
+        samples, failed = {}, dict[str, str]()
         for name, label_set in label_sets.items():
-            usable = self._usable(label_set, pictures)
+            try:
+                usable = self._usable(label_set, pictures)
+                build_head(usable.attribute, backbone.out_channels, self.plugins)
+            except (TrainingError, PluginError) as error:
+                failed[name] = str(error)
+                continue
             rows = pictures.rows(pictures.pixels, usable.image_ids.tolist())
             samples[name] = Samples((pictures.pixels.records(),), rows[:, None], usable)
-            heads[name] = build_head(usable.attribute, backbone.out_channels, self.plugins)
-            recipe = recipe.model_copy(update={"flip": recipe.flip and self.settings.for_attribute(name).flip})
-        trained = train_trunk(backbone, samples, heads, recipe, self.progress)
+        while samples:
+            recipe = self.settings.for_attribute("")
+            flip = recipe.flip and all(self.settings.for_attribute(name).flip for name in samples)
+            seed_everything(recipe.seed, "heads of the trunk")
+            heads = {
+                name: GuardedHead(name, build_head(part.labels.attribute, backbone.out_channels, self.plugins))
+                for name, part in samples.items()
+            }
+            try:
+                trained = train_trunk(backbone, samples, heads, recipe.model_copy(update={"flip": flip}), self.progress)
+                break
+            except HeadError as error:
+                failed[error.attribute] = str(error)
+                del samples[error.attribute]
+        else:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+            raise TrainingError(f"no attribute can train the trunk ({reasons}); nothing was promoted")
         self._seeds = trained.donors
         self._trained = {
-            "attributes": list(names),
+            "attributes": list(samples),
             "epochs": trained.epochs,
             "seconds": round(time.monotonic() - start, 3),
             "macro_f1": {name: round(f1, 4) for name, f1 in trained.macro_f1.items()},
@@ -254,6 +277,10 @@ class Trainer:
             for name, branch in self._live.tree.branches.items():
                 assert isinstance(branch, Branch)
                 donors[name] = Donor(name, dict(branch.units.items()))
+            for name in sorted(self._live.missing):  # its head is gone or broken, what it learnt below is not
+                with suppress(ArtifactError):
+                    units = load_units(self.store, self._live.branches[name], self._live.backbone)
+                    donors[name] = Donor(name, units)
         return list(donors.values())
 
     def _gate(self, grown: Grown, label_set: LabelSet, recipe: BranchSettings) -> Verdict:
@@ -316,7 +343,8 @@ class Trainer:
         """Promote the branches on a new trunk, all at once, or none of them."""
         assert self._live is not None
         passed = {record.attribute for record, _, _ in self._staged}
-        lost = sorted(self._live.branches.keys() - passed)
+        orphans = self._orphans()
+        lost = sorted(self._live.branches.keys() - passed - orphans)
         if lost or not passed:
             why = f"the new trunk has no good branch for {', '.join(lost)}; the tree on the old trunk stays live"
             for _, run, result in self._staged:
@@ -324,7 +352,8 @@ class Trainer:
                 self.catalog.finish_run(run.id, KEPT, seconds=result.seconds, metrics=metrics)
             yield from (replace(r, status=KEPT, reason=why) if r.attribute in passed else r for r in results)
             return
-        version, proof = self._promote([record for record, _, _ in self._staged], "a new trunk")
+        without = f", without the orphaned {', '.join(sorted(orphans))}" if orphans else ""
+        version, proof = self._promote([record for record, _, _ in self._staged], f"a new trunk{without}")
         for _, run, result in self._staged:
             self.catalog.finish_run(run.id, PROMOTED, seconds=result.seconds, metrics=result.metrics)
         for result in results:
@@ -333,6 +362,13 @@ class Trainer:
                 yield replace(result, status=PROMOTED, branch=branch, unchanged=proof.to_json())
             else:
                 yield result
+
+    def _orphans(self) -> set[str]:
+        """Return the live attributes that no plugin declares any more, and none that is broken did."""
+        assert self._live is not None
+        catalogued, problems = self.catalog.attributes(), self.plugins.problems
+        gone = self._live.branches.keys() - self.plugins.attributes.keys()
+        return {name for name in gone if not broken_owner(catalogued[name], problems)}
 
     # -- small things ------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ def fit(
     device = pick_device(recipe.device)
     labels = train.labels.attribute.labels
     value_weight = balance(labels, train.target).to(device) if recipe.class_balance else None
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.05, fused=True)
     steps = max(1, math.ceil(len(train) / recipe.batch_size)) * recipe.epochs
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, steps))
     best: Fit | None = None

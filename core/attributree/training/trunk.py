@@ -79,7 +79,7 @@ def train_trunk(
     rows = np.unique(np.concatenate([part.rows[:, 0] for part in train.values()]))
     table = {name: _by_row(part, rows) for name, part in train.items()}
     steps = recipe.epochs * math.ceil(len(rows) / recipe.batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.05, fused=True)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, steps))
     best, best_epoch, best_f1, best_state = -1.0, 0, dict[str, float](), dict[str, Tensor]()
     if progress:

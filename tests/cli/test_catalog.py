@@ -1,0 +1,160 @@
+"""init, ingest, status and db, as they are typed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attributree.config import load_settings
+
+Project = Any  # the class is in conftest.py, which cannot be imported
+
+
+def test_init_writes_a_commented_configuration_and_a_catalogue(project: Project, tmp_path: Path) -> None:
+    outcome = project.command("init", tmp_path / "new")
+    assert outcome.code == 0
+    assert outcome.out == ""
+    config = tmp_path / "new" / "plugins.toml"
+    assert outcome.err.splitlines() == [
+        f"wrote {config}",
+        f"catalogue sqlite:///{tmp_path}/new/attributree.db is up to date",
+        "next: attributree ingest FILE --images ROOT",
+    ]
+    assert load_settings(config).trunk.backbone == "resnet34"
+    assert "# Labelled images that an attribute needs before it is trained." in config.read_text()
+    assert (tmp_path / "new" / "attributree.db").is_file()
+
+
+def test_init_twice_keeps_what_is_there(project: Project) -> None:
+    before, counts = project.config.read_text(), project.run("status", "--json").json["images"]
+    outcome = project.command("init", project.folder)
+    assert outcome.code == 0
+    assert outcome.err.startswith(f"kept {project.config}\n")
+    assert project.config.read_text() == before
+    assert project.run("status", "--json").json["images"] == counts == 200
+
+
+def test_init_can_be_told_another_database(project: Project, tmp_path: Path) -> None:
+    assert project.command("--database", f"sqlite:///{tmp_path}/other.db", "init", tmp_path / "new").code == 0
+    assert (tmp_path / "other.db").is_file()
+    assert not (tmp_path / "new" / "attributree.db").exists()
+    assert load_settings(tmp_path / "new" / "plugins.toml").catalog.database == f"sqlite:///{tmp_path}/other.db"
+
+
+def test_init_where_nothing_can_be_written_is_one_line(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = project.command("init", tmp_path / "file" / "folder")
+    assert outcome.code == 1
+    assert outcome.err == (f"error: {tmp_path}/file/folder/plugins.toml cannot be written: Not a directory\n")
+
+
+def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment", "sleeves")
+    assert project.run("db", "upgrade").code == 0
+    labels = project.labels()
+    outcome = project.run("ingest", labels, "--images", project.photos, "--json")
+    assert outcome.code == 0
+    (summary,) = outcome.json["files"]
+    assert summary.keys() == {
+        "file", "source", "rows", "images_new", "products_new", "observations_new", "observations_same",
+        "quarantined", "unknown_values", "undeclared", "revision",
+    }  # fmt: skip
+    assert (summary["rows"], summary["images_new"], summary["products_new"]) == (200, 200, 200)
+    assert summary["source"] == "import"
+    assert summary["undeclared"].keys() == {"tone"}  # garment and sleeves have plugins, though nothing was synced
+
+    again = project.run("ingest", labels, "--images", project.photos)
+    assert again.out == ""
+    assert "200 rows, 0 new images of 0 new products; 0 new observations" in again.err
+    assert "column tone: " in again.err
+
+
+def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    project.run("db", "upgrade")
+    rows = project.garments.rows
+    files = [project.labels(rows[:5], "a.csv"), project.labels(rows[5:8], "b.csv")]
+    outcome = project.run("ingest", *files, "--images", project.photos, "--source", "supplier", "--json")
+    assert [(f["rows"], f["source"]) for f in outcome.json["files"]] == [(5, "supplier"), (3, "supplier")]
+
+
+def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
+    document = grown.run("status", "--json").json
+    assert document.keys() == {
+        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "plan",
+    }  # fmt: skip
+    assert document["attributes"].keys() == {"garment", "sleeves"}
+    for entry in document["attributes"].values():
+        assert entry.keys() == {
+            "declared_by", "labelled", "ambiguous", "not_applicable", "unknown", "branch", "state", "accuracy",
+            "macro_f1", "unreadable",
+        }  # fmt: skip
+        assert sum(entry[state] for state in ("labelled", "ambiguous", "not_applicable", "unknown")) == 200
+        assert entry["state"] == "live"
+        assert 0 < entry["macro_f1"] <= 1
+    assert document["plan"] == []
+    assert document["version"] == 2
+    assert document["undeclared"].keys() == {"tone"}
+
+
+def test_status_tells_a_person_the_same(grown: Project) -> None:
+    grown.plugin("tone")
+    outcome = grown.run("status")
+    assert "200 images of 200 products; tree version 2 is live" in outcome.out
+    for word in ("garment", "sleeves", "tone", "due", "live", "register", "grow"):
+        assert word in outcome.out
+    plain = shutil.copy(grown.config, grown.folder / "plain.toml")
+    grown.remove_plugin("tone")
+    assert "sync-catalog has nothing to do" in grown.command("--config", plain, "status").err
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("due", lambda project: None),
+        ("blocked", lambda project: project.settings(training={"min_labels": 5000})),
+    ],
+)
+def test_status_of_an_attribute_without_a_branch(
+    project: Project, state: str, change: Callable[[Project], None]
+) -> None:
+    change(project)
+    document = project.run("status", "--json").json
+    assert {entry["state"] for entry in document["attributes"].values()} == {state}
+    assert {entry["branch"] for entry in document["attributes"].values()} == {None}
+    assert document["version"] is None
+
+
+def test_db_upgrade_current_and_check_agree(new_project: Callable[..., Project]) -> None:
+    project = new_project()
+    assert project.run("db", "current").out == "none\n"
+    missing = project.run("db", "check")
+    assert missing.code == 1
+    assert missing.err.startswith("error: no catalogue there yet (sqlite:///")
+    assert missing.err.endswith("run `attributree init`\n")
+    upgraded = project.run("db", "upgrade")
+    assert (upgraded.code, upgraded.out) == (0, "")
+    revision = project.run("db", "current").out.strip()
+    assert upgraded.err == f"the catalogue is at revision {revision}\n"
+    assert project.run("db", "check").code == 0
+    assert project.run("-q", "db", "upgrade").err == ""
+
+
+def test_a_catalogue_can_be_made_without_a_configuration(
+    new_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, url = new_project().command, f"sqlite:///{tmp_path}/alone.db"
+    monkeypatch.chdir(tmp_path)
+    assert command("--database", url, "db", "upgrade").code == 0
+    assert command("--database", url, "db", "check").code == 0
+
+
+def test_a_command_without_a_catalogue_says_what_to_type(new_project: Callable[..., Project]) -> None:
+    project = new_project()
+    for command in (["status"], ["sync-catalog"], ["predict", "x.jpg"], ["versions"], ["ingest", project.labels()]):
+        outcome = project.run(*command)
+        assert outcome.code == 1
+        assert outcome.err.count("\n") == 1
+        assert outcome.err.endswith("run `attributree init`\n")

@@ -1,0 +1,85 @@
+"""Nothing of the machine that the project was made on is in it, and torch stays where it belongs."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import attributree
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(attributree.__file__).parent
+#: The packages and modules that may import torch when they are imported themselves.
+HEAVY = {"nn", "training", "registry", "inference", "stores", "sync/train.py", "sync/guard.py"}
+HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
+#: Absolute paths of a build machine, and where packages were fetched from. Put together, so as not to be found here.
+LEAKS = re.compile(
+    "|".join(["/" + "work/", "extra-index" + "-url", "index" + "-url", "arti" + "factory", "/sim" + "ple/"])
+)
+
+
+def files() -> list[Path]:
+    """Return what git would commit."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_names_the_machine_it_was_made_on() -> None:
+    found = []
+    for path in files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in LEAKS.finditer(text)]
+    assert found == []
+
+
+def test_the_leaks_would_be_found() -> None:
+    assert LEAKS.search("cd " + "/" + "work/" + "main")
+
+
+def imports(path: Path) -> set[str]:
+    """Return the top packages that a module imports when it is imported, not inside functions or for types only."""
+    found: set[str] = set()
+    todo = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
+            todo += [*node.body, *node.orelse]
+        elif isinstance(node, (ast.Try, ast.With, ast.ClassDef)):
+            todo += node.body
+    return found
+
+
+def test_only_the_network_imports_torch() -> None:
+    light = [
+        path
+        for path in PACKAGE.rglob("*.py")
+        if not {path.relative_to(PACKAGE).parts[0], path.relative_to(PACKAGE).as_posix()} & HEAVY
+    ]
+    assert len(light) > 30
+    assert [path.name for path in light if imports(path) & HEAVY_IMPORTS] == []
+    assert any(imports(path) & HEAVY_IMPORTS for path in (PACKAGE / "nn").glob("*.py"))  # it can be seen
+
+
+def test_importing_the_command_line_leaves_torch_and_the_database_alone() -> None:
+    code = "import sys, attributree.cli; print(sorted({'torch', 'timm', 'sklearn', 'sqlalchemy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

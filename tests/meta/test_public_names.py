@@ -1,0 +1,68 @@
+"""Public names can be imported, and everything public says what it is."""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import attributree
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(attributree.__path__, "attributree.")
+    if ".migrations" not in module.name
+)
+
+
+def own(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Yield the public functions and classes that a module itself defines."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield name, value
+
+
+def methods(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yield the public methods and properties that a class adds to its bases; a redefined one is described there."""
+    for name, value in vars(cls).items():
+        inherited = any(hasattr(base, name) for base in cls.__bases__)
+        if name.startswith("_") or inherited or name == "forward":
+            continue
+        if inspect.isfunction(value) or isinstance(value, (property, classmethod)):
+            yield f"{cls.__name__}.{name}", value
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in attributree.__all__:
+        assert getattr(attributree, name) is not None
+    assert list(attributree.__all__) == sorted(attributree.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'workspace_'"):
+        _ = attributree.workspace_
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_and_everything_public_in_it_has_a_docstring(name: str) -> None:
+    module = import_module(name)
+    assert module.__doc__
+    protocols = {value for _, value in own(module) if getattr(value, "_is_protocol", False)}
+    found = dict(own(module))
+    for cls in [value for value in found.values() if inspect.isclass(value) and value not in protocols]:
+        found |= dict(methods(cls))
+    bare = [name for name, value in found.items() if not (value.__doc__ or "").strip()]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_lists_is_there_once(name: str) -> None:
+    module = import_module(name)
+    listed = getattr(module, "__all__", [])
+    assert [name for name in listed if not hasattr(module, name)] == []
+    assert len(set(listed)) == len(listed)

@@ -1,0 +1,571 @@
+"""A sync does what its plan says: branches grow, nothing else moves, and what fails fails alone."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attributree import Workspace
+from attributree.catalog import Catalog, NewVersion, TreeVersion
+from attributree.errors import CatalogError
+from attributree.inference import decode_images
+from attributree.sync import SyncReport
+
+Project = Any  # the class is in conftest.py, which cannot be imported
+
+HEAD = """
+import torch
+
+class Head(torch.nn.Module):
+    def __init__(self, in_features, outputs):
+        super().__init__()
+        self.linear = torch.nn.Linear(in_features, outputs)
+
+    def forward(self, features):
+        {forward}
+        return self.linear(features.mean(dim=(2, 3)))
+
+@hookimpl
+def attributree_branch_head(attribute, in_features):
+    return Head(in_features, attribute.labels.outputs)
+"""
+
+
+def head(forward: str = "") -> str:
+    """Return the source of a head of one's own that runs `forward` first."""
+    return HEAD.format(forward=forward or "pass")
+
+
+def statuses(report: SyncReport) -> dict[str, str]:
+    return {result.attribute: result.status for result in report.results}
+
+
+def steps(report: SyncReport) -> list[tuple[str, str | None]]:
+    return [(action.action, action.attribute) for action in report.plan.actions]
+
+
+def answers(workspace: Workspace, *names: str) -> list[str]:
+    """Return what the live tree says of ten photos, as its JSON lines, without the version that says it."""
+    project_photos = sorted(image.file for image in workspace.catalog.images())[:10]
+    lines = []
+    for prediction in workspace.predict(project_photos, attributes=names):
+        line = prediction.to_json()
+        del line["version"]
+        lines.append(json.dumps(line))
+    return lines
+
+
+# -- growing ---------------------------------------------------------------------------------------
+
+
+def test_the_first_sync_grows_every_attribute_and_the_second_finds_nothing_to_do(project: Project) -> None:
+    with project.open() as workspace:
+        told: list[Any] = []
+        report = workspace.sync(announce=told.append, done=told.append)
+        assert steps(report) == [
+            ("register", "garment"),
+            ("register", "sleeves"),
+            ("train_trunk", None),
+            ("grow", "garment"),
+            ("grow", "sleeves"),
+        ]
+        assert statuses(report) == {"garment": "promoted", "sleeves": "promoted"}
+        assert told == [report.plan, *report.results]
+        assert report.trunk is not None
+        assert report.trunk.trained is not None
+        assert report.trunk.trained["attributes"] == ["garment", "sleeves"]
+        live = workspace.catalog.live()
+        assert live is not None
+        assert live.id == report.version
+        assert {name: b.id for name, b in live.branches.items()} == {r.attribute: r.branch for r in report.results}
+
+        again = workspace.sync()
+        assert (again.plan.actions, again.results, again.version) == ((), (), report.version)
+        assert again.trunk is None
+
+
+def test_a_growth_is_proved_to_leave_the_others_bit_for_bit_as_they_were(grown: Project) -> None:
+    with grown.open() as workspace:
+        first, second = workspace.versions()
+    assert dict(first.proof)["attributes"] == []
+    assert second.proof["attributes"] == ["garment"]
+    assert second.proof["max_abs_diff"] == 0.0
+    assert second.proof["images"] == 16
+    assert second.parent == first.id
+
+
+def test_a_plugin_that_arrives_after_the_ingest_finds_its_labels_and_moves_nothing(grown: Project) -> None:
+    with grown.open() as workspace:
+        assert workspace.status()["undeclared"]["tone"] > 150
+        before = answers(workspace, "garment", "sleeves")
+    grown.plugin("tone")
+    with grown.open() as workspace:
+        report = workspace.sync()
+        assert steps(report) == [("register", "tone"), ("grow", "tone")]
+        assert report.plan.actions[0].labelled > 150
+        (result,) = report.results
+        assert result.status == "promoted"
+        assert result.unchanged["attributes"] == ["garment", "sleeves"]
+        assert result.unchanged["max_abs_diff"] == 0.0
+        assert workspace.catalog.version(report.version).proof == result.unchanged
+        assert report.trunk.trained is None
+        assert answers(workspace, "garment", "sleeves") == before
+        said = {p.image: p.values for p in workspace.predict([workspace.catalog.images()[0].file])}
+        assert len(said) == 1
+        assert "tone" in workspace.live().names()
+
+
+def test_the_same_seed_gives_the_same_weights(project: Project, new_project: Callable[..., Project]) -> None:
+    other = new_project("garment", "sleeves")
+    parts = []
+    for each in (project, other):
+        if each is other:
+            with Workspace.create(other.folder) as workspace:
+                workspace.ingest(other.labels(), images=other.photos)
+        with each.open() as workspace:
+            workspace.sync(only=["garment"])
+            live = workspace.catalog.live()
+            parts.append((live.trunk.digest, live.branches["garment"].parts))
+    assert parts[0] == parts[1]
+
+
+def test_an_attribute_that_is_asked_for_is_trained_again_and_gives_the_same_branch(grown: Project) -> None:
+    with grown.open() as workspace:
+        before = workspace.catalog.live()
+        report = workspace.sync(retrain=["garment"])
+        assert steps(report) == [("retrain", "garment")]
+        after = workspace.catalog.live()
+    assert statuses(report) == {"garment": "promoted"}
+    assert after.id == before.id + 1
+    assert after.branches["sleeves"].id == before.branches["sleeves"].id
+
+
+def test_new_labels_retrain_the_branch_once(grown: Project) -> None:
+    grown.settings(training={"retrain_labels": 10, "retrain_share": 0.0})
+    wrong = {"bare": "covered", "covered": "bare"}
+    rows = [
+        {"image": row["image"], "sleeves": wrong[row["sleeves"]]}
+        for row in grown.garments.rows
+        if row["sleeves"] in wrong and row["split"] == "train"
+    ]
+    with grown.open() as workspace:
+        workspace.ingest(grown.labels(rows[:9], "nine.csv"), images=grown.photos)
+        assert workspace.plan().actions == ()
+        workspace.ingest(grown.labels(rows[9:10], "tenth.csv"), images=grown.photos)
+        (action,) = workspace.plan().actions
+        assert (action.action, action.attribute) == ("retrain", "sleeves")
+        assert action.reason.startswith("10 new labels since revision ")
+        assert statuses(workspace.sync()) == {"sleeves": "promoted"}
+        assert workspace.plan().actions == ()
+
+
+# -- not training ----------------------------------------------------------------------------------
+
+
+def test_without_training_schemas_are_registered_and_the_rest_is_skipped(project: Project) -> None:
+    with project.open() as workspace:
+        report = workspace.sync(train=False)
+        assert statuses(report) == {"garment": "skipped", "sleeves": "skipped"}
+        assert {result.reason for result in report.results} == {"--no-train was given"}
+        assert report.version is None
+        assert workspace.catalog.attributes().keys() == {"garment", "sleeves"}
+        assert workspace.catalog.runs() == []
+        assert [action.action for action in workspace.plan().actions] == ["train_trunk", "grow", "grow"]
+
+
+def test_too_few_labels_are_blocked_and_trained_once_there_are_enough(project: Project) -> None:
+    project.settings(attributes_sleeves={"min_labels": 5000})
+    with project.open() as workspace:
+        report = workspace.sync()
+        assert statuses(report) == {"garment": "promoted", "sleeves": "blocked"}
+        assert report.held_back
+        assert [action.action for action in workspace.plan().actions] == ["blocked"]
+    project.settings()
+    with project.open() as workspace:
+        assert statuses(workspace.sync()) == {"sleeves": "promoted"}
+
+
+# -- plugins that go and come back -----------------------------------------------------------------
+
+
+def test_a_plugin_that_is_gone_leaves_its_branch_answering_and_comes_back_without_training(grown: Project) -> None:
+    with grown.open() as workspace:
+        before = answers(workspace)
+        stored = list(workspace.predict_missing(attributes=["sleeves"]))
+        runs = len(workspace.catalog.runs())
+    grown.remove_plugin("sleeves")
+    with grown.open() as workspace:
+        report = workspace.sync()
+        assert steps(report) == [("orphan", "sleeves")]
+        assert workspace.catalog.attributes()["sleeves"].state == "orphaned"
+        assert workspace.status()["attributes"]["sleeves"]["state"] == "orphaned"
+        assert workspace.sync().plan.actions == ()
+        assert answers(workspace) == before
+        assert len(workspace.catalog.predictions("sleeves")) == len(stored) > 0
+    grown.plugin("sleeves")
+    with grown.open() as workspace:
+        report = workspace.sync()
+        assert steps(report) == [("register", "sleeves")]
+        assert report.plan.actions[0].reason.endswith("is back; its branch answers again")
+        assert answers(workspace) == before
+        assert len(workspace.catalog.runs()) == runs
+        assert workspace.sync().plan.actions == ()
+
+
+def test_a_plugin_that_breaks_leaves_its_attribute_live_and_is_no_orphan(grown: Project) -> None:
+    with grown.open() as workspace:
+        before = answers(workspace)
+        workspace.catalog.declare(workspace.plugins.attributes["sleeves"], str(grown.folder / "plugins" / "sleeves.py"))
+    grown.plugin("sleeves", "import not_there")
+    with grown.open() as workspace:
+        assert steps(workspace.sync()) == [("blocked", "sleeves")]
+        assert workspace.status()["attributes"]["sleeves"]["state"] == "blocked"
+        assert workspace.catalog.attributes()["sleeves"].state == "declared"
+        assert answers(workspace) == before
+
+
+def test_a_branch_with_a_head_of_its_own_says_that_its_plugin_is_gone_and_still_gives_its_features(
+    new_project: Callable[..., Project],
+) -> None:
+    project = new_project()
+    project.plugin("garment", more=head())
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        assert statuses(workspace.sync()) == {"garment": "promoted"}
+    project.remove_plugin("garment")
+    project.plugin("tone")
+    with project.open() as workspace:
+        report = workspace.sync()
+        assert statuses(report) == {"tone": "promoted"}
+        assert report.results[0].metrics["donor"] == "garment"
+        said = {p.attribute: p for p in workspace.predict([workspace.catalog.images()[0].file])}
+        assert said["garment"].decision == "error"
+        assert "garment.py again, or retrain" in said["garment"].reason
+        assert said["tone"].decision in ("accept", "review")
+
+
+# -- gates and failures ----------------------------------------------------------------------------
+
+
+def test_a_branch_below_its_gate_is_kept_said_and_not_tried_again(project: Project) -> None:
+    project.settings(training={"min_gain": 100})
+    with project.open() as workspace:
+        report = workspace.sync(only=["garment"])
+        (result,) = report.results
+        assert (result.status, result.branch) == ("kept", None)
+        assert "does not beat" in result.reason
+        assert report.held_back
+        assert workspace.catalog.live() is None
+        again = workspace.sync(only=["garment"])
+        assert statuses(again) == {"garment": "blocked"}
+        assert again.results[0].reason.startswith("its last training was kept: macro-F1 ")
+        assert len(workspace.catalog.runs()) == 1
+
+
+def test_a_retraining_that_loses_is_kept_while_the_live_branch_goes_on_and_not_tried_again(grown: Project) -> None:
+    # One epoch at a hopeless learning rate: the retrained branch cannot reach the live one.
+    grown.settings(
+        training={"retrain_labels": 1, "retrain_share": 0.0, "max_loss": 0, "epochs": 1, "learning_rate": 1e-9}
+    )
+    row = next(r for r in grown.garments.rows if r["sleeves"] == "bare" and r["split"] == "train")
+    with grown.open() as workspace:
+        workspace.ingest(grown.labels([{"image": row["image"], "sleeves": "covered"}], "one.csv"), images=grown.photos)
+        before, said = workspace.catalog.live(), answers(workspace)
+        report = workspace.sync()
+        assert steps(report) == [("retrain", "sleeves")]
+        assert statuses(report) == {"sleeves": "kept"}
+        assert workspace.catalog.live() == before
+        assert answers(workspace) == said
+        assert statuses(workspace.sync()) == {"sleeves": "blocked"}
+        assert workspace.status()["attributes"]["sleeves"]["state"] == "live"
+
+
+@pytest.mark.parametrize(
+    ("forward", "reason"),
+    [
+        ("if self.training: raise RuntimeError('out of thread')", "RuntimeError: out of thread"),
+        ("if self.training: features = features * float('nan')", "the loss became nan"),
+    ],
+)
+def test_a_head_that_fails_in_training_fails_alone(project: Project, forward: str, reason: str) -> None:
+    project.plugin("tone", more=head(forward))
+    outcome = project.run("sync-catalog", "--json")
+    assert outcome.code == 1
+    results = {result["attribute"]: result for result in outcome.json["results"]}
+    assert {name: r["status"] for name, r in results.items()} == {
+        "garment": "promoted",
+        "sleeves": "promoted",
+        "tone": "failed",
+    }
+    assert reason in results["tone"]["reason"]
+    assert outcome.json["trunk"]["trained"]["attributes"] == ["garment", "sleeves"]
+    assert "error: tone: failed" in outcome.err
+    with project.open() as workspace:
+        assert workspace.catalog.live().branches.keys() == {"garment", "sleeves"}
+        assert workspace.catalog.runs("tone")[-1].status == "failed"
+
+
+def test_a_head_of_the_wrong_shape_is_caught_before_any_training_and_not_tried_again(grown: Project) -> None:
+    grown.plugin("tone", more=head("return features.mean(dim=(2, 3))"))
+    with grown.open() as workspace:
+        report = workspace.sync()
+        assert statuses(report) == {"tone": "failed"}
+        assert "the head of 'tone' returned" in report.results[0].reason
+        assert statuses(workspace.sync()) == {"tone": "blocked"}
+
+
+def test_a_head_that_breaks_later_silences_its_own_branch_only(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    project.plugin("sleeves", more=head())
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        assert set(statuses(workspace.sync()).values()) == {"promoted"}
+    project.plugin("sleeves", more=head().replace("return Head(", "raise RuntimeError('no licence')\n    return Head("))
+    with project.open() as workspace:
+        said = {p.attribute: p for p in workspace.predict([workspace.catalog.images()[0].file], article_type="top")}
+        assert said["sleeves"].decision == "error"
+        assert "no licence" in said["sleeves"].reason
+        assert said["garment"].decision in ("accept", "review")
+
+
+def test_no_head_that_can_be_trained_fails_every_attribute_and_promotes_nothing(
+    new_project: Callable[..., Project],
+) -> None:
+    project = new_project()
+    project.plugin("garment", more=head("if self.training: raise RuntimeError('out of thread')"))
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        report = workspace.sync()
+        assert statuses(report) == {"garment": "failed"}
+        assert "no attribute can train the trunk (garment: RuntimeError: out of thread)" in report.results[0].reason
+        assert workspace.catalog.live() is None
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+def test_a_photo_that_cannot_be_decoded_is_quarantined_and_named_and_the_rest_goes_on(
+    new_project: Callable[..., Project],
+) -> None:
+    project = new_project("garment")
+    project.own_photos()
+    name = project.garments.rows[3]["image"]
+    photo = project.photos / name
+    photo.write_bytes(photo.read_bytes()[:-120])  # its header is fine, so ingest lets it in
+    with Workspace.create(project.folder) as workspace:
+        assert workspace.ingest(project.labels(), images=project.photos).quarantined == ()
+        report = workspace.sync()
+        assert statuses(report) == {"garment": "promoted"}
+        ((image, reason),) = report.quarantined
+        assert image == name
+        assert "cannot be read" in reason
+        assert report.held_back
+        assert [i.path for i in workspace.catalog.quarantined()] == [name]
+        assert workspace.status()["quarantined"] == [{"image": name, "reason": reason}]
+        assert workspace.catalog.counts().observations == sum(
+            bool(row[key]) for row in project.garments.rows for key in ("garment", "sleeves", "tone")
+        )
+
+
+def test_a_photo_that_changed_is_decoded_once_more_and_then_known(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    project.own_photos()
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        catalog, cache = workspace.catalog, workspace.settings.catalog.cache
+        first, second = catalog.images()[:2]
+        before = decode_images(catalog, cache, 32, [first.id, second.id]).digests
+        first.file.write_bytes(second.file.read_bytes())
+        after = decode_images(catalog, cache, 32, [first.id]).digests
+        assert before[first.id] != before[second.id] == after[first.id]
+        (known,) = catalog.images(ids=[first.id])
+        stat = first.file.stat()
+        assert (known.digest, known.bytes, known.mtime_ns) == (after[first.id], stat.st_size, stat.st_mtime_ns)
+
+
+# -- the trunk -------------------------------------------------------------------------------------
+
+
+def test_a_changed_trunk_moves_all_branches_together(grown: Project) -> None:
+    grown.settings(trunk={"image_size": 40})
+    with grown.open() as workspace:
+        before = workspace.catalog.live()
+        report = workspace.sync()
+        assert steps(report) == [("train_trunk", None), ("retrain", "garment"), ("retrain", "sleeves")]
+        assert statuses(report) == {"garment": "promoted", "sleeves": "promoted"}
+        after = workspace.catalog.live()
+        assert after.id == before.id + 1  # one version, not one a branch
+        assert after.trunk.digest != before.trunk.digest
+        assert after.trunk.spec["image_size"] == 40
+        assert workspace.sync().plan.actions == ()
+        photo = workspace.catalog.images()[0].file
+        assert {p.decision for p in workspace.predict([photo], article_type="top")} <= {"accept", "review"}
+
+
+def test_a_changed_trunk_on_which_one_branch_fails_moves_none(grown: Project) -> None:
+    grown.settings(trunk={"image_size": 40})
+    grown.plugin("sleeves", more=head("if self.training: raise RuntimeError('too large')"))
+    with grown.open() as workspace:
+        before, said = workspace.catalog.live(), workspace.versions()
+        report = workspace.sync()
+        assert statuses(report) == {"garment": "kept", "sleeves": "failed"}
+        reasons = {result.attribute: result.reason for result in report.results}
+        assert reasons["garment"] == (
+            "the new trunk has no good branch for sleeves; the tree on the old trunk stays live"
+        )
+        assert workspace.catalog.live() == before
+        assert workspace.versions() == said
+
+
+def test_a_changed_trunk_leaves_an_orphan_behind_and_says_so(grown: Project) -> None:
+    grown.settings(trunk={"image_size": 40})
+    grown.remove_plugin("sleeves")
+    with grown.open() as workspace:
+        assert statuses(workspace.sync()) == {"garment": "promoted"}
+        live = workspace.catalog.live()
+        assert live.branches.keys() == {"garment"}
+        assert live.reason == "garment: a new trunk, without the orphaned sleeves"
+
+
+# -- two at once, and interrupted ------------------------------------------------------------------
+
+
+def test_two_syncs_at_once_do_the_work_once(project: Project) -> None:
+    project.settings(attributes_sleeves={"min_labels": 5000})
+    processes = [project.start("sync-catalog", "--json") for _ in range(2)]
+    done = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], done
+    promoted = [[r["attribute"] for r in json.loads(out)["results"] if r["status"] == "promoted"] for out, _ in done]
+    assert sorted(promoted) == [[], ["garment"]]
+    with project.open() as workspace:
+        assert [(run.attribute, run.status) for run in workspace.catalog.runs()] == [("garment", "promoted")]
+        assert len(workspace.versions()) == 1
+
+
+def test_a_second_sync_waits_for_the_first(grown: Project) -> None:
+    reports: list[SyncReport] = []
+
+    def second() -> None:
+        with grown.open() as workspace:
+            reports.append(workspace.sync())
+
+    thread = threading.Thread(target=second)
+    with grown.open() as workspace:
+        with workspace.catalog.sync_lock():
+            thread.start()
+            thread.join(timeout=0.5)
+            assert not reports
+        thread.join(timeout=30)
+    assert [report.plan.actions for report in reports] == [()]
+
+
+class Killed(BaseException):
+    """What no `except Exception` catches, as a kill would not be."""
+
+
+def kill_at_commit(monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
+    """Let the process end just before or just after the transaction that makes a version live."""
+    commit = Catalog.commit_version
+
+    def killed(catalog: Catalog, version: NewVersion) -> TreeVersion:
+        if after:
+            commit(catalog, version)
+        raise Killed
+
+    monkeypatch.setattr(Catalog, "commit_version", killed)
+
+
+def test_a_kill_before_the_commit_leaves_the_live_version_and_the_next_sync_finishes(
+    grown: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown.plugin("tone")
+    with grown.open() as workspace:
+        before = workspace.catalog.live()
+        with monkeypatch.context() as patch:
+            kill_at_commit(patch, after=False)
+            with pytest.raises(Killed):
+                workspace.sync()
+        assert workspace.catalog.live() == before
+    with grown.open() as workspace:
+        assert statuses(workspace.sync()) == {"tone": "promoted"}
+        assert [run.status for run in workspace.catalog.runs("tone")] == ["promoted"]
+
+
+def test_a_kill_after_the_commit_leaves_the_new_version_live_and_nothing_to_do(
+    grown: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown.plugin("tone")
+    with grown.open() as workspace:
+        with monkeypatch.context() as patch:
+            kill_at_commit(patch, after=True)
+            with pytest.raises(Killed):
+                workspace.sync()
+        assert "tone" in workspace.catalog.live().branches
+        report = workspace.sync()
+    assert (report.plan.actions, report.results) == ((), ())
+
+
+def test_leftovers_of_a_killed_writer_are_swept(grown: Project) -> None:
+    leftover = next((grown.folder / "artifacts").iterdir()) / ".partial-1-abc"
+    leftover.write_bytes(b"half a part")
+    with grown.open() as workspace:
+        workspace.sync(retrain=["garment"])
+    assert not leftover.exists()
+
+
+def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
+    grown: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown.settings(training={"retrain_labels": 5, "retrain_share": 0.0})
+    grown.plugin("tone")
+    rows = [{"image": r["image"], "tone": "dark"} for r in grown.garments.rows if r["tone"] == "bright"][:5]
+    late: Path = grown.labels(rows, "late.csv")
+    take = Catalog.label_set
+
+    def then_ingest(catalog: Catalog, name: str) -> Any:
+        taken = take(catalog, name)
+        catalog.ingest(late, images=grown.photos)
+        return taken
+
+    with grown.open() as workspace:
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalog, "label_set", then_ingest)
+            assert statuses(workspace.sync()) == {"tone": "promoted"}
+        (action,) = workspace.plan().actions
+        assert (action.action, action.attribute) == ("retrain", "tone")
+        assert statuses(workspace.sync()) == {"tone": "promoted"}
+        assert workspace.sync().plan.actions == ()
+
+
+def test_a_version_that_went_live_meanwhile_is_not_undone(grown: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown.plugin("tone")
+    commit = Catalog.commit_version
+
+    def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
+        catalog.promote(1, "somebody", "an incident")
+        return commit(catalog, version)
+
+    with grown.open() as workspace:
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalog, "commit_version", outrun)
+            report = workspace.sync()
+        assert statuses(report) == {"tone": "failed"}
+        assert "went live while" in report.results[0].reason
+        assert workspace.catalog.live().id == 1
+        assert workspace.plan().of("grow")  # it is not given up
+
+
+def test_a_failure_of_the_catalogue_ends_the_sync_with_its_own_error(
+    grown: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise CatalogError("the disk is full")
+
+    grown.plugin("tone")
+    monkeypatch.setattr(Catalog, "save_run", broken)
+    outcome = grown.run("sync-catalog")
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == "error: the disk is full"

@@ -1,0 +1,586 @@
+"""The plan is pure: a world goes in, actions with their reasons come out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from attributree.catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, TreeVersion, TrunkRecord
+from attributree.config import Settings
+from attributree.errors import UnknownNameError
+from attributree.plugins import PluginInfo
+from attributree.schema import Labels
+from attributree.sync import Action, Plan, World, plan_sync
+from attributree.sync.plan import describe_change, missing, retrain_due, trunk_change
+
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+SETTINGS = Settings()
+NECKLINE = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")))
+HEM = Attribute("hem", Ordinal(("mini", "midi", "maxi")))
+
+
+def settings(**sections: Mapping[str, Any]) -> Settings:
+    return Settings.model_validate(sections)
+
+
+def labelled(attribute: Attribute = NECKLINE, each: int = 30, **changes: Any) -> Coverage:
+    """Return the coverage of a well-labelled attribute: `each` images a value, a third of them in each split."""
+    per_value = dict.fromkeys(attribute.labels.keys, each)
+    total = each * attribute.labels.size
+    made = Coverage(
+        labelled=total,
+        ambiguous=4,
+        not_applicable=2,
+        unknown=10,
+        per_value=per_value,
+        per_split=dict.fromkeys(("train", "val", "test"), total // 3),
+        train_values=dict.fromkeys(per_value, each // 3),
+        unreadable=(),
+    )
+    return replace(made, **changes)
+
+
+def registered(attribute: Attribute = NECKLINE, **changes: Any) -> CatalogAttribute:
+    made = CatalogAttribute(
+        name=attribute.name,
+        title=attribute.title,
+        kind=attribute.labels.kind,
+        declared_by=f"attributree-{attribute.name}",
+        schema=attribute,
+        digest=attribute.digest,
+        state="declared",
+        revision=1,
+        values=(),
+    )
+    return replace(made, **changes)
+
+
+def branch(attribute: Attribute = NECKLINE, **changes: Any) -> BranchRecord:
+    made = BranchRecord(
+        id=1,
+        attribute=attribute.name,
+        parts=("a", "b"),
+        trunk="t",
+        depth="head",
+        head="linear",
+        donor="backbone",
+        values=attribute.labels.keys,
+        kind=attribute.labels.kind,
+        schema_digest=attribute.digest,
+        revision=7,
+        fingerprint="f",
+        labels=90,
+        temperature=1.0,
+        cut=0.5,
+        calibrated=True,
+    )
+    return replace(made, **changes)
+
+
+def version(*branches: BranchRecord, trunk: Mapping[str, Any] | None = None) -> TreeVersion:
+    spec = {**SETTINGS.trunk.model_dump(), **(trunk or {})}
+    return TreeVersion(
+        id=1,
+        trunk=TrunkRecord("t", spec),
+        branches={record.attribute: record for record in branches},
+        parent=None,
+        reason="",
+        actor="",
+        proof={},
+        created_at=THEN,
+        live=True,
+    )
+
+
+def run(attribute: Attribute = NECKLINE, status: str = "kept", **changes: Any) -> TrainingRun:
+    made = TrainingRun(
+        id=1,
+        attribute=attribute.name,
+        action="grow",
+        fingerprint="f",
+        schema_digest=attribute.digest,
+        config_digest=SETTINGS.digest_for(attribute.name),
+        revision=7,
+        status=status,
+        started_at=THEN,
+        finished_at=THEN,
+        seconds=60.0,
+        metrics={"verdict": "it was no good", "labels": 90, "megabytes": 8.0},
+        error=None,
+        branch_id=None,
+    )
+    return replace(made, **changes)
+
+
+def world(*attributes: Attribute, live: TreeVersion | None = None, **changes: Any) -> World:
+    """Return a world in which `attributes` are declared, registered and well labelled."""
+    made = World(
+        declared={attribute.name: attribute for attribute in attributes},
+        declared_by={attribute.name: f"attributree-{attribute.name}" for attribute in attributes},
+        problems=(),
+        catalogued={attribute.name: registered(attribute) for attribute in attributes},
+        coverage={attribute.name: labelled(attribute) for attribute in attributes},
+        live=live,
+    )
+    return replace(made, **changes)
+
+
+def one(plan: Plan) -> Action:
+    (action,) = plan.actions
+    return action
+
+
+def steps(plan: Plan) -> list[tuple[str, str | None]]:
+    return [(action.action, action.attribute) for action in plan.actions]
+
+
+# -- schemas ---------------------------------------------------------------------------------------
+
+
+def test_nothing_declared_is_nothing_to_do() -> None:
+    assert plan_sync(world(), SETTINGS) == Plan()
+
+
+def test_a_new_attribute_is_registered_with_its_declarer_and_its_labels_then_grown() -> None:
+    plan = plan_sync(world(NECKLINE, catalogued={}), SETTINGS)
+    assert steps(plan) == [("register", "neckline"), ("grow", "neckline")]
+    assert plan.actions[0].reason == "declared by attributree-neckline; 90 images in the catalogue already say it"
+    assert plan.actions[0].labelled == 90
+    assert plan.actions[1].reason == "no branch yet; 90 images labelled, 4 ambiguous"
+
+
+def test_one_label_is_one_image() -> None:
+    few = labelled(labelled=1)
+    plan = plan_sync(world(NECKLINE, catalogued={}, coverage={"neckline": few}), SETTINGS)
+    assert plan.of("register")[0].reason.endswith("; 1 image in the catalogue already says it")
+
+
+def test_an_attribute_that_is_live_and_up_to_date_needs_nothing() -> None:
+    assert plan_sync(world(NECKLINE, live=version(branch())), SETTINGS) == Plan()
+
+
+def test_a_changed_schema_evolves() -> None:
+    old = Attribute("neckline", SingleLabel(("crew", "vee", "boat")))
+    new = Attribute("neckline", SingleLabel(("crew", Value("v_neck", formerly=("vee",)), "boat")))
+    plan = plan_sync(
+        world(new, catalogued={"neckline": registered(old)}, live=version(branch(old))),
+        SETTINGS,
+    )
+    assert steps(plan) == [("evolve", "neckline")]  # a rename needs no training
+    assert plan.actions[0].reason == "vee is now v_neck"
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (SingleLabel(("crew", Value("vee", formerly=("v_neck",)), "boat")), "v_neck is now vee"),
+        (SingleLabel(("crew", Value("vee", formerly=("V-Neck",)), "boat")), "v_neck is now vee"),
+        (SingleLabel((Value("crew", formerly=("boat",)), "v_neck")), "boat is now crew"),
+        (
+            SingleLabel((Value("round", formerly=("crew", "boat")), "v_neck")),
+            "crew is now round; boat is now round",
+        ),
+        (SingleLabel(("crew", "v_neck", "boat", "halter", "cowl")), "new: halter, cowl"),
+        (SingleLabel(("crew", "v_neck")), "retired: boat"),
+        (SingleLabel(("crew", "v_neck", "halter")), "new: halter; retired: boat"),
+        (MultiLabel(("crew", "v_neck", "boat")), "kind single -> multi"),
+        (SingleLabel(("boat", "v_neck", "crew")), "spellings or order of its values changed"),
+        (
+            SingleLabel((Value("crew", synonyms=("round",)), "v_neck", "boat")),
+            "spellings or order of its values changed",
+        ),
+    ],
+)
+def test_a_change_of_values_is_told_in_words(labels: Labels, words: str) -> None:
+    assert describe_change(NECKLINE, Attribute("neckline", labels)) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [((), ("top", "dress"), "applies to top, dress"), (("top",), (), "applies to everything")],
+)
+def test_a_change_of_article_types_is_told_in_words(
+    before: tuple[str, ...], after: tuple[str, ...], words: str
+) -> None:
+    old, new = replace(NECKLINE, applies_to=before), replace(NECKLINE, applies_to=after)
+    assert describe_change(old, new) == words
+
+
+def test_another_kind_is_refused_once_a_branch_was_trained() -> None:
+    multi = Attribute("neckline", MultiLabel(NECKLINE.labels.values))
+    trained = world(multi, catalogued={"neckline": registered()}, live=version(branch()))
+    action = one(plan_sync(trained, SETTINGS))
+    assert action.action == "blocked"
+    assert action.reason == (
+        "branches were trained for it as single, it cannot become multi; "
+        "declare it under another name, such as neckline_2"
+    )
+    was_trained = replace(trained, live=None, last_run={"neckline": run(status="promoted", branch_id=3)})
+    assert one(plan_sync(was_trained, SETTINGS)) == action
+
+
+def test_another_kind_evolves_while_no_branch_was_trained() -> None:
+    multi = Attribute("neckline", MultiLabel(NECKLINE.labels.values))
+    plan = plan_sync(world(multi, catalogued={"neckline": registered()}), SETTINGS)
+    assert steps(plan) == [("evolve", "neckline"), ("grow", "neckline")]
+
+
+# -- what is missing -------------------------------------------------------------------------------
+
+
+def test_too_few_labels_block_and_say_how_many_and_which_values_have_none() -> None:
+    few = labelled(labelled=23, per_value={"crew": 23, "v_neck": 0, "boat": 0})
+    action = one(plan_sync(world(NECKLINE, coverage={"neckline": few}), SETTINGS))
+    assert (action.action, action.labelled) == ("blocked", 23)
+    assert action.reason == "23 of 50 labels; 2 of 3 values have none"
+
+
+def test_the_needed_labels_are_counted_to_the_last_one() -> None:
+    assert missing(NECKLINE, labelled(labelled=49), 50) == "49 of 50 labels"
+    assert missing(NECKLINE, labelled(labelled=50), 50) is None
+
+
+def test_min_labels_can_be_set_for_one_attribute() -> None:
+    own = settings(attributes={"neckline": {"min_labels": 91}})
+    plan = plan_sync(world(NECKLINE, HEM), own)
+    assert {a.attribute: a.action for a in plan.actions} == {"neckline": "blocked", "hem": "grow"}
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"crew": 40}, "all labels in the train split say crew; two values are needed"),
+        ({}, "all labels in the train split say nothing; two values are needed"),
+    ],
+)
+def test_one_value_alone_teaches_nothing(train: dict[str, int], words: str) -> None:
+    assert missing(NECKLINE, labelled(train_values=train), 50) == words
+
+
+def test_a_multi_label_attribute_of_one_value_can_be_trained() -> None:
+    belt = Attribute("belt", MultiLabel(("belt",)))
+    assert missing(belt, labelled(belt, each=60), 50) is None
+
+
+def test_without_a_validation_label_nothing_can_be_measured() -> None:
+    blind = labelled(per_split={"train": 60, "val": 0, "test": 30})
+    action = one(plan_sync(world(NECKLINE, coverage={"neckline": blind}), SETTINGS))
+    assert action.action == "blocked"
+    assert action.reason.startswith("no label in the val split, so nothing could be measured")
+
+
+def test_a_live_branch_goes_on_when_a_retraining_lacks_labels() -> None:
+    few = world(
+        NECKLINE, live=version(branch()), coverage={"neckline": labelled(labelled=3)}, new_labels={"neckline": 500}
+    )
+    assert plan_sync(few, SETTINGS) == Plan()
+    assert one(plan_sync(few, SETTINGS, retrain=["neckline"])).action == "blocked"
+
+
+# -- retraining ------------------------------------------------------------------------------------
+
+
+def test_fifty_new_labels_make_a_retraining_due_and_forty_nine_do_not() -> None:
+    live = version(branch(labels=90))
+    assert plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 49}), SETTINGS) == Plan()
+    action = one(plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 50}), SETTINGS))
+    assert action.action == "retrain"
+    assert action.reason == "50 new labels since revision 7 (50 make a retraining due)"
+
+
+def test_a_tenth_of_many_labels_is_needed() -> None:
+    live = version(branch(labels=2000))
+    assert plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 199}), SETTINGS) == Plan()
+    assert one(plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 200}), SETTINGS)).action == "retrain"
+
+
+def test_when_a_retraining_is_due_can_be_set() -> None:
+    own = settings(training={"retrain_labels": 5, "retrain_share": 0.5})
+    assert [retrain_due(own, "neckline", n) for n in (0, 10, 11, 100)] == [5, 5, 5, 50]
+
+
+def test_retrain_trains_without_a_need() -> None:
+    action = one(plan_sync(world(NECKLINE, HEM, live=version(branch(), branch(HEM))), SETTINGS, retrain=["hem"]))
+    assert (action.action, action.attribute) == ("retrain", "hem")
+    assert action.reason == "asked for by --retrain"
+
+
+def test_a_value_with_labels_that_the_branch_never_learnt_makes_a_retraining_due() -> None:
+    live = version(branch(values=("crew", "v_neck")))
+    action = one(plan_sync(world(NECKLINE, live=live), SETTINGS))
+    assert (action.action, action.reason) == ("retrain", "the live branch never learnt boat")
+
+
+def test_a_new_value_without_a_training_label_waits() -> None:
+    bare = labelled(train_values={"crew": 10, "v_neck": 10, "boat": 0})
+    live = version(branch(values=("crew", "v_neck")))
+    assert plan_sync(world(NECKLINE, live=live, coverage={"neckline": bare}), SETTINGS) == Plan()
+
+
+def test_a_retired_value_makes_a_retraining_due() -> None:
+    live = version(branch(values=("crew", "v_neck", "boat", "halter")))
+    assert one(plan_sync(world(NECKLINE, live=live), SETTINGS)).reason == "values were retired: halter"
+
+
+def test_renamed_and_merged_values_need_no_retraining_however_they_are_spelt() -> None:
+    today = Attribute("neckline", SingleLabel((Value("crew", formerly=("Round-Neck", "jewel")), "v_neck", "boat")))
+    live = version(branch(values=("round_neck", "jewel", "v_neck", "boat")))
+    assert plan_sync(world(today, live=live), SETTINGS) == Plan()
+
+
+# -- attempts that came to nothing -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("live", [None, version(branch())])
+@pytest.mark.parametrize("status", ["kept", "failed"])
+def test_what_came_to_nothing_is_not_tried_again_and_says_why(live: TreeVersion | None, status: str) -> None:
+    error = "the loss became nan" if status == "failed" else None
+    tried = world(
+        NECKLINE,
+        live=live,
+        new_labels={"neckline": 60},  # since the live branch: all of them were there at the last attempt
+        labels_since_run={"neckline": 49},
+        last_run={"neckline": run(status=status, error=error)},
+    )
+    action = one(plan_sync(tried, SETTINGS))
+    assert action.action == "blocked"
+    assert action.reason == (
+        f"its last training was {status}: {error or 'it was no good'}. "
+        "Tried again after 50 new labels (now 49), a change of settings, or --retrain neckline"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels_since_run": {"neckline": 50}},
+        {"last_run": {"neckline": run(config_digest="other")}},
+        {"last_run": {"neckline": run(schema_digest="other")}},
+        {"last_run": {"neckline": run(status="failed", metrics={"retry": True})}},
+        {"last_run": {"neckline": run(status="running")}},
+    ],
+)
+def test_it_is_tried_again_once_something_changed_that_could_help(change: dict[str, Any]) -> None:
+    tried = world(NECKLINE, **{"labels_since_run": {"neckline": 0}, "last_run": {"neckline": run()}, **change})
+    assert one(plan_sync(tried, SETTINGS)).action == "grow"
+
+
+def test_it_is_tried_again_when_asked_for() -> None:
+    tried = world(NECKLINE, last_run={"neckline": run()})
+    assert one(plan_sync(tried, SETTINGS, retrain=["neckline"])).action == "grow"
+
+
+def test_a_rejected_retraining_keeps_quiet_while_none_is_due() -> None:
+    live = version(branch(revision=9))
+    tried = world(NECKLINE, live=live, new_labels={"neckline": 0}, last_run={"neckline": run()})
+    assert plan_sync(tried, SETTINGS) == Plan()
+
+
+# -- plugins that come, go and break ---------------------------------------------------------------
+
+
+def test_an_attribute_nobody_declares_any_more_is_orphaned_once() -> None:
+    gone = world(catalogued={"neckline": registered()}, live=version(branch()))
+    action = one(plan_sync(gone, SETTINGS))
+    assert action.action == "orphan"
+    assert action.reason == (
+        "no plugin declares it any more (attributree-neckline did); branch and predictions are kept"
+    )
+    assert plan_sync(replace(gone, catalogued={"neckline": registered(state="orphaned")}), SETTINGS) == Plan()
+
+
+def test_an_orphan_that_shall_be_retrained_is_blocked_with_the_way_out() -> None:
+    gone = world(catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
+    action = one(plan_sync(gone, SETTINGS, retrain=["neckline"]))
+    assert (action.action, action.reason) == (
+        "blocked",
+        "no plugin declares it; install its plugin to train it",
+    )
+
+
+def test_what_is_asked_for_is_retrained_also_beside_only() -> None:
+    plan = plan_sync(world(NECKLINE, HEM), SETTINGS, only=["hem"], retrain=["neckline"])
+    assert ("grow", "neckline") in steps(plan)
+
+
+def test_an_attribute_of_a_broken_plugin_is_blocked_and_not_orphaned() -> None:
+    broken = PluginInfo("neckline", "Attributree_Neckline", "1.0", status="failed", error="raised ImportError")
+    gone = world(catalogued={"neckline": registered()}, live=version(branch()), problems=(broken,))
+    action = one(plan_sync(gone, SETTINGS))
+    assert action.action == "blocked"
+    assert action.reason == ("its plugin attributree-neckline is broken: raised ImportError; what is live stays live")
+
+
+def test_a_plugin_that_is_back_revives_its_branch_without_training() -> None:
+    back = world(NECKLINE, catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
+    action = one(plan_sync(back, SETTINGS))
+    assert (action.action, action.reason) == ("register", "attributree-neckline is back; its branch answers again")
+
+
+def test_a_plugin_that_is_back_without_a_branch_grows_one() -> None:
+    back = world(NECKLINE, catalogued={"neckline": registered(state="orphaned")})
+    plan = plan_sync(back, SETTINGS)
+    assert steps(plan) == [("register", "neckline"), ("grow", "neckline")]
+    assert plan.actions[0].reason == "attributree-neckline is back"
+
+
+# -- the trunk -------------------------------------------------------------------------------------
+
+
+def test_a_pretrained_trunk_is_not_trained() -> None:
+    assert not plan_sync(world(NECKLINE), SETTINGS).of("train_trunk")
+
+
+def test_a_trunk_of_random_weights_is_trained_first_from_all_that_grow() -> None:
+    random = settings(trunk={"weights": "random"})
+    plan = plan_sync(world(NECKLINE, HEM), random)
+    assert steps(plan) == [("train_trunk", None), ("grow", "hem"), ("grow", "neckline")]
+    assert plan.actions[0].reason.endswith("learn the trunk once, end to end, from hem, neckline")
+
+
+def test_a_trunk_of_random_weights_is_trained_once() -> None:
+    random = settings(trunk={"weights": "random"})
+    live = version(branch(), trunk=random.trunk.model_dump())
+    assert steps(plan_sync(world(NECKLINE, HEM, live=live), random)) == [("grow", "hem")]
+
+
+def test_a_trunk_of_random_weights_is_not_trained_for_nothing() -> None:
+    few = world(NECKLINE, coverage={"neckline": labelled(labelled=3)})
+    assert steps(plan_sync(few, settings(trunk={"weights": "random"}))) == [("blocked", "neckline")]
+
+
+def test_a_change_of_the_trunk_says_what_changed_and_retrains_every_branch() -> None:
+    live = version(branch(), branch(HEM))
+    larger = settings(trunk={"backbone": "resnet50", "image_size": 256})
+    plan = plan_sync(world(NECKLINE, HEM, live=live), larger)
+    assert steps(plan) == [("retrain", "hem"), ("retrain", "neckline")]
+    assert plan.actions[0].reason == (
+        "the trunk's settings changed: backbone resnet34 -> resnet50, image_size 224 -> 256"
+    )
+    assert trunk_change(world(live=live), SETTINGS) is None
+    assert trunk_change(world(), SETTINGS) == "there is no trunk yet"
+
+
+def test_a_changed_random_trunk_is_learnt_anew() -> None:
+    live = version(branch(), trunk={"weights": "random", "image_size": 64})
+    plan = plan_sync(world(NECKLINE, live=live), settings(trunk={"weights": "random"}))
+    assert steps(plan) == [("train_trunk", None), ("retrain", "neckline")]
+
+
+@pytest.mark.parametrize(
+    ("change", "only"),
+    [
+        ({}, ["neckline"]),
+        ({"coverage": {"neckline": labelled(), "hem": labelled(HEM, labelled=3)}}, []),
+        (
+            {
+                "declared": {"neckline": NECKLINE},
+                "problems": (PluginInfo("hem", "attributree-hem", status="failed", error="broken"),),
+            },
+            [],
+        ),
+    ],
+)
+def test_on_a_changed_trunk_all_live_branches_move_or_none(change: dict[str, Any], only: list[str]) -> None:
+    stuck = world(NECKLINE, HEM, live=version(branch(), branch(HEM), trunk={"image_size": 64}), **change)
+    plan = plan_sync(stuck, SETTINGS, only=only)
+    assert not plan.training
+    assert plan.blocked[-1].attribute == "neckline"
+    assert plan.blocked[-1].reason == (
+        "the trunk's settings changed: image_size 64 -> 224; all live branches move together, and hem cannot now"
+    )
+
+
+def test_an_orphan_does_not_hold_a_changed_trunk_back() -> None:
+    live = version(branch(), branch(HEM), trunk={"image_size": 64})
+    plan = plan_sync(
+        world(NECKLINE, catalogued={"neckline": registered(), "hem": registered(HEM)}, live=live), SETTINGS
+    )
+    assert steps(plan) == [("orphan", "hem"), ("retrain", "neckline")]
+
+
+def test_a_changed_trunk_that_came_to_nothing_is_tried_again_with_all_branches_at_once() -> None:
+    tried = world(
+        NECKLINE,
+        HEM,
+        live=version(branch(), branch(HEM), trunk={"image_size": 64}),
+        last_run={"neckline": run(), "hem": run(HEM)},
+    )
+    assert [action.action for action in plan_sync(tried, SETTINGS).actions] == ["blocked", "blocked"]
+    helped = replace(tried, labels_since_run={"hem": 50})
+    assert steps(plan_sync(helped, SETTINGS)) == [("retrain", "hem"), ("retrain", "neckline")]
+
+
+# -- what was asked for ----------------------------------------------------------------------------
+
+
+def test_only_looks_at_these_attributes() -> None:
+    gone = {"neckline": registered(), "hem": registered(HEM), "lapel": registered(replace(HEM, name="lapel"))}
+    plan = plan_sync(world(NECKLINE, HEM, catalogued=gone), SETTINGS, only=["hem"])
+    assert steps(plan) == [("grow", "hem")]
+
+
+@pytest.mark.parametrize("option", ["only", "retrain"])
+def test_an_unknown_name_is_refused_with_those_that_are_there(option: str) -> None:
+    with pytest.raises(UnknownNameError, match="no attribute 'hemm'; there are: hem, neckline"):
+        plan_sync(world(NECKLINE, HEM), SETTINGS, **{option: ["hemm"]})
+
+
+def test_an_unknown_name_in_an_empty_world_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="there are: none"):
+        plan_sync(world(), SETTINGS, only=["hem"])
+
+
+# -- cost ------------------------------------------------------------------------------------------
+
+
+def test_without_an_earlier_run_nothing_is_forecast_but_labels() -> None:
+    forecast = one(plan_sync(world(NECKLINE), SETTINGS)).forecast
+    assert forecast is not None
+    assert forecast.to_json() == {"labels": 94, "minutes": None, "megabytes": None}
+
+
+def test_cost_is_forecast_from_earlier_runs() -> None:
+    before = {
+        "hem": run(HEM, "promoted", seconds=30.0, metrics={"labels": 100, "megabytes": 8.0}),
+        "wash": run(replace(HEM, name="wash"), "promoted", seconds=90.0, metrics={"labels": 100, "megabytes": 9.0}),
+        "cuff": run(replace(HEM, name="cuff"), "failed", seconds=5.0, metrics={}),
+    }
+    forecast = one(plan_sync(world(NECKLINE, last_run=before), SETTINGS)).forecast
+    assert forecast is not None
+    # 120 seconds for 200 labels, and 94 labels to come.
+    assert forecast.to_json() == {"labels": 94, "minutes": 0.94, "megabytes": 8.5}
+
+
+# -- the plan itself -------------------------------------------------------------------------------
+
+
+def test_a_plan_is_in_order_schemas_then_what_is_blocked_then_training() -> None:
+    few = replace(HEM, name="few")
+    plan = plan_sync(
+        world(NECKLINE, few, catalogued={}, coverage={"neckline": labelled(), "few": labelled(HEM, labelled=1)}),
+        settings(trunk={"weights": "random"}),
+    )
+    assert steps(plan) == [
+        ("register", "few"),
+        ("register", "neckline"),
+        ("blocked", "few"),
+        ("train_trunk", None),
+        ("grow", "neckline"),
+    ]
+    assert [action.action for action in plan.training] == ["train_trunk", "grow"]
+    assert [action.action for action in plan.blocked] == ["blocked"]
+    assert plan.work == tuple(action for action in plan.actions if action.action != "blocked")
+
+
+def test_an_action_shows_what_the_interface_promises() -> None:
+    action = Action("grow", "hem", "why", 3)
+    assert action.to_json() == {"action": "grow", "attribute": "hem", "reason": "why", "labelled": 3}
+
+
+def test_a_plan_is_pure() -> None:
+    before = world(NECKLINE, HEM, catalogued={})
+    assert plan_sync(before, SETTINGS) == plan_sync(before, SETTINGS)
