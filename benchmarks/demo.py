@@ -1,6 +1,6 @@
 """The whole job on a drawn catalogue, with the very commands a user types; `make demo` runs this.
 
-    python benchmarks/demo.py [--count 2400] [--epochs 10] [--seed 0]
+    python benchmarks/demo.py [--count 1600] [--epochs 8] [--seed 0]
 
 Draws tops, dresses and jeans of which 40 % of the labels are missing, some are ambiguous and some contradict each
 other; ingests them, syncs with two plugins, installs a third with pip, syncs again and fills the gaps. Since the
@@ -75,10 +75,10 @@ def compare(predictions: list[dict[str, Any]], truth: dict[str, dict[str, str]])
 
 
 @click.command()
-@click.option("--count", default=2400, show_default=True, help="Photos to draw.")
-@click.option("--epochs", default=10, show_default=True, help="Training epochs.")
+@click.option("--count", default=1600, show_default=True, help="Photos to draw.")
+@click.option("--epochs", default=8, show_default=True, help="Training epochs.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the drawings and of the training.")
-@click.option("--variation", default=0.3, show_default=True, help="How varied the photos are, 0 to 1.")
+@click.option("--variation", default=0.1, show_default=True, help="How varied the photos are, 0 to 1.")
 def main(count: int, epochs: int, seed: int, variation: float) -> None:
     """Watch a partially labelled catalogue get its attributes."""
     folder = ROOT / "build" / "demo"

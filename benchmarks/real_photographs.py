@@ -44,7 +44,7 @@ image_size = {image_size}
 
 [training]
 seed = {seed}
-{epochs}
+epochs = {epochs}
 [plugins]
 disabled = {disabled}
 """
@@ -134,7 +134,7 @@ def render(scores: Sequence[Score], timings: Sequence[Timing], parameters: Mappi
     )
 
 
-def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int | None) -> list[Score]:
+def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int) -> list[Score]:
     """Run the user's commands in `folder` on `data` and return the scores. Raises BenchmarkError."""
     before = installed(DISTRIBUTION)
     try:
@@ -142,9 +142,8 @@ def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int 
         runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", plugin, cwd=ROOT)
         # init comes first and the settings after, as a user would edit them; the catalogue's are the defaults.
         runner.run("attributree", "init", cwd=folder)
-        training = "" if epochs is None else f"epochs = {epochs}\n"
         config = CONFIG.format(
-            image_size=IMAGE_SIZE, seed=seed, epochs=training, disabled=json.dumps(other_plugins(DISTRIBUTION))
+            image_size=IMAGE_SIZE, seed=seed, epochs=epochs, disabled=json.dumps(other_plugins(DISTRIBUTION))
         )
         (folder / "plugins.toml").write_text(config, encoding="utf-8")
         ingest = (str(data.ingest_file.relative_to(folder)), "--images", str(data.images.relative_to(folder)))
@@ -168,12 +167,12 @@ def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int 
 @click.option("--test", default=2000, show_default=True, help="Test images; 0 for all.")
 @click.option("--hidden", default=0.6, show_default=True, help="Share of the labels hidden outside the test split.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the data and of the training.")
-@click.option("--epochs", type=int, help="Training epochs; attributree's default if not given.")
+@click.option("--epochs", default=10, show_default=True, help="Training epochs.")
 @click.option("--source", type=click.Path(path_type=Path, file_okay=False), help="Folder of the four idx .gz files.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build/bench", help="Folder to write."
 )
-def main(train: int, test: int, hidden: float, seed: int, epochs: int | None, source: Path | None, out: Path) -> None:
+def main(train: int, test: int, hidden: float, seed: int, epochs: int, source: Path | None, out: Path) -> None:
     """Measure attributree on Fashion-MNIST and print one table."""
     folder = out.resolve() / "real_photographs"
     shutil.rmtree(folder, ignore_errors=True)
@@ -194,7 +193,7 @@ def main(train: int, test: int, hidden: float, seed: int, epochs: int | None, so
         **data.counts,
         "hidden": hidden,
         "seed": seed,
-        "epochs": "default" if epochs is None else epochs,
+        "epochs": epochs,
     }
     render(scores, runner.timings, parameters, Console(width=max(Console().width, 120)))
     report = {

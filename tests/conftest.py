@@ -4,17 +4,21 @@ import csv
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from attributree import Workspace
 from attributree.testing import GarmentOptions, write_catalogue
@@ -256,3 +260,59 @@ def grown(grown_once: Project, tmp_path: Path) -> Project:
     folder = tmp_path / "grown"
     shutil.copytree(grown_once.folder, folder)
     return Project(folder, grown_once.garments)
+
+
+# -- PostgreSQL ------------------------------------------------------------------------------------
+
+
+def _server_programs() -> Path | None:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return folders[-1].parent if folders else None
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A server of our own on loopback, as a URL that ends where the database's name goes."""
+    programs = _server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server here: initdb is neither on PATH nor in /usr/lib/postgresql/*/bin")
+    # It refuses to run as root.
+    run_as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="attributree-pg-"))
+    if run_as:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = str(folder / "data")
+    options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off -c full_page_writes=off"
+
+    def call(*command: str) -> None:
+        subprocess.run([*run_as, *command], check=True, capture_output=True, cwd="/", timeout=120)
+
+    call(f"{programs}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+    call(f"{programs}/pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+    try:
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/"
+    finally:
+        call(f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> Callable[..., str]:
+    """Makes databases on our own server, copies of `template` if one is named, and returns their URLs."""
+    numbers = count()
+
+    def make(template: str | None = None) -> str:
+        name = f"catalogue_{next(numbers)}"
+        engine = create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
+        engine.dispose()
+        return postgres + name
+
+    return make

@@ -12,7 +12,7 @@ from torch import nn
 from attributree.config import BranchSettings
 from attributree.errors import TrainingError
 from attributree.labels import LabelSet
-from attributree.nn import RANDOM, Backbone, Branch, LinearHead, Trunk, TrunkSpec
+from attributree.nn import RANDOM, Backbone, LinearHead, Trunk, TrunkSpec
 from attributree.schema import Attribute, Labels, MultiLabel, SingleLabel
 from attributree.training import Samples, TrainedTrunk, train_trunk
 
@@ -104,14 +104,15 @@ def test_attributes_that_label_different_images_train_one_trunk(
     assert seen[-1][0] == "trunk"
 
 
-def test_every_attribute_becomes_a_donor_with_units_of_its_own(
+def test_the_units_above_the_trunk_are_a_donor(
     make_backbone: Callable[..., Backbone], samples: dict[str, Samples], fast: BranchSettings
 ) -> None:
-    trained = train_trunk(make_backbone(), samples, heads(samples), fast.model_copy(update={"epochs": 1}))
-    assert [donor.name for donor in trained.donors] == ["tone", "hue"]
-    tone, hue = (donor.units["top"] for donor in trained.donors)
-    assert not equal(weights(tone), weights(hue))
-    assert not tone.training
+    backbone = make_backbone()
+    trained = train_trunk(backbone, samples, heads(samples), fast.model_copy(update={"epochs": 1}))
+    assert trained.donor.name == "trunk"
+    assert list(trained.donor.units) == list(backbone.upper)
+    assert not equal(weights(trained.donor.units["top"]), weights(backbone.upper["top"]))
+    assert not trained.donor.units["top"].training
 
 
 def test_the_same_seed_gives_equal_weights_whatever_the_backbone_held_before(
@@ -125,9 +126,7 @@ def test_the_same_seed_gives_equal_weights_whatever_the_backbone_held_before(
     (first, one), (second, two), (third, _) = once(0), once(5), once(0, seed=1)
     assert equal(first, second)
     assert one.macro_f1 == two.macro_f1
-    assert all(
-        equal(weights(a.units["top"]), weights(b.units["top"])) for a, b in zip(one.donors, two.donors, strict=True)
-    )
+    assert equal(weights(one.donor.units["top"]), weights(two.donor.units["top"]))
     assert not equal(first, third)
 
 
@@ -219,13 +218,3 @@ def test_pictures_are_shifted_a_little_and_mirrored_only_if_asked() -> None:
     left = (mirrored[:, 0, 0, 0] == 255).sum()
     assert 10 < left < 30
     assert (pixels[:, :, SIZE // 2 :] == 0).all()
-
-
-def test_the_joint_branches_start_from_the_same_units_and_share_none(
-    make_backbone: Callable[..., Backbone], samples: dict[str, Samples]
-) -> None:
-    model = trunk_module._Joint(make_backbone(), heads(samples))
-    tone, hue = model.branches["tone"], model.branches["hue"]
-    assert isinstance(tone, Branch)
-    assert equal(weights(tone.units["top"]), weights(hue.units["top"]))
-    assert not {id(p) for p in tone.parameters()} & {id(p) for p in hue.parameters()}

@@ -153,7 +153,8 @@ def trunk_change(world: World, settings: Settings) -> str | None:
 
 def _train_trunk(training: list[Action]) -> Action:
     names = ", ".join(str(action.attribute) for action in training)
-    return Action("train_trunk", None, f"trunk -> weights is random: learn the trunk once, end to end, from {names}")
+    reason = f"trunk -> weights is random: learn the trunk once, end to end, from {names}"
+    return Action("train_trunk", None, reason, sum(action.labelled for action in training))
 
 
 def _movers(world: World, settings: Settings) -> list[str]:

@@ -161,7 +161,7 @@ class Trainer:
         else:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             raise TrainingError(f"no attribute can train the trunk ({reasons}); nothing was promoted")
-        self._seeds = trained.donors
+        self._seeds = [trained.donor]
         self._trained = {
             "attributes": list(samples),
             "epochs": trained.epochs,

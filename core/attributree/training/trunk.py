@@ -1,8 +1,8 @@
 """Training a trunk from random weights, end to end on the first attributes.
 
-A trunk without learnt weights is no ground to grow on, so it is trained together with one branch for each
-attribute that has labels, once. The branches are donors afterwards; attributes that come later find a trunk
-that has seen clothes, or whatever the catalogue holds.
+A trunk without learnt weights is no ground to grow on, so the whole backbone is trained once, as one multi-label
+model with a head for each attribute that has labels. Its upper units are the donor of the first branches; attributes
+that come later find a trunk that has seen clothes, or whatever the catalogue holds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..config import BranchSettings
 from ..errors import TrainingError
-from ..nn import Backbone, Branch, balance, copy_units, masked_loss, probabilities
+from ..nn import Backbone, balance, copy_units, masked_loss, probabilities
 from .data import Progress, Samples, pick_device
 from .donors import Donor
 from .fit import rate_share
@@ -32,24 +32,27 @@ SHIFT = 0.08
 
 @dataclass(frozen=True, eq=False)
 class TrainedTrunk:
-    """The trunk is trained in place; `donors` are the branches that it was trained with."""
+    """The trunk is trained in place; `donor` is the upper units that it was trained with."""
 
-    donors: list[Donor]
+    donor: Donor
     epochs: int
     macro_f1: dict[str, float]  # on the validation split, 0..1
 
 
 class _Joint(nn.Module):
-    """Trunk and branches in one module, so that best weights are kept and restored together."""
+    """Trunk, upper units and heads in one module, so that best weights are kept and restored together."""
 
     def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.trunk = backbone.trunk
-        self.branches = nn.ModuleDict({n: Branch(copy_units(backbone.upper), head) for n, head in heads.items()})
+        self.units = nn.ModuleDict(copy_units(backbone.upper))
+        self.heads = nn.ModuleDict(dict(heads))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        features = self.trunk(pixels)  # (B, C, H, W)
-        return {name: branch(features) for name, branch in self.branches.items()}
+        features = self.trunk(pixels).float()  # (B, C, H, W)
+        for unit in self.units.values():
+            features = unit(features)
+        return {name: head(features) for name, head in self.heads.items()}
 
 
 def train_trunk(
@@ -126,8 +129,7 @@ def train_trunk(
             break
     model.load_state_dict(best_state)
     model.cpu().eval()
-    donors = [Donor(name, dict(branch.units)) for name, branch in model.branches.items() if isinstance(branch, Branch)]
-    return TrainedTrunk(donors, best_epoch, best_f1)
+    return TrainedTrunk(Donor("trunk", dict(model.units.items())), best_epoch, best_f1)
 
 
 def _reset(backbone: Backbone) -> None:
