@@ -33,7 +33,7 @@ NOT_SETTINGS: Final = frozenset({"ATTRIBUTREE_CONFIG", "ATTRIBUTREE_TRACE_PLUGIN
 Depth = Literal["auto", "head", "block", "stage"]
 
 #: Training settings that decide when to train and how fast, never what comes out.
-_NOT_IN_DIGEST: Final = {"min_labels", "retrain_labels", "retrain_share", "workers", "device"}
+NOT_IN_DIGEST: Final = {"min_labels", "retrain_labels", "retrain_share", "workers", "device"}
 _DATABASE: Final = re.compile(r"^(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://")
 _SQLITE_FILE: Final = re.compile(r"^(sqlite(?:\+\w+)?:///)([^?]+)(.*)$", re.DOTALL)
 
@@ -149,7 +149,7 @@ class TrainingSettings(_Section):
     flip: bool = Field(
         default=True, description="Mirror images at random; off for attributes that tell left from right."
     )
-    workers: int = Field(default=0, ge=0, le=1024, description="Processes that decode images; 0 for one a core.")
+    workers: int = Field(default=0, ge=0, le=1024, description="Threads that decode images; 0 for one a core.")
     device: Text = Field(default="auto", description='"auto", "cpu", "cuda", "cuda:1" or "mps".')
 
 
@@ -214,7 +214,7 @@ class Settings(_Section):
         weights = Path(self.trunk.weights)
         if weights.is_absolute() and weights.is_relative_to(self.folder):
             trunk["weights"] = weights.relative_to(self.folder).as_posix()
-        training = self.for_attribute(name).model_dump(exclude=_NOT_IN_DIGEST)
+        training = self.for_attribute(name).model_dump(exclude=NOT_IN_DIGEST)
         return hashlib.sha256(json.dumps([trunk, training], sort_keys=True).encode()).hexdigest()
 
 
@@ -253,6 +253,12 @@ def load_settings(
     settings = Settings.model_validate(_anchored(settings.model_dump(), folder))
     settings._folder = folder
     return settings
+
+
+def anchor_database(url: str) -> str:
+    """Return a database URL with a relative SQLite file made absolute, from the current folder."""
+    anchored: str = _anchored({"catalog": {"database": url}}, Path.cwd())["catalog"]["database"]
+    return anchored
 
 
 # --- where settings come from ------------------------------------------------------------------------------------

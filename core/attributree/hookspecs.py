@@ -51,7 +51,7 @@ def attributree_api() -> str:
 def attributree_attributes() -> Iterable[Attribute]:
     """Return the attributes that the plugin declares.
 
-    Called once when plugins are loaded, by every command, so it must be quick and import no torch. An
+    Called once when plugins are loaded, by nearly every command, so it must be quick and import no torch. An
     attribute belongs to one plugin: a name that two declare is given to neither.
     """
     raise NotImplementedError

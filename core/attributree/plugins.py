@@ -425,7 +425,7 @@ def _owner(info: PluginInfo) -> str:
 def _settle_names(plugins: Sequence[_Plugin]) -> tuple[dict[str, Attribute], dict[str, str]]:
     """Return the attributes and who declares each. A name that is declared twice is given to nobody.
 
-    Names are compared without regard to case and underscores: label files could not tell such columns apart.
+    Names are compared without regard to case and underscores: people could not tell such columns apart.
     """
     claims: dict[str, list[tuple[_Plugin, Attribute]]] = {}
     for plugin in plugins:

@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .catalog import Catalog, IngestSummary, TreeVersion, upgrade
+from .catalog import Catalog, IngestSummary, PredictionRecord, TreeVersion, upgrade
 from .catalog.ingest import DEFAULT_SOURCE
-from .config import FILE_NAME, Settings, load_settings, render_default_toml
+from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
 from .plugins import LoadedPlugins, load_plugins
 from .sync import Plan, Result, SyncReport, World, observe_world, plan_sync, sync_catalog
@@ -66,7 +66,7 @@ class Workspace:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not file.exists():
-                file.write_text(render_default_toml(database), encoding="utf-8")
+                file.write_text(render_default_toml(database and anchor_database(database)), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
         workspace = cls.open(file, database=database)
@@ -184,6 +184,7 @@ class Workspace:
             "undeclared": self._undeclared(self.catalog.undeclared()),
             "quarantined": [{"image": i.path, "reason": i.reason} for i in self.catalog.quarantined()],
             "plan": [action.to_json() for action in plan.actions],
+            "notes": list(plan.notes),
         }
 
     def _attribute_status(self, world: World, plan: Plan, name: str) -> dict[str, Any]:
@@ -192,7 +193,7 @@ class Workspace:
         assert schema is not None
         coverage = world.coverage.get(name) or self.catalog.coverage(schema)
         branch = world.live.branches.get(name) if world.live else None
-        scores = (branch.metrics.get("test") or branch.metrics.get("val") or {}) if branch else {}
+        scores = branch.metrics.get("test", {}) if branch else {}
         return {
             "declared_by": world.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
             "labelled": coverage.labelled,
@@ -205,6 +206,10 @@ class Workspace:
             "macro_f1": scores.get("macro_f1"),
             "unreadable": [{"text": u.text, "count": u.count, "nearest": u.nearest} for u in coverage.unreadable],
         }
+
+    def predictions(self, attribute: str, image_ids: Iterable[int] | None = None) -> list[PredictionRecord]:
+        """Return the stored predictions for one attribute, under today's values; see `predict_missing`."""
+        return self.catalog.predictions(attribute, image_ids)
 
     def versions(self) -> list[TreeVersion]:
         """Return all tree versions, oldest first."""

@@ -172,6 +172,15 @@ def test_parquet_is_read_like_the_others(tmp_path: Path) -> None:
     ]
 
 
+def test_numbers_with_gaps_in_parquet_are_whole_numbers_and_empty_cells(tmp_path: Path) -> None:
+    path = tmp_path / "labels.parquet"
+    table = {"image": ["a.png", "b.png"], "sku": [1009.0, float("nan")], "size": [float("nan"), 2.5]}
+    pyarrow.parquet.write_table(pyarrow.table(table), path)
+    first, second = read_labels(path)
+    assert (first.sku, first.labels) == ("1009", {})
+    assert (second.sku, second.labels) == ("", {"size": "2.5"})
+
+
 def test_a_damaged_parquet_file_is_refused(write: Write) -> None:
     with pytest.raises(IngestError, match=r"labels\.parquet: not a Parquet file"):
         rows(write("PAR1 and nothing else", "labels.parquet"))

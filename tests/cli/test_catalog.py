@@ -83,7 +83,8 @@ def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Proj
 def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     document = grown.run("status", "--json").json
     assert document.keys() == {
-        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "plan",
+        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
+        "plan",
     }  # fmt: skip
     assert document["attributes"].keys() == {"garment", "sleeves"}
     for entry in document["attributes"].values():
@@ -140,6 +141,24 @@ def test_db_upgrade_current_and_check_agree(new_project: Callable[..., Project])
     assert upgraded.err == f"the catalogue is at revision {revision}\n"
     assert project.run("db", "check").code == 0
     assert project.run("-q", "db", "upgrade").err == ""
+
+
+def test_a_relative_database_is_written_down_where_it_was_made(
+    new_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = new_project().command
+    monkeypatch.chdir(tmp_path)
+    assert command("--database", "sqlite:///here.db", "init", "there").code == 0
+    assert (tmp_path / "here.db").is_file()
+    assert load_settings(tmp_path / "there" / "plugins.toml").catalog.database == f"sqlite:///{tmp_path}/here.db"
+
+
+def test_settings_of_a_misspelt_attribute_are_told(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    project.settings(attributes_garmant={"depth": "head"})
+    project.run("db", "upgrade")
+    said = project.run("status").err
+    assert said.startswith("warning: attributes -> garmant: no plugin declares it; did you mean garment?\n")
 
 
 def test_a_catalogue_can_be_made_without_a_configuration(

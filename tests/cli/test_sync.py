@@ -17,7 +17,7 @@ def test_json_is_one_document_in_the_promised_shape(grown: Project) -> None:
     outcome = grown.run("sync-catalog", "--json")
     assert outcome.code == 0
     report = outcome.json
-    assert report.keys() == {"plan", "results", "trunk", "version", "quarantined", "dry_run"}
+    assert report.keys() == {"plan", "results", "trunk", "version", "quarantined", "notes", "dry_run"}
     assert [(action["action"], action["attribute"]) for action in report["plan"]] == [
         ("register", "tone"),
         ("grow", "tone"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def install(site: Path) -> Install:
+def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs plugins; those of the environment that the tests run in are out of sight."""
+    found = metadata.distributions
+
+    def only_ours() -> list[metadata.Distribution]:
+        return [d for d in found() if "[attributree]" not in (d.read_text("entry_points.txt") or "") or is_ours(d)]
+
+    def is_ours(distribution: metadata.Distribution) -> bool:
+        return str(distribution.metadata["Name"]).lower().startswith("shop")
+
+    monkeypatch.setattr("attributree.plugins.metadata.distributions", only_ours)
+
     def install(name: str, source: str, version: str = "1.2.3") -> None:
         module = f"plug_{name}"
         (site / f"{module}.py").write_text(textwrap.dedent(source))
@@ -319,11 +331,11 @@ def test_28_a_range_that_is_none_is_reported(install: Install, answer: str) -> N
 
 def test_what_a_plugin_prints_never_lands_on_stdout(install: Install, site: Path) -> None:
     install("chatty", "print('welcome to my plugin')\n" + textwrap.dedent(HEALTHY))
-    code = "from attributree.plugins import load_plugins; load_plugins().require_healthy()"
+    code = "from attributree.plugins import load_plugins; print(load_plugins().attributes['lining'].name)"
     run = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
     )
-    assert run.stdout == ""
+    assert run.stdout == "lining\n"
     assert "welcome to my plugin" in run.stderr
 
 

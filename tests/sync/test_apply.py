@@ -39,6 +39,17 @@ def head(forward: str = "") -> str:
     return HEAD.format(forward=forward or "pass")
 
 
+def declaration_of(name: str, labels: str) -> str:
+    """Return the source of a plugin that declares one attribute with `labels`."""
+    return f"""\
+from attributree import Attribute, SingleLabel, Value, hookimpl
+
+@hookimpl
+def attributree_attributes():
+    return [Attribute({name!r}, {labels})]
+"""
+
+
 def statuses(report: SyncReport) -> dict[str, str]:
     return {result.attribute: result.status for result in report.results}
 
@@ -344,6 +355,42 @@ def test_no_head_that_can_be_trained_fails_every_attribute_and_promotes_nothing(
         assert workspace.catalog.live() is None
 
 
+def test_a_renamed_value_answers_under_its_new_key_at_once_and_trains_nothing(grown: Project) -> None:
+    with grown.open() as workspace:
+        before = workspace.evaluate("test")["attributes"]["garment"]
+        photo = next(
+            image.file
+            for image in workspace.catalog.images()
+            if workspace.predict([image.file], attributes=["garment"])[0].values == ("jeans",)
+        )
+    renamed = 'Value("top"), Value("dress"), Value("trousers", formerly=("jeans",))'
+    grown.plugin("garment", source=declaration_of("garment", f"SingleLabel(({renamed}))"))
+    with grown.open() as workspace:
+        report = workspace.sync()
+        assert steps(report) == [("evolve", "garment")]
+        assert workspace.sync().plan.actions == ()
+        after = workspace.evaluate("test")["attributes"]["garment"]
+        assert (after["n"], after["accuracy"], after["macro_f1"]) == (
+            before["n"],
+            before["accuracy"],
+            before["macro_f1"],
+        )
+        assert workspace.predict([photo], attributes=["garment"])[0].values == ("trousers",)
+
+
+def test_a_version_that_was_taken_out_of_service_stays_out(grown: Project) -> None:
+    with grown.open() as workspace:
+        first = workspace.versions()[0]
+        workspace.catalog.promote(first.id, "somebody", "sleeves were wrong")
+        report = workspace.sync()
+        assert statuses(report) == {"sleeves": "blocked"}
+        assert "was taken out of service" in report.results[0].reason
+        live = workspace.catalog.live()
+        assert live is not None
+        assert live.id == first.id
+        assert statuses(workspace.sync(retrain=["sleeves"])) == {"sleeves": "promoted"}
+
+
 # -- images ----------------------------------------------------------------------------------------
 
 
@@ -384,6 +431,35 @@ def test_a_photo_that_changed_is_decoded_once_more_and_then_known(new_project: C
         (known,) = catalog.images(ids=[first.id])
         stat = first.file.stat()
         assert (known.digest, known.bytes, known.mtime_ns) == (after[first.id], stat.st_size, stat.st_mtime_ns)
+
+
+def test_a_photo_folder_that_is_away_is_said_and_quarantines_nothing(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    project.own_photos()
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        project.photos.rename(project.folder / "away")
+        result = workspace.sync().results[0]
+        assert result.status == "failed"
+        assert "image files are not there" in result.reason
+        assert workspace.catalog.quarantined() == []
+        (project.folder / "away").rename(project.photos)
+        assert statuses(workspace.sync()) == {"garment": "promoted"}
+
+
+def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    project.own_photos()
+    photo = project.photos / project.garments.rows[0]["image"]
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        catalog, cache = workspace.catalog, workspace.settings.catalog.cache
+        ids = [image.id for image in catalog.images()][:6]
+        photo.rename(project.folder / "away.jpg")
+        assert list(decode_images(catalog, cache, 32, ids).failed.values()) == ["file not found"]
+        assert catalog.quarantined() == []
+        (project.folder / "away.jpg").rename(photo)
+        assert decode_images(catalog, cache, 32, ids).failed == {}
 
 
 # -- the trunk -------------------------------------------------------------------------------------

@@ -514,6 +514,28 @@ def test_a_changed_trunk_that_came_to_nothing_is_tried_again_with_all_branches_a
     assert steps(plan_sync(helped, SETTINGS)) == [("retrain", "hem"), ("retrain", "neckline")]
 
 
+def test_a_branch_that_was_rolled_back_is_not_trained_again_at_once() -> None:
+    undone = world(
+        NECKLINE,
+        catalogued={"neckline": registered()},
+        last_run={"neckline": run(status="promoted", branch_id=99)},
+    )
+    action = one(plan_sync(undone, SETTINGS))
+    assert action.action == "blocked"
+    assert "its branch 99 was taken out of service by promoting another tree version" in action.reason
+    assert steps(plan_sync(undone, SETTINGS, retrain=["neckline"])) == [("grow", "neckline")]
+
+
+def test_settings_that_differ_from_those_of_a_live_branch_are_said() -> None:
+    trained = replace(branch(), config={"epochs": 3, "target_precision": 0.5})
+    plan = plan_sync(world(NECKLINE, catalogued={"neckline": registered()}, live=version(trained)), SETTINGS)
+    assert plan.actions == ()
+    (note,) = plan.notes
+    assert "epochs 3 -> 20" in note
+    assert "target_precision 0.5 -> 0.9" in note
+    assert note.endswith("--retrain neckline")
+
+
 # -- what was asked for ----------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ..schema import Attribute
 from .engine import chunks
-from .predictions import value_ids
+from .predictions import todays_keys, value_ids
 from .resolve import Annotation, Reader
 from .tables import AnnotationRow, AnnotationValue, Image, Observation, Product, Revision
 
@@ -111,14 +111,20 @@ def _store(
     ids = list(wanted)
     here = (AnnotationRow.attribute_id == attribute_id) & _among(AnnotationRow.image_id, ids, everything)
     stored = _stored(connection, here, values)
+    today = todays_keys(connection, attribute_id)
+    heirs = {key: today[value_id] for key, value_id in values.items()}
     fresh = [image for image, annotation in wanted.items() if annotation is not None and image not in stored]
-    moved, gone = [], []
+    moved: list[tuple[int, int]] = []
+    renamed: list[tuple[int, int]] = []
+    gone: list[int] = []
     for image, (row_id, annotation) in stored.items():
         if wanted.get(image) is None:
             gone.append(row_id)
         elif wanted[image] != annotation:
-            moved.append((row_id, image))
-    _forget_values(connection, [row_id for row_id, _ in moved] + gone)
+            # A value that was renamed or merged says what it said: nothing new to learn from, so no new revision.
+            same = wanted[image] == annotation.under(heirs)
+            (renamed if same else moved).append((row_id, image))
+    _forget_values(connection, [row_id for row_id, _ in moved + renamed] + gone)
     if gone:
         connection.execute(
             delete(AnnotationRow).where(AnnotationRow.id == bindparam("row")), [{"row": i} for i in gone]
@@ -128,7 +134,7 @@ def _store(
             update(AnnotationRow).where(AnnotationRow.id == bindparam("row")),
             [{"row": row_id, **_columns(wanted[image], revision)} for row_id, image in moved],
         )
-    row_ids = {image: row_id for row_id, image in moved}
+    row_ids = {image: row_id for row_id, image in moved + renamed}
     if fresh:
         connection.execute(
             insert(AnnotationRow),
@@ -145,7 +151,7 @@ def _store(
     ]
     if rows:
         connection.execute(insert(AnnotationValue), rows)
-    return len(fresh) + len(moved) + len(gone)
+    return len(fresh) + len(moved) + len(renamed) + len(gone)
 
 
 def _columns(annotation: Annotation | None, revision: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -255,6 +256,13 @@ def _encodable(text: str) -> bool:
 # -- Parquet ---------------------------------------------------------------------------------------
 
 
+def _whole(value: object) -> object:
+    """Return None for NaN and 1009 for 1009.0: what data frames make of a column of whole numbers with gaps."""
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else int(value) if value.is_integer() else value
+
+
 def _parquet(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     try:
         import pyarrow
@@ -270,6 +278,6 @@ def _parquet(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
                 for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     row += 1
                     pairs = zip(columns, values, strict=True)
-                    yield row, {column: _text(file, row, column, value) for column, value in pairs}
+                    yield row, {column: _text(file, row, column, _whole(value)) for column, value in pairs}
     except (pyarrow.ArrowException, OSError) as error:
         raise refuse(file, f"not a Parquet file that can be read ({' '.join(str(error).split())})") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, fold
 from .records import UnknownValue
@@ -47,6 +47,11 @@ class Annotation:
     values: frozenset[str] = frozenset()
     certain: frozenset[str] = frozenset()
     weight: float = 1.0
+
+    def under(self, keys: Mapping[str, str]) -> Annotation:
+        """Return the annotation with each value under another key."""
+        values, certain = ({keys[key] for key in old} for old in (self.values, self.certain))
+        return replace(self, values=frozenset(values), certain=frozenset(certain))
 
 
 def read_cell(attribute: Attribute, raw: str) -> Reading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,11 @@ class Globals:
                 say(f"warning: {info.label} is left out: {info.error}")
             for name in workspace.plugins.unmatched:
                 say(f"warning: plugins -> disabled: no plugin answers to {name!r}")
+            declared = workspace.plugins.attributes
+            for name in workspace.settings.attributes.keys() - declared.keys():
+                # A plugin that is not installed just now may keep its settings; a slip of the pen is worth a word.
+                for near in get_close_matches(name, declared, n=1, cutoff=0.8):
+                    say(f"warning: attributes -> {name}: no plugin declares it; did you mean {near}?")
         return workspace
 
     @property

@@ -93,7 +93,8 @@ def status(options: Globals, as_json: bool) -> None:
         print_json(document)
     else:
         show_status(document)
-    options.held_back(bool(document["quarantined"]))
+    blocked = any(action["action"] == "blocked" for action in document["plan"])
+    options.held_back(blocked or bool(document["quarantined"]))
 
 
 def show_status(document: dict[str, Any]) -> None:
@@ -126,6 +127,8 @@ def show_status(document: dict[str, Any]) -> None:
     for column, count in document["undeclared"].items():
         say(f"column {column}: {count} cells, no plugin declares it")
     _show_quarantined(document["quarantined"])
+    for note in document["notes"]:
+        say(f"note: {note}")
     if document["plan"]:
         show_plan(document["plan"])
     else:

@@ -63,8 +63,10 @@ def evaluate(options: Globals, split: str, attributes: tuple[str, ...], as_json:
     """Score the live tree on held-out labels."""
     with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
         document = workspace.live(reporter).evaluate(split, attributes)
+    unanswered = any("error" in scores for scores in document["attributes"].values())
     if as_json:
         print_json(document)
+        options.held_back(unanswered)
         return
     columns = ("n", "accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy")
     print_table(
@@ -75,3 +77,4 @@ def evaluate(options: Globals, split: str, attributes: tuple[str, ...], as_json:
     for name, scores in document["attributes"].items():
         if "error" in scores:
             say(f"{name}: {scores['error']}")
+    options.held_back(unanswered)

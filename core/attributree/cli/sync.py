@@ -80,6 +80,8 @@ def describe(result: Result) -> str:
 
 
 def _show_report(report: dict[str, Any]) -> None:
+    for note in report["notes"]:
+        say(f"note: {note}")
     if not report["plan"]:
         say("nothing to do: every declared attribute is live and up to date")
         return

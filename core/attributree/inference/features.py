@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ..catalog import Catalog, FileState
+from ..errors import CatalogError
 from ..nn import Backbone
 from ..stores import ActivationStore, Photo, PixelStore, RecordStore
 
@@ -33,9 +34,10 @@ class Pictures:
 def decode_images(
     catalog: Catalog, cache: Path, size: int, ids: Sequence[int], workers: int = 0, progress: Progress | None = None
 ) -> Pictures:
-    """Decode the images of `ids`; what cannot be read is quarantined with its reason and left out.
+    """Decode the images of `ids`; what cannot be read is left out, and quarantined with its reason if it is there.
 
-    A photo whose size or time of change differs from what the catalogue noted is decoded anew.
+    A photo whose size or time of change differs from what the catalogue noted is decoded anew. Raises CatalogError
+    if most of the files are not there: then it is the folder that is missing.
     """
     store = PixelStore(cache, size)
     photos, stats = [], {}
@@ -56,6 +58,12 @@ def decode_images(
         if progress:
             progress("decoding", done, len(photos))
 
+    unreachable = [p for p in photos if p.id not in stats and not (p.digest and p.digest in store)]
+    if len(unreachable) > len(photos) / 2:
+        raise CatalogError(
+            f"{len(unreachable)} of {len(photos)} image files are not there or cannot be looked at, "
+            f"{unreachable[0].file} for one; is the images folder mounted?"
+        )
     decoded = store.fill(photos, tell, workers)
     unknown = {photo.id for photo in photos if photo.digest is None}
     catalog.record_files(
@@ -66,7 +74,8 @@ def decode_images(
         }
     )
     for image_id, reason in decoded.failed.items():
-        catalog.quarantine(image_id, reason)
+        if image_id in stats:  # a file that is away for now may be back tomorrow; it is only left out
+            catalog.quarantine(image_id, reason)
     return Pictures(store, decoded.digests, decoded.failed)
 
 

@@ -21,6 +21,15 @@ from .features import Pictures, Progress, compute_features, decode_images
 from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
 
 _CHUNK = 512
+_NO_SCORES: dict[str, Any] = {
+    "n": 0,
+    "accuracy": None,
+    "macro_f1": None,
+    "ece": None,
+    "coverage": None,
+    "accepted_accuracy": None,
+    "per_value": {},
+}
 
 
 class LiveTree:
@@ -66,7 +75,7 @@ class LiveTree:
         attributes: dict[str, Any] = {}
         for name in self.names(names):
             if name in self.loaded.missing:
-                attributes[name] = {"n": 0, "error": self.loaded.missing[name]}
+                attributes[name] = {**_NO_SCORES, "error": self.loaded.missing[name]}
                 continue
             attributes[name] = self._evaluate(name, split)
         return {"version": self.version.id, "split": split, "attributes": attributes}
@@ -76,7 +85,7 @@ class LiveTree:
         pictures, store = self._features(part.image_ids.tolist())
         part = part.take(np.isin(part.image_ids, list(pictures.digests)))
         if not len(part):
-            return {"n": 0, "accuracy": None, "macro_f1": None, "ece": None, "coverage": None, "per_value": {}}
+            return dict(_NO_SCORES)
         logits = []
         ids = part.image_ids.tolist()
         for start in range(0, len(ids), _CHUNK):
@@ -153,11 +162,11 @@ class LiveTree:
             branch.id,
         )
 
-    def files(self, predictions: Sequence[Prediction]) -> dict[str, Path]:
-        """Return where the file of each predicted image is, by the name that the prediction calls it."""
-        by_id = {p.image_id: p.image for p in predictions if p.image_id is not None}
-        found = {by_id[image.id]: image.file for image in self.catalog.images(ids=sorted(by_id))}
-        return {p.image: found.get(p.image, Path(p.image)) for p in predictions}
+    def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Path]:
+        """Return where the file of each predicted image is, by `sheet.key_of`."""
+        ids = sorted({p.image_id for p in predictions if p.image_id is not None})
+        found: dict[int | str, Path] = {image.id: image.file for image in self.catalog.images(ids=ids)}
+        return found | {p.image: Path(p.image) for p in predictions if p.image_id is None}
 
     # -- features ----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,20 +19,20 @@ _INK = {ACCEPT: "#1b7f3b", ERROR: "#b3261e", NOT_APPLICABLE: "#8a8a8a"}
 _REVIEW_INK = "#a15c00"
 
 
-def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[str, Path], most: int = 24) -> int:
+def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[int | str, Path], most: int = 24) -> int:
     """Write a PNG of at most `most` images, spread evenly over `predictions`, and return how many it shows.
 
-    `files` says where each image's file is. Green is accepted, amber goes to review, red could not be answered.
-    Raises CatalogError if `path` cannot be written.
+    `files` says where each image's file is, by `key_of`. Green is accepted, amber goes to review, red could not be
+    answered. Raises CatalogError if `path` cannot be written.
     """
-    by_image: dict[str, list[Prediction]] = {}
+    by_file: dict[Path, list[Prediction]] = {}
     for prediction in predictions:
         if prediction.decision != NOT_APPLICABLE:
-            by_image.setdefault(prediction.image, []).append(prediction)
-    names = list(by_image)
-    step = max(1, len(names) // most)
-    chosen = names[::step][:most]
-    lines = max((len(by_image[name]) for name in chosen), default=1)
+            by_file.setdefault(files[key_of(prediction)], []).append(prediction)
+    everything = list(by_file)
+    count = min(most, len(everything))
+    chosen = [everything[i * len(everything) // count] for i in range(count)]
+    lines = max((len(by_file[file]) for file in chosen), default=1)
     cell_width, cell_height = TILE + _MARGIN, TILE + lines * _LINE + _MARGIN
     columns = max(1, min(_COLUMNS, len(chosen)))
     rows = max(1, -(-len(chosen) // columns))
@@ -43,11 +44,11 @@ def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[st
     for text, ink in (("accepted", _INK[ACCEPT]), ("to review", _REVIEW_INK), ("no answer", _INK[ERROR])):
         draw.text((x, 12), text, fill=ink, font=bold)
         x += 96
-    for i, name in enumerate(chosen):
+    for i, file in enumerate(chosen):
         left = _MARGIN + (i % columns) * cell_width
         top = header + (i // columns) * cell_height
-        sheet.paste(_picture(files.get(name)), (left, top))
-        for j, prediction in enumerate(by_image[name]):
+        sheet.paste(_picture(file), (left, top))
+        for j, prediction in enumerate(by_file[file]):
             ink = _INK.get(prediction.decision, _REVIEW_INK)
             text = _fit(caption(prediction), font, TILE)
             draw.text((left, top + TILE + 3 + j * _LINE), text, fill=ink, font=font)
@@ -59,6 +60,11 @@ def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[st
     return len(chosen)
 
 
+def key_of(prediction: Prediction) -> int | str:
+    """Return what tells a predicted image from every other: two folders may both hold a 1.jpg."""
+    return prediction.image if prediction.image_id is None else prediction.image_id
+
+
 def caption(prediction: Prediction) -> str:
     """Return a prediction in a few words: "neckline crew 93%"."""
     if prediction.decision == ERROR:
@@ -67,14 +73,10 @@ def caption(prediction: Prediction) -> str:
     return f"{prediction.attribute.replace('_', ' ')}: {said} {100 * (prediction.confidence or 0):.0f}%"
 
 
-def _picture(file: Path | None) -> Image.Image:
+def _picture(file: Path) -> Image.Image:
     """Return the picture, or a grey square where there is none to be shown."""
-    try:
-        if file is not None:
-            with quiet():
-                return Image.fromarray(decode_image(file, TILE)[0])
-    except ImageError:
-        pass
+    with suppress(ImageError), quiet():
+        return Image.fromarray(decode_image(file, TILE)[0])
     return Image.new("RGB", (TILE, TILE), "#dddddd")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 from ..catalog import Catalog
@@ -11,7 +10,6 @@ from ..plugins import LoadedPlugins
 from .plan import Plan, World, plan_sync
 from .report import BLOCKED, SKIPPED, Result, SyncReport
 
-log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
@@ -33,6 +31,20 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
         labels_since_run={name: catalog.new_labels(name, last_run[name].revision) for name in here if name in last_run},
         last_run=last_run,
     )
+
+
+def _to_declare(plan: Plan, catalog: Catalog, plugins: LoadedPlugins) -> list[str]:
+    """Return what to declare: what the plan registers and evolves, and what has another title or owner now."""
+    planned = {action.attribute for action in plan.of("register", "evolve")}
+    blocked = {action.attribute for action in plan.blocked}
+    catalogued = catalog.attributes()
+    names = []
+    for name, attribute in plugins.attributes.items():
+        known = catalogued.get(name)
+        renamed = known is not None and (known.declared_by, known.title) != (plugins.declared_by[name], attribute.title)
+        if name in planned or (renamed and name not in blocked):
+            names.append(name)
+    return names
 
 
 def make_plan(
@@ -69,9 +81,8 @@ def sync_catalog(
         plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
             announce(plan)
-        for action in plan.of("register", "evolve"):
-            assert action.attribute is not None
-            catalog.declare(plugins.attributes[action.attribute], plugins.declared_by[action.attribute])
+        for name in _to_declare(plan, catalog, plugins):
+            catalog.declare(plugins.attributes[name], plugins.declared_by[name])
         for action in plan.of("orphan"):
             assert action.attribute is not None
             catalog.orphan(action.attribute)

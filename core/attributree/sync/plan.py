@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, TreeVersion
-from ..config import Settings
+from ..config import NOT_IN_DIGEST, Settings
 from ..errors import UnknownNameError
 from ..plugins import PluginInfo
 from ..schema import Attribute, fold
@@ -57,6 +57,7 @@ class Plan:
     """What a sync would do, in order."""
 
     actions: tuple[Action, ...] = ()
+    notes: tuple[str, ...] = ()  # what nothing is done about, but should be known
 
     @property
     def training(self) -> tuple[Action, ...]:
@@ -139,7 +140,7 @@ def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), ret
         training = []
     if training and settings.trunk.weights == "random" and trunk_change(world, settings) is not None:
         training.insert(0, _train_trunk(training))
-    return Plan((*schema, *blocked, *training))
+    return Plan((*schema, *blocked, *training), _stale_settings(world, settings, names))
 
 
 def trunk_change(world: World, settings: Settings) -> str | None:
@@ -274,6 +275,24 @@ def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord
     return None
 
 
+def _stale_settings(world: World, settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
+    """Say of each live branch that was trained with other settings which they are. That alone retrains nothing."""
+    notes = []
+    for name in names:
+        branch = world.live.branches.get(name) if world.live else None
+        if branch is None or name not in world.declared:
+            continue
+        now = settings.for_attribute(name).model_dump(exclude=set(NOT_IN_DIGEST))
+        changes = [
+            f"{key} {branch.config[key]} -> {now[key]}" for key in now if branch.config.get(key, now[key]) != now[key]
+        ]
+        if changes:
+            notes.append(
+                f"{name} was trained with other settings ({', '.join(changes)}); to apply them: --retrain {name}"
+            )
+    return tuple(notes)
+
+
 def retrain_due(settings: Settings, name: str, trained_on: int) -> int:
     """Return how many new labels make a retraining due."""
     own = settings.for_attribute(name)
@@ -281,19 +300,22 @@ def retrain_due(settings: Settings, name: str, trained_on: int) -> int:
 
 
 def _given_up(world: World, settings: Settings, name: str) -> str | None:
-    """Return why the last attempt came to nothing, or None if something has changed since that could help."""
+    """Return why what was last trained is not live, or None if it is or something has changed that could help."""
     run = world.last_run.get(name)
-    if run is None or run.status not in ("kept", "failed") or run.metrics.get("retry"):
+    if run is None or run.status == "running" or run.metrics.get("retry"):
+        return None
+    live = {branch.id for branch in world.live.branches.values()} if world.live else set()
+    if run.status == "promoted" and (run.branch_id is None or run.branch_id in live):
         return None
     same = run.config_digest == settings.digest_for(name) and run.schema_digest == world.declared[name].digest
     new, due = world.labels_since_run.get(name, 0), retrain_due(settings, name, world.coverage[name].labelled)
     if not same or new >= due:
         return None
-    why = run.error or str(run.metrics.get("verdict", ""))
-    return (
-        f"its last training was {run.status}: {why}. Tried again after {due} new labels (now {new}), "
-        f"a change of settings, or --retrain {name}"
-    )
+    if run.status == "promoted":
+        said = f"its branch {run.branch_id} was taken out of service by promoting another tree version"
+    else:
+        said = f"its last training was {run.status}: {run.error or run.metrics.get('verdict', '')}"
+    return f"{said}. Tried again after {due} new labels (now {new}), a change of settings, or --retrain {name}"
 
 
 def missing(attribute: Attribute, coverage: Coverage, min_labels: int) -> str | None:

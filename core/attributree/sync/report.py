@@ -78,6 +78,7 @@ class SyncReport:
         """Return the report as `sync-catalog --json` shows it."""
         return {
             "plan": [action.to_json() for action in self.plan.actions],
+            "notes": list(self.plan.notes),
             "results": [result.to_json() for result in self.results],
             "trunk": self.trunk.to_json() if self.trunk else None,
             "version": self.version,

@@ -217,6 +217,7 @@ class Trainer:
             recipe,
             (lambda what, epoch, of: progress(f"{name}: {what}", epoch, of)) if progress else None,
         )
+        log.info("%s: donor %s of %s, depth %s of %s", name, grown.donor, grown.probe, grown.depth, list(grown.depths))
         verdict = self._gate(grown, usable, recipe)
         parts = save_branch(self.store, grown.branch)
         record = BranchRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from ..labels import LabelSet
 from ..schema import SPLITS
 
@@ -95,5 +96,14 @@ class Samples:
 def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return a writable array on disk that is gone when it is no longer used."""
     with tempfile.TemporaryFile() as file:
-        file.truncate(max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize))
+        size = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        try:
+            # Taken at once: a full disk would otherwise kill the process when the map is written to.
+            os.posix_fallocate(file.fileno(), 0, size) if hasattr(os, "posix_fallocate") else file.truncate(size)
+        except OSError as error:
+            where = tempfile.gettempdir()
+            raise TrainingError(
+                f"{size / 1e6:.0f} MB of scratch space could not be had in {where} ({error.strerror}); "
+                "free some, or set TMPDIR to a folder with more room"
+            ) from error
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
