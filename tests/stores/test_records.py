@@ -180,6 +180,16 @@ def test_a_cache_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
 # -- two writers -----------------------------------------------------------------------------------
 
 
+def test_a_folder_that_was_emptied_and_filled_anew_is_read_anew(store: RecordStore, folder: Path) -> None:
+    store.append(keys(1, 2), block(1, 2))
+    for name in ("keys.txt", "records.bin"):
+        (folder / name).unlink()
+    again(folder).append(keys(3, 4), block(3, 4))
+    store.refresh()
+    assert [key(number) in store for number in (1, 2, 3, 4)] == [False, False, True, True]
+    assert np.array_equal(store.read(keys(4, 3)), block(4, 3))
+
+
 def test_two_instances_write_the_same_and_different_records(folder: Path) -> None:
     first, second = again(folder), again(folder)
     first.append(keys(1, 2), block(1, 2))

@@ -59,13 +59,20 @@ class RecordStore:
         return self.folder / "keys.txt"
 
     def refresh(self) -> None:
-        """Read the keys that other writers have added."""
-        data = self._keys.read_bytes() if self._keys.exists() else b""
+        """Read the keys that other writers have added; all of them if the folder was emptied and filled anew."""
+        known = len(self._rows)
+        data = _read_from(self._keys, max(0, known - 1) * _LINE)
+        if known and data[:KEY_BYTES].decode(errors="replace") != next(reversed(self._rows)):
+            self._rows, self._map, known = {}, None, 0
+            data = _read_from(self._keys, 0)
+        data = data[_LINE:] if known else data
         lines = (data[i : i + _LINE] for i in range(0, len(data), _LINE))
         # After a power cut the last block may be torn or zeroes; keys count up to there.
         sound = takewhile(lambda line: len(line) == _LINE and line.endswith(b"\n"), lines)
-        self._rows = {line[:KEY_BYTES].decode(): i for i, line in enumerate(sound)}
-        self._map = None
+        fresh = {line[:KEY_BYTES].decode(): i for i, line in enumerate(sound, start=known)}
+        if fresh:
+            self._rows |= fresh
+            self._map = None
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -133,3 +140,12 @@ def _read_json(path: Path) -> object:
         return json.loads(path.read_text())
     except ValueError:
         return None
+
+
+def _read_from(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+    except FileNotFoundError:
+        return b""
