@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from attributree import Workspace
 from attributree.catalog import Catalog, NewVersion, TreeVersion
@@ -463,6 +465,23 @@ def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_pr
 
 
 # -- the trunk -------------------------------------------------------------------------------------
+
+
+def test_a_trunk_of_local_weights_is_frozen_from_the_first_and_its_stages_are_a_donor(
+    new_project: Callable[..., Project],
+) -> None:
+    project = new_project("garment")
+    file = project.folder / "weights.safetensors"
+    model = timm.create_model("test_resnet", pretrained=False)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, file)
+    project.settings(trunk={"weights": "weights.safetensors"})
+    with Workspace.create(project.folder) as workspace:
+        workspace.ingest(project.labels(), images=project.photos)
+        report = workspace.sync()
+    assert steps(report) == [("register", "garment"), ("grow", "garment")]
+    assert report.results[0].metrics["donor"] == "backbone"
+    assert report.trunk is not None
+    assert (report.trunk.weights, report.trunk.trained) == (str(file), None)
 
 
 def test_a_changed_trunk_moves_all_branches_together(grown: Project) -> None:
