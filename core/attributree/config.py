@@ -204,18 +204,24 @@ class Settings(_Section):
         own = self.attributes.get(name, AttributeSettings()).model_dump(exclude_none=True)
         return BranchSettings(**{**self.training.model_dump(), **own})
 
-    def digest_for(self, name: str) -> str:
-        """Return the SHA-256 of every setting that changes the outcome of training attribute `name`.
+    def trunk_identity(self) -> dict[str, Any]:
+        """Return the trunk's settings as manifests hold them.
 
-        Left out: what decides when to train (`min_labels`, `retrain_*`) or how fast (`workers`, `device`). A path
-        below the configuration's folder counts as relative, so a project may be moved.
+        A weights file below the configuration's folder counts as relative, so a project may be moved.
         """
         trunk = self.trunk.model_dump()
         weights = Path(self.trunk.weights)
         if weights.is_absolute() and weights.is_relative_to(self.folder):
             trunk["weights"] = weights.relative_to(self.folder).as_posix()
+        return trunk
+
+    def digest_for(self, name: str) -> str:
+        """Return the SHA-256 of every setting that changes the outcome of training attribute `name`.
+
+        Left out: what decides when to train (`min_labels`, `retrain_*`) or how fast (`workers`, `device`).
+        """
         training = self.for_attribute(name).model_dump(exclude=NOT_IN_DIGEST)
-        return hashlib.sha256(json.dumps([trunk, training], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.trunk_identity(), training], sort_keys=True).encode()).hexdigest()
 
 
 def load_settings(

@@ -482,6 +482,9 @@ def test_a_trunk_of_local_weights_is_frozen_from_the_first_and_its_stages_are_a_
     assert report.results[0].metrics["donor"] == "backbone"
     assert report.trunk is not None
     assert (report.trunk.weights, report.trunk.trained) == (str(file), None)
+    project.folder.rename(project.folder.with_name("moved"))
+    with Workspace.open(project.folder.with_name("moved") / "plugins.toml") as workspace:
+        assert workspace.plan().training == ()
 
 
 def test_a_changed_trunk_moves_all_branches_together(grown: Project) -> None:

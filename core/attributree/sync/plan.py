@@ -147,7 +147,7 @@ def trunk_change(world: World, settings: Settings) -> str | None:
     """Return why the live trunk will not do (there is none, or it was made otherwise), or None if it will."""
     if world.live is None:
         return "there is no trunk yet"
-    old, new = world.live.trunk.spec, settings.trunk.model_dump()
+    old, new = world.live.trunk.spec, settings.trunk_identity()
     changes = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
     return f"the trunk's settings changed: {', '.join(changes)}" if changes else None
 

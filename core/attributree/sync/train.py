@@ -111,7 +111,7 @@ class Trainer:
         if version is not None:
             self._live_id = version.id
             self._live = load_tree(self.store, version.trunk, version.branches, self.plugins)
-            self._moved = TrunkSpec.from_json(version.trunk.spec) != self.spec
+            self._moved = dict(version.trunk.spec) != self.settings.trunk_identity()
 
     # -- the trunk ---------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Trainer:
             self._train_trunk(self._backbone, [str(action.attribute) for action in grows])
         else:
             self._seeds = [Donor(BACKBONE, self._backbone.upper)]
-        self._trunk = save_trunk(self.store, self._backbone)
+        self._trunk = replace(save_trunk(self.store, self._backbone), spec=self.settings.trunk_identity())
 
     def _train_trunk(self, backbone: Backbone, names: Sequence[str]) -> None:
         """Train the trunk on all of `names` that can be trained; the others fail later, each by itself."""
