@@ -26,7 +26,7 @@ RESERVED_NAMES = frozenset(
     """
     T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double
     dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half
-    half ipu items keys load_state_dict modules mtia named_buffers named_children named_modules
+    ipu items keys load_state_dict modules mtia named_buffers named_children named_modules
     named_parameters parameters pop register_backward_hook register_buffer register_forward_hook
     register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module

@@ -19,12 +19,11 @@ from .catalog.ingest import DEFAULT_SOURCE
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
 from .plugins import LoadedPlugins, load_plugins
-from .sync import Plan, Result, SyncReport, World, observe_world, plan_sync, sync_catalog
+from .progress import Progress
+from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, plan_sync, sync_catalog
 
 if TYPE_CHECKING:
     from .inference import LiveTree, Prediction
-
-Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
 class Workspace:
@@ -119,7 +118,7 @@ class Workspace:
 
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""
-        return plan_sync(self.world(), self.settings, only=only, retrain=retrain)
+        return make_plan(self.catalog, self.settings, self.plugins, only=only, retrain=retrain)
 
     def world(self) -> World:
         """Return what a plan is made from: declared, catalogued and live."""

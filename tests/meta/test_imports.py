@@ -9,7 +9,7 @@ import attributree
 
 PACKAGE = Path(attributree.__file__).parent
 #: The packages and modules that may import torch when they are imported themselves.
-HEAVY = {"nn", "training", "registry", "inference", "stores", "sync/train.py", "sync/guard.py"}
+HEAVY = {"nn", "training", "registry", "inference", "stores", "sync/train.py"}
 HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
 
 

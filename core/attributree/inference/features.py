@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ import torch
 from ..catalog import Catalog, FileState
 from ..errors import CatalogError
 from ..nn import Backbone
+from ..progress import Progress
 from ..stores import ActivationStore, Photo, PixelStore, RecordStore
-
-Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,12 @@ from ..catalog import Catalog, ImageRecord, PredictionRecord
 from ..config import Settings
 from ..errors import CatalogError, UnknownNameError
 from ..plugins import LoadedPlugins
+from ..progress import Progress
 from ..registry import ArtifactStore, load_tree
 from ..schema import Attribute
 from ..stores import ActivationStore
 from ..training import pick_device, score
-from .features import Pictures, Progress, compute_features, decode_images
+from .features import Pictures, compute_features, decode_images
 from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
 
 _CHUNK = 512

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from ..catalog import Catalog
 from ..config import Settings
 from ..plugins import LoadedPlugins
+from ..progress import Progress
 from .plan import Plan, World, plan_sync
 from .report import BLOCKED, SKIPPED, Result, SyncReport
-
-Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
 def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from ..inference import Pictures, branch_probabilities, compute_features, decode
 from ..labels import LabelSet
 from ..nn import RANDOM, Backbone, Branch, TrunkSpec, build_backbone, build_head
 from ..plugins import LoadedPlugins
+from ..progress import Progress
 from ..registry import (
     STANDARD_HEAD,
     ArtifactStore,
@@ -47,13 +48,12 @@ from ..training import (
     train_trunk,
 )
 from ..training.grow import seed_everything
+from ..training.guard import GuardedHead, HeadError
 from .actor import actor
-from .guard import GuardedHead, HeadError
 from .plan import Action, broken_owner
 from .report import FAILED, KEPT, PROMOTED, Result, TrunkReport
 
 log = logging.getLogger(__name__)
-Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 #: Images on which each growth proves that no old attribute moved.
 PROBE_IMAGES = 16

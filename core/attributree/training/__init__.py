@@ -1,6 +1,6 @@
 """The training engine: arrays and schemas in, branches out. It knows no database and makes no plan."""
 
-from .data import Progress, Samples, pick_device
+from .data import Samples, pick_device
 from .donors import Donor
 from .fit import predict_logits
 from .gate import Verdict, gate_new, gate_retrained
@@ -12,7 +12,6 @@ __all__ = [
     "DEPTHS",
     "Donor",
     "Grown",
-    "Progress",
     "Samples",
     "Scores",
     "TrainedTrunk",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from torch import Tensor
 from ..errors import ConfigError, TrainingError
 from ..labels import LabelSet
 from ..schema import SPLITS
-
-Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
 def pick_device(name: str) -> torch.device:

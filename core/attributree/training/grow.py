@@ -15,8 +15,9 @@ from torch import nn
 from ..config import BranchSettings
 from ..errors import TrainingError
 from ..nn import Branch, copy_units, probabilities
+from ..progress import Progress
 from .calibrate import Calibration, calibrate
-from .data import Progress, Samples, pick_device, scratch
+from .data import Samples, pick_device, scratch
 from .donors import Donor, choose_donor
 from .fit import Fit, fit, predict_logits
 from .metrics import Scores, majority_macro_f1, score

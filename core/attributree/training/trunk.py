@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ..config import BranchSettings
 from ..errors import TrainingError
 from ..nn import Backbone, balance, copy_units, masked_loss, probabilities
-from .data import Progress, Samples, pick_device
+from ..progress import Progress
+from .data import Samples, pick_device
 from .donors import Donor
 from .fit import rate_share
 from .grow import seed_everything
