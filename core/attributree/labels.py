@@ -16,8 +16,9 @@ from .schema import SPLITS, Attribute
 class LabelSet:
     """Every image of the catalogue that says something about one attribute: N images, C values.
 
-    `target` (N, C) float32. Single-label and ordinal: 1 for each candidate value; a labelled image has one
-    candidate, an ambiguous one several. Multi-label: 1 present, 0 absent, NaN not known.
+    `target` (N, C) float32. Single-label and ordinal: 1 for each candidate value, one if the image is labelled, several
+    if it is ambiguous; where sources disagree, each value's share of their word, together 1. Multi-label: 1 present,
+    0 absent, NaN not known, the share of the sources that name it if they disagree.
     Images for which the attribute is unknown or not applicable are not in here.
     """
 

@@ -150,8 +150,8 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("attribute", "targets"),
     [
-        (COLOUR, {1: [1, 0, 1], 2: [1, NAN, 0], 3: [NAN, NAN, 0]}),
-        (OPEN, {1: [1, NAN, 1], 2: [1, NAN, NAN]}),
+        (COLOUR, {1: [1, 0, 1], 2: [1, 0.5, 0], 3: [0.5, 0.5, 0]}),
+        (OPEN, {1: [1, NAN, 1], 2: [1, 0.5, NAN], 3: [0.5, 0.5, NAN]}),
     ],
     ids=["closed world", "open world"],
 )

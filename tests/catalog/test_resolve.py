@@ -20,6 +20,12 @@ def ambiguous(*keys: str, certain: tuple[str, ...] = ()) -> Annotation:
     return Annotation("ambiguous", frozenset(keys), frozenset(certain))
 
 
+def disputed(certain: tuple[str, ...] = (), **shares: float) -> Annotation:
+    return Annotation(
+        "ambiguous", frozenset({*shares, *certain}), frozenset(certain), shares=tuple(sorted(shares.items()))
+    )
+
+
 @pytest.mark.parametrize(
     ("raw", "reading"),
     [
@@ -44,7 +50,10 @@ def test_a_cell_is_read_by_the_schema_and_never_guessed(raw: str, reading: Readi
         (NECKLINE, ["crew", "crew"], labelled("crew")),
         (NECKLINE, ["crew|boat"], ambiguous("crew", "boat")),
         (NECKLINE, ["crew|boat", "boat|v_neck"], labelled("boat")),
-        (NECKLINE, ["crew", "boat"], ambiguous("crew", "boat")),
+        (NECKLINE, ["crew", "boat"], disputed(crew=0.5, boat=0.5)),
+        (NECKLINE, ["crew", "boat", "crew", "crew"], disputed(crew=0.75, boat=0.25)),
+        (NECKLINE, ["crew|boat", "v_neck"], disputed(crew=0.25, boat=0.25, v_neck=0.5)),
+        (NECKLINE, ["crew|boat", "boat|crew"], ambiguous("crew", "boat")),
         (LENGTH, ["short", "short|knee"], labelled("short")),
         (NECKLINE, ["crew", "???"], labelled("crew")),
         (NECKLINE, ["???"], None),
@@ -53,8 +62,9 @@ def test_a_cell_is_read_by_the_schema_and_never_guessed(raw: str, reading: Readi
         (NECKLINE, ["n/a", "crew"], ambiguous()),
         (COLOUR, ["red|blue"], labelled("red", "blue")),
         (COLOUR, ["red|blue", "blue|red"], labelled("red", "blue")),
-        (COLOUR, ["red|blue", "red"], ambiguous("red", "blue", certain=("red",))),
-        (COLOUR, ["red", "blue"], ambiguous("red", "blue")),
+        (COLOUR, ["red|blue", "red"], disputed(blue=0.5, certain=("red",))),
+        (COLOUR, ["red|blue", "red", "red", "blue|red"], disputed(blue=0.5, certain=("red",))),
+        (COLOUR, ["red", "blue"], disputed(red=0.5, blue=0.5)),
     ],
 )
 def test_sources_are_combined(attribute: Attribute, cells: list[str], annotation: Annotation | None) -> None:
@@ -79,9 +89,15 @@ def test_mined_text_is_heard_only_where_nobody_else_spoke_and_counts_less() -> N
 def test_a_review_settles_what_other_sources_disagree_on() -> None:
     reader = Reader(NECKLINE)
     disagreeing = (("import", "crew"), ("supplier", "boat"))
-    assert reader.annotate("", disagreeing) == ambiguous("crew", "boat")
+    assert reader.annotate("", disagreeing) == disputed(crew=0.5, boat=0.5)
     assert reader.annotate("", (*disagreeing, ("review", "v_neck"))) == labelled("v_neck")
-    assert reader.annotate("", (("review", "crew"), ("review", "boat"))) == ambiguous("crew", "boat")
+    assert reader.annotate("", (("review", "crew"), ("review", "boat"))) == disputed(crew=0.5, boat=0.5)
+
+
+def test_shares_follow_their_values_under_other_keys_and_add_up() -> None:
+    heirs = {"crew": "round", "boat": "round", "v_neck": "v_neck"}
+    moved = disputed(crew=0.25, boat=0.25, v_neck=0.5).under(heirs)
+    assert moved == disputed(round=0.5, v_neck=0.5)
 
 
 def test_unknown_texts_are_counted_in_bounded_memory() -> None:

@@ -200,3 +200,28 @@ def test_balance_stands_a_value_without_labels_and_ignores_what_is_unknown() -> 
 
 def test_balance_of_values_that_are_never_there_is_one() -> None:
     assert torch.equal(balance(DETAILS, torch.zeros(5, 3)), torch.ones(3))
+
+
+def test_where_sources_disagree_each_value_counts_by_its_share() -> None:
+    labels = SingleLabel(("crew", "v_neck", "boat"))
+    logits = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 0.0]])
+    target = torch.tensor([[0.75, 0.25, 0.0], [1.0, 1.0, 0.0]])
+    log_p = logits.log_softmax(dim=1)
+    soft = -(0.75 * log_p[0, 0] + 0.25 * log_p[0, 1])
+    either = -(log_p[1, 0].exp() + log_p[1, 1].exp()).log()
+    loss = masked_loss(labels, logits, target, torch.tensor([1.0, 3.0]))
+    assert loss.item() == pytest.approx(((soft + 3 * either) / 4).item())
+
+
+def test_a_disputed_value_of_several_is_a_soft_target() -> None:
+    labels = MultiLabel(("bow", "lace"))
+    logits, target = torch.tensor([[0.3, -0.2]]), torch.tensor([[1.0, 0.5]])
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+    assert masked_loss(labels, logits, target, torch.ones(1)).item() == pytest.approx(wanted.item())
+
+
+def test_an_image_counts_once_in_the_balance_however_many_candidates_it_has() -> None:
+    labels = SingleLabel(("crew", "v_neck", "boat"))
+    certain = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0, 0, 1.0]])
+    candidates = torch.tensor([[1.0, 1.0, 0], [1.0, 1.0, 0], [0, 0, 1.0], [0, 0, 1.0]])
+    assert torch.allclose(balance(labels, certain), balance(labels, candidates))

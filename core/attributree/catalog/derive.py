@@ -144,9 +144,10 @@ def _store(
         inserted = connection.execute(select(AnnotationRow.image_id, AnnotationRow.id).where(here))
         row_ids |= {row.image_id: row.id for row in inserted if row.image_id in added}
     rows = [
-        {"annotation_id": row_id, "value_id": values[key], "certain": key in now.certain}
+        {"annotation_id": row_id, "value_id": values[key], "certain": key in now.certain, "share": shares.get(key, 1.0)}
         for image, row_id in row_ids.items()
         if (now := wanted[image]) is not None
+        for shares in (dict(now.shares),)
         for key in now.values
     ]
     if rows:
@@ -172,6 +173,7 @@ def _stored(
             AnnotationRow.weight,
             AnnotationValue.value_id,
             AnnotationValue.certain,
+            AnnotationValue.share,
         )
         .outerjoin(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
         .where(here)
@@ -182,7 +184,10 @@ def _stored(
         rows = list(group)
         said = frozenset(keys[row.value_id] for row in rows if row.value_id is not None)
         certain = frozenset(keys[row.value_id] for row in rows if row.certain)
-        found[image_id] = (rows[0].id, Annotation(rows[0].state, said, certain, rows[0].weight))
+        shares = tuple(
+            sorted((keys[row.value_id], row.share) for row in rows if row.share is not None and row.share < 1)
+        )
+        found[image_id] = (rows[0].id, Annotation(rows[0].state, said, certain, rows[0].weight, shares))
     return found
 
 

@@ -130,6 +130,7 @@ def _annotation_rows(row_id: int) -> Select[*tuple[Any, ...]]:
             AttributeValue.key,
             AttributeValue.class_index,
             AnnotationValue.certain,
+            AnnotationValue.share,
         )
         .outerjoin(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
         .outerjoin(AttributeValue, AttributeValue.id == AnnotationValue.value_id)
@@ -192,13 +193,13 @@ def label_set(connection: Connection, name: str) -> LabelSet:
     ambiguous: list[bool] = []
     weight: list[float] = []
     cells: list[tuple[int, int, float]] = []  # row, column, target
-    for image_id, state, said_weight, key, _, certain, in_split in connection.execute(query):
+    for image_id, state, said_weight, key, _, certain, share, in_split in connection.execute(query):
         if not image_ids or image_ids[-1] != image_id:
             image_ids.append(image_id)
             split.append(SPLITS.index(in_split))
             ambiguous.append(state == "ambiguous")
             weight.append(said_weight)
-        cells.append((len(image_ids) - 1, column[key], np.nan if multi and not certain else 1.0))
+        cells.append((len(image_ids) - 1, column[key], np.nan if multi and not certain and share == 1 else share))
     target = np.full((len(image_ids), labels.size), absent, dtype=np.float32)  # (N, C)
     if cells:
         rows, columns, values = zip(*cells, strict=True)

@@ -41,17 +41,26 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What is known of one image. `values` are all candidates, `certain` those that every source shares."""
+    """What is known of one image. `values` are all candidates, `certain` those that every source shares.
+
+    Where sources disagree, `shares` says how much of their word each value has, in 0..1: all of it together for a
+    single-label or ordinal attribute, each value by itself for a multi-label one. Candidates that no source prefers
+    have none.
+    """
 
     state: str  # labelled, ambiguous, not_applicable
     values: frozenset[str] = frozenset()
     certain: frozenset[str] = frozenset()
     weight: float = 1.0
+    shares: tuple[tuple[str, float], ...] = ()  # by key, in their order
 
     def under(self, keys: Mapping[str, str]) -> Annotation:
         """Return the annotation with each value under another key."""
         values, certain = ({keys[key] for key in old} for old in (self.values, self.certain))
-        return replace(self, values=frozenset(values), certain=frozenset(certain))
+        shares = Counter[str]()
+        for key, share in self.shares:
+            shares[keys[key]] += share  # type: ignore[assignment]  # a Counter adds up floats as well
+        return replace(self, values=frozenset(values), certain=frozenset(certain), shares=tuple(sorted(shares.items())))
 
 
 def read_cell(attribute: Attribute, raw: str) -> Reading:
@@ -75,11 +84,14 @@ def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | N
     shared = frozenset.intersection(*(reading.values for reading in heard))
     said = frozenset.union(*(reading.values for reading in heard))
     if attribute.labels.kind == "multi":
-        return Annotation("labelled" if shared == said else "ambiguous", said, shared)
-    candidates = shared or said
-    if len(candidates) == 1:
-        return Annotation("labelled", candidates, candidates)
-    return Annotation("ambiguous", candidates)
+        naming = {key: sum(key in reading.values for reading in heard) / len(heard) for key in said - shared}
+        return Annotation("ambiguous" if naming else "labelled", said, shared, shares=tuple(sorted(naming.items())))
+    if len(shared) == 1:
+        return Annotation("labelled", shared, shared)
+    if shared:
+        return Annotation("ambiguous", shared)
+    each = {key: sum(key in r.values and 1 / len(r.values) for r in heard) / len(heard) for key in said}
+    return Annotation("ambiguous", said, shares=tuple(sorted(each.items())))
 
 
 class Reader:
@@ -130,7 +142,7 @@ class Reader:
         if annotation is None:
             return None
         weight = max(WEIGHTS.get(source, _WEIGHT) for source, _ in heard)
-        return Annotation(annotation.state, annotation.values, annotation.certain, weight)
+        return replace(annotation, weight=weight)
 
 
 class UnknownTexts:

@@ -189,12 +189,13 @@ class AnnotationRow(Base):
 
 
 class AnnotationValue(Base):
-    """A value of an annotation; not certain: a candidate."""
+    """A value of an annotation; not certain: a candidate, or disputed with this `share` of the sources for it."""
 
     __tablename__ = "annotation_value"
     annotation_id: Mapped[int] = _to("annotation.id", index=False, primary_key=True, ondelete="CASCADE")
     value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
     certain: Mapped[bool]
+    share: Mapped[float] = mapped_column(server_default="1")
 
 
 class TrainingRunRow(Base):

@@ -49,7 +49,10 @@ def balance(labels: Labels, target: Tensor) -> Tensor:
     `target` (N, C) as in LabelSet. The square root is the usual middle between no correction, which forgets
     rare values, and full correction, which overrates them and spoils calibration.
     """
-    counts = target.nan_to_num(0.0).sum(dim=0)  # (C,)
+    said = target.nan_to_num(0.0)
+    if labels.kind != "multi":  # an image counts once, however many candidates it has
+        said = said / said.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    counts = said.sum(dim=0)  # (C,)
     if not bool((counts > 0).any()):
         return torch.ones_like(counts)  # a multi-label set in which no value is ever there
     weights = (counts.sum() / counts.clamp(min=1.0)).sqrt()
@@ -68,7 +71,8 @@ def masked_loss(
 ) -> Tensor:
     """Return the weighted mean loss over what was observed, a scalar.
 
-    `logits` (B, K); `target` (B, C): candidates for single-label and ordinal, 1 / 0 / NaN for multi-label;
+    `logits` (B, K); `target` (B, C) as in LabelSet: of candidates the total probability counts, and where sources
+    disagree each value as far as its share goes (cross entropy with a soft target);
     `weight` (B,), 0 for an image that says nothing; `value_weight` (C,) as from `balance`.
     Raises TrainingError if nothing at all was observed.
     """
@@ -80,6 +84,8 @@ def masked_loss(
         raise TrainingError("a batch without a single observed label reached the loss")
     log_p = log_probabilities(labels.kind, logits)  # (B, C)
     loss = -log_p.masked_fill(~candidates, -torch.inf)[observed].logsumexp(dim=1)
+    soft = target[observed]
+    loss = torch.where((soft.amax(dim=1) < 1), -(soft * log_p[observed]).sum(dim=1), loss)
     if smoothing:
         loss = (1 - smoothing) * loss - smoothing * log_p[observed].mean(dim=1)
     weight = weight[observed]

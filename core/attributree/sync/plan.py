@@ -209,6 +209,8 @@ def _schema_action(world: World, name: str) -> list[Action]:
     if catalogued.state == "orphaned":
         answers = "; its branch answers again" if world.live and name in world.live.branches else ""
         return [Action("register", name, f"{world.declared_by[name]} is back{answers}", labelled)]
+    if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
+        return [Action("evolve", name, "attributree was upgraded: what was said is read again", labelled)]
     if catalogued.digest != attribute.digest:
         return [Action("evolve", name, describe_change(catalogued.schema, attribute), labelled)]
     return []
