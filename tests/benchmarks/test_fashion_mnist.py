@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import importlib
 import io
 import json
@@ -33,6 +34,11 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 def fashion(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     return importlib.import_module("fashion_mnist")
+
+
+@pytest.fixture
+def pixels(fashion: ModuleType) -> ModuleType:
+    return importlib.import_module("fashion_mnist_pixels")
 
 
 @pytest.fixture
@@ -77,6 +83,39 @@ def test_same_seed_same_bytes_and_another_seed_another_file(fashion: ModuleType,
     first = written("a", 3)
     assert written("b", 3) == first
     assert written("c", 4)[0] != first[0]
+
+
+def test_the_seven_columns_are_written_as_ever(fashion: ModuleType, source: Path, tmp_path: Path) -> None:
+    made = fashion.make_dataset(tmp_path / "out", source=source, train=100, test=50, seed=3)
+    digest = hashlib.sha256(made.ingest_file.read_bytes()).hexdigest()
+    assert digest == "3c9aac17f73c39e9205378ada7fdb52988f60357f328f3f9aecb557c41d61ff2"
+
+
+def test_a_column_is_the_same_whatever_stands_beside_it(fashion: ModuleType, source: Path, tmp_path: Path) -> None:
+    columns = {}
+    for attributes in (fashion.ATTRIBUTES, fashion.ALL_ATTRIBUTES, ("hem", "tone")):
+        made = fashion.make_dataset(tmp_path / str(len(attributes)), source=source, attributes=attributes)
+        written = read_rows(made.ingest_file)
+        assert list(written[0]) == ["image", "sku", "article_type", "split", *attributes]
+        columns[len(attributes)] = {name: [row[name] for row in written] for name in written[0]}
+        assert made.coverage.keys() == set(attributes)
+    assert columns[7].items() <= columns[16].items()
+    assert columns[2]["hem"] == columns[16]["hem"]
+    assert columns[2]["tone"] == columns[7]["tone"]
+
+
+def test_several_values_are_no_doubt_in_a_multi_label_column(fashion: ModuleType, source: Path, tmp_path: Path) -> None:
+    attributes = ("front_opening", "shades")
+    coverage = fashion.make_dataset(tmp_path / "out", source=source, hidden=0, attributes=attributes).coverage
+    rows = [row for row in read_rows(tmp_path / "out/products.csv") if row["split"] != "test"]
+    assert coverage["shades"].labelled == len(rows)
+    assert coverage["shades"].ambiguous == 0
+    assert coverage["front_opening"].ambiguous == sum("|" in row["front_opening"] for row in rows) == 60
+
+
+def test_an_attribute_that_is_not_known_is_refused(fashion: ModuleType, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"heel_gap.*, not 'heal_gap'"):
+        fashion.make_dataset(tmp_path / "out", source=source, attributes=("tone", "heal_gap"))
 
 
 def test_subsets_are_balanced_and_the_seed_does_not_move_a_product_between_train_and_val(
@@ -183,27 +222,17 @@ def test_the_plugin_asks_only_of_article_types_that_exist(
 
 
 def test_photographs_are_dark_on_white_and_tone_follows_their_pixels(
-    fashion: ModuleType, rows: list[dict[str, str]], tmp_path: Path
+    pixels: ModuleType, rows: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    dark, light = fashion.TONE_CUTS
+    dark, light = pixels.TONE_CUTS
     for row in rows:
         with Image.open(tmp_path / "out/images" / row["image"]) as image:
             assert (image.mode, image.size) == ("L", (28, 28))
-            pixels = np.asarray(image)
-        assert pixels[0, 0] == 255
+            photo = np.asarray(image)
+        assert photo[0, 0] == 255
         if row["tone"]:
-            mean = pixels[pixels < 255].mean()
+            mean = photo[photo < 255].mean()
             assert row["tone"] == ("dark" if mean < dark else "medium" if mean < light else "light")
-
-
-def test_an_empty_photograph_is_light(fashion: ModuleType) -> None:
-    assert fashion.tone(np.zeros((1, 28, 28), np.uint8)) == ["light"]
-
-
-@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="the real data set is not installed")
-def test_the_tone_cuts_are_the_terciles_of_the_training_images(fashion: ModuleType) -> None:
-    images, _ = fashion.read_split(fashion.DEBIAN_FOLDER, "train")
-    assert fashion.tone_cuts(images) == fashion.TONE_CUTS
 
 
 @pytest.mark.parametrize(
