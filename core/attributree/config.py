@@ -33,7 +33,9 @@ NOT_SETTINGS: Final = frozenset({"ATTRIBUTREE_CONFIG", "ATTRIBUTREE_TRACE_PLUGIN
 Depth = Literal["auto", "head", "block", "stage"]
 
 #: Training settings that decide when to train and how fast, never what comes out.
-NOT_IN_DIGEST: Final = {"min_labels", "retrain_labels", "retrain_share", "workers", "device"}
+NOT_IN_DIGEST: Final = {
+    *("min_labels", "retrain_labels", "retrain_share", "workers", "device", "checkpoint_seconds", "tensorboard"),
+}
 _DATABASE: Final = re.compile(r"^(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://")
 _SQLITE_FILE: Final = re.compile(r"^(sqlite(?:\+\w+)?:///)([^?]+)(.*)$", re.DOTALL)
 
@@ -77,6 +79,9 @@ class CatalogSettings(_Section):
     )
     cache: Folder = Field(
         default=Path("cache"), description="Folder of decoded pixels and trunk activations; may be deleted."
+    )
+    cache_gigabytes: float = Field(
+        default=100.0, gt=0, description="Most that the cache may hold; what was not used for longest goes first."
     )
     timeout: float = Field(
         default=30.0, gt=0, le=3600, description="Seconds to wait for a locked or unreachable database."
@@ -146,11 +151,21 @@ class TrainingSettings(_Section):
     retrain_share: float = Field(
         default=0.10, ge=0, le=1, description="New labels that make a retraining due, as a share of those trained on."
     )
+    distill: float = Field(
+        default=1.0, ge=0, le=100, description="Weight, in a finetune, of staying near what the live tree says."
+    )
     flip: bool = Field(
         default=True, description="Mirror images at random; off for attributes that tell left from right."
     )
     workers: int = Field(default=0, ge=0, le=1024, description="Threads that decode images; 0 for one a core.")
     device: Text = Field(default="auto", description='"auto", "cpu", "cuda", "cuda:1" or "mps".')
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description='"auto" (bfloat16 on GPUs that have it), "float32" or "bfloat16".'
+    )
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=0, description="Least seconds between two checkpoints of a training that is under way."
+    )
+    tensorboard: str = Field(default="", description="Folder for TensorBoard's event files; empty for none.")
 
 
 class PluginSettings(_Section):
@@ -348,6 +363,7 @@ def _anchored(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
         ("catalog", "artifacts", absolute),
         ("catalog", "cache", absolute),
         ("trunk", "weights", lambda text: text if text in ("hub", "random") else absolute(text)),
+        ("training", "tensorboard", absolute),
     ):
         table = tree.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), (str, Path)) and str(table[key]).strip():

@@ -23,7 +23,9 @@ from .progress import Progress
 from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, plan_sync, sync_catalog
 
 if TYPE_CHECKING:
+    from .comparison.report import Comparison
     from .inference import LiveTree, Prediction
+    from .sync.pretrain import PretrainReport
 
 
 class Workspace:
@@ -130,6 +132,8 @@ class Workspace:
         only: Iterable[str] = (),
         retrain: Iterable[str] = (),
         train: bool = True,
+        executor: str = "inline",
+        processes: int = 0,
         announce: Callable[[Plan], None] | None = None,
         progress: Progress | None = None,
         done: Callable[[Result], None] | None = None,
@@ -142,9 +146,41 @@ class Workspace:
             only=only,
             retrain=retrain,
             train=train,
+            executor=executor,
+            processes=processes,
             announce=announce,
             progress=progress,
             done=done,
+        )
+
+    def finetune(self, *, executor: str = "inline", processes: int = 0, progress: Progress | None = None) -> SyncReport:
+        """Train the live tree's trunk and branches together, gated by attribute. Imports torch.
+
+        See `attributree.sync.finetune.finetune_catalog`.
+        """
+        from .sync.finetune import finetune_catalog
+        from .training import make_executor
+
+        run = make_executor(executor, processes)
+        return finetune_catalog(self.catalog, self.settings, self.plugins, progress=progress, executor=run)
+
+    def pretrain(
+        self,
+        out: Path | str | None = None,
+        *,
+        epochs: int | None = None,
+        images: int | None = None,
+        progress: Progress | None = None,
+    ) -> PretrainReport:
+        """Learn trunk weights from the catalogue's images without labels; `out` is trunk.safetensors by default.
+
+        See `attributree.sync.pretrain.pretrain_trunk`. Imports torch.
+        """
+        from .sync.pretrain import pretrain_trunk
+
+        file = self.settings.folder / "trunk.safetensors" if out is None else Path(out)
+        return pretrain_trunk(
+            self.catalog, self.settings, self.plugins, file, epochs=epochs, images=images, progress=progress
         )
 
     def live(self, progress: Progress | None = None) -> LiveTree:
@@ -166,6 +202,21 @@ class Workspace:
     def evaluate(self, split: str = "test", *, attributes: Iterable[str] = ()) -> dict[str, Any]:
         """Return the live tree's scores on a split, as `evaluate --json` shows them."""
         return self.live().evaluate(split, attributes)
+
+    def compare(
+        self,
+        *,
+        arms: Iterable[str] = (),
+        seeds: Iterable[int] = (),
+        attributes: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Train individual networks, a multi-label network and the tree side by side. See `comparison.run.compare`."""
+        from .comparison.run import compare
+
+        return compare(
+            self.catalog, self.settings, self.plugins, arms=arms, seeds=seeds, attributes=attributes, progress=progress
+        )
 
     def status(self) -> dict[str, Any]:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import timm
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from attributree.errors import TrunkError
 from attributree.nn import HUB, RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.nn.weights import write_weights
 
 TINY = "test_resnet"
 
@@ -50,7 +52,13 @@ def pictures(count: int, size: int = 64) -> Tensor:
         ("resnet34", "layer4", ["layer4_0", "layer4_1", "layer4_2"], 512),
         ("resnet18", "layer3", ["layer3_0", "layer3_1", "layer4_0", "layer4_1"], 512),
         ("convnext_atto", "stages_3", ["stages_3"], 320),
+        ("convnext_atto", "stages.3", ["stages_3"], 320),
         ("regnetx_002", "s4", ["s4"], 368),
+        ("mobilenetv3_small_050", "blocks.4", ["blocks_4", "blocks_5"], 288),
+        ("test_efficientnet", "blocks_4", ["blocks_4"], 64),
+        ("test_byobnet", "stages_3", ["stages_3_0", "final_conv"], 256),
+        ("test_nfnet", "stages_3", ["stages_3_0", "final_conv"], 192),
+        ("densenet121", "features.denseblock4", ["features_denseblock4", "features_norm5"], 1024),
     ],
 )
 def test_a_backbone_is_split_at_a_stage(name: str, branch_at: str, units: list[str], channels: int) -> None:
@@ -107,9 +115,49 @@ def test_a_branch_point_that_is_no_stage_or_the_first_is_refused_with_the_stages
         build_backbone(tiny(branch_at=stage))
 
 
-def test_a_backbone_that_is_no_sequence_of_stages_is_refused() -> None:
-    with pytest.raises(TrunkError, match="test_vit has no stage 'blocks' above its first"):
-        build_backbone(TrunkSpec("test_vit", "blocks", 160, RANDOM))
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("resnet18", "bn1, act1, maxpool, layer1, layer2, layer3, layer4"),
+        ("test_efficientnet", "bn1, blocks_0, blocks_1, blocks_2, blocks_3, blocks_4"),
+        ("test_convnext", "stem_1, stages_0, stages_1, stages_2, stages_3"),
+    ],
+)
+def test_a_family_s_own_stages_are_named(name: str, stages: str) -> None:
+    with pytest.raises(TrunkError, match=f"has no stage 'layer7' above its first; it has {stages}$"):
+        build_backbone(TrunkSpec(name, "layer7", 64, RANDOM))
+
+
+@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224", "levit_128s"])
+def test_a_transformer_is_refused_with_networks_to_take(name: str) -> None:
+    with pytest.raises(TrunkError, match=f"{name} is no sequence of stages.*; transformers are none.*such as resnet34"):
+        build_backbone(TrunkSpec(name, "blocks", 224, RANDOM))
+
+
+def test_a_network_with_its_channels_last_is_refused() -> None:
+    with pytest.raises(TrunkError, match=r"test_mambaout does not make maps of \(channels, height, width\)"):
+        build_backbone(TrunkSpec("test_mambaout", "stages_3", 64, RANDOM))
+
+
+def test_a_network_with_ways_around_its_stages_is_refused() -> None:
+    with pytest.raises(TrunkError, match="hrnet_w18_small is not a plain sequence of stages"):
+        build_backbone(TrunkSpec("hrnet_w18_small", "stage4", 64, RANDOM))
+
+
+def test_an_image_size_that_a_network_cannot_read_is_named() -> None:
+    with pytest.raises(TrunkError, match="trunk -> image_size: inception_v3 cannot read images of 64 px"):
+        build_backbone(TrunkSpec("inception_v3", "Mixed_7a", 64, RANDOM))
+
+
+@pytest.mark.parametrize(("name", "branch_at"), [("mobilenetv3_small_050", "act1"), ("test_nfnet", "stem_act2")])
+def test_a_branch_does_not_write_into_the_features_it_reads(name: str, branch_at: str) -> None:
+    """Both begin with an activation that timm builds in place; other branches read the same features."""
+    backbone = build_backbone(TrunkSpec(name, branch_at, 64, RANDOM))
+    with torch.no_grad():
+        features = backbone.trunk(pictures(2)).float()
+        before = features.clone()
+        next(iter(backbone.upper.values()))(features)
+    assert torch.equal(features, before)
 
 
 # -- weights ---------------------------------------------------------------------------------------
@@ -141,6 +189,58 @@ def test_local_weights_are_loaded(
     assert torch.equal(backbone.trunk.state_dict()[lower[0]], weights[lower[1]])
     unit = next(iter(backbone.upper.values())).state_dict()
     assert torch.equal(unit[upper[0]], weights[upper[1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "branch_at"),
+    [
+        (TINY, "layer4"),
+        ("test_efficientnet", "blocks_4"),
+        ("test_convnext", "stages_3"),
+        ("test_byobnet", "stages_3"),
+        ("test_nfnet", "stages_3"),
+        ("mobilenetv3_small_050", "blocks_5"),
+        ("regnetx_002", "s4"),
+    ],
+)
+def test_a_backbone_s_own_weights_are_written_and_loaded_without_a_classifier(
+    name: str, branch_at: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "trunk.safetensors"
+    torch.manual_seed(5)
+    first = build_backbone(TrunkSpec(name, branch_at, 64, RANDOM))
+    whole = timm.create_model(name, num_classes=0).state_dict()
+    state = first.state()
+    assert {key: tensor.shape for key, tensor in state.items()}.items() <= {
+        k: t.shape for k, t in whole.items()
+    }.items()
+    write_weights(path, state, {"backbone": name})
+    again = build_backbone(TrunkSpec(name, branch_at, 64, str(path)))
+    assert torch.equal(run(again, pictures(2)), run(first, pictures(2)))
+    assert all(torch.equal(tensor, state[key]) for key, tensor in again.state().items())
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == {"backbone": name}
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", TINY])
+def test_a_whole_model_s_file_is_loaded_as_timm_loads_it(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, name)
+    overlay = {"file": str(path)}
+    theirs = timm.create_model(name, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay).eval()
+    branch_at = {"test_convnext": "stages_3", "test_efficientnet": "blocks_4", TINY: "layer4"}[name]
+    ours = build_backbone(TrunkSpec(name, branch_at, 64, str(path)))
+    pixels = pictures(2)
+    images = (pixels.permute(0, 3, 1, 2).float() / 255 - ours.trunk.mean) / ours.trunk.std
+    with torch.no_grad():
+        wanted = theirs(images)[-1]
+    assert torch.allclose(run(ours, pixels), wanted, atol=0.02)
+
+
+def test_weights_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrunkError, match=r"trunk\.safetensors cannot be written"):
+        write_weights(tmp_path / "file" / "trunk.safetensors", {"a": torch.ones(1)}, {})
 
 
 def test_weights_with_another_classifier_are_loaded(tmp_path: Path) -> None:

@@ -147,15 +147,14 @@ def test_a_tree_loaded_twice_gives_bit_identical_logits(
     assert loaded.missing == {}
 
 
-def test_equal_units_are_stored_and_run_once(
+def test_equal_units_are_stored_loaded_and_run_once(
     loaded: LoadedTree, branches: dict[str, BranchRecord], backbone: Backbone
 ) -> None:
     assert branches["neckline"].parts[:-1] == branches["sleeve"].parts[:-1]
     assert not set(branches["pattern"].parts) & set(branches["sleeve"].parts)
     runs: list[Tensor] = []
-    for branch in loaded.tree.branches.values():
-        for unit in branch.units.values():
-            unit.register_forward_hook(lambda module, args, out: runs.append(out))
+    for unit in {unit for branch in loaded.tree.branches.values() for unit in branch.units.values()}:
+        unit.register_forward_hook(lambda module, args, out: runs.append(out))
     loaded.tree(torch.from_numpy(PIXELS))
     assert len(runs) == 2 * len(backbone.upper)
 

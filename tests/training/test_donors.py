@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from attributree.errors import TrainingError
 from attributree.schema import MultiLabel, Ordinal, SingleLabel
 from attributree.training import Donor, Samples
-from attributree.training.donors import choose_donor, pooled, probe
+from attributree.training.donors import choose_donor, probe
+from attributree.training.tops import ScratchTops
 
-CPU = torch.device("cpu")
+TOPS = ScratchTops(torch.device("cpu"))
 Make = Callable[..., Samples]
 
 
@@ -27,7 +28,7 @@ class Blank(nn.Module):
 
 def choose(donors: list[Donor], samples: Samples) -> tuple[str, dict[str, float]]:
     train, val = samples.part("train", labelled_only=True), samples.part("val", labelled_only=True)
-    chosen = choose_donor(donors, train, val, CPU, np.random.default_rng(0))
+    chosen = choose_donor(donors, train, val, TOPS, seed=0)
     return chosen.donor.name, chosen.scores
 
 
@@ -45,6 +46,13 @@ def test_the_earlier_donor_wins_a_tie(make_samples: Make, make_donor: Callable[.
     name, scores = choose(donors, make_samples())
     assert scores == dict.fromkeys(("sleeve", "backbone", "fit"), scores["sleeve"])
     assert name == "sleeve"
+
+
+def test_donors_of_equal_content_are_probed_once(make_samples: Make, make_donor: Callable[..., Donor]) -> None:
+    same = [replace(make_donor(name), digests=("a", "b")) for name in ("backbone", "sleeve")]
+    assert choose(same, make_samples()) == ("backbone", {})
+    _, scores = choose([*same, replace(make_donor("fit", 1), digests=("a", "c"))], make_samples())
+    assert set(scores) == {"backbone", "fit"}
 
 
 def test_the_only_donor_needs_no_probe(make_samples: Make, make_donor: Callable[..., Donor]) -> None:
@@ -82,7 +90,7 @@ def test_a_probe_reads_every_kind_of_label(
     labels: SingleLabel, make_samples: Make, make_donor: Callable[..., Donor]
 ) -> None:
     samples = make_samples(labels)
-    assert probe(make_donor(), samples.part("train"), samples.part("val"), CPU) > 0.8
+    assert probe(make_donor(), samples.part("train"), samples.part("val"), TOPS) > 0.8
 
 
 def test_values_that_always_or_never_hold_need_no_regression(
@@ -91,13 +99,17 @@ def test_values_that_always_or_never_hold_need_no_regression(
     samples = make_samples(MultiLabel(("bow", "lace", "zip"), closed_world=False))
     samples.labels.target[:, 0] = 1
     samples.labels.target[:, 2] = math.nan
-    assert probe(make_donor(), samples.part("train"), samples.part("val"), CPU) > 0.8
+    assert probe(make_donor(), samples.part("train"), samples.part("val"), TOPS) > 0.8
 
 
-def test_pooled_features_are_those_of_view_zero_in_order(make_samples: Make, make_donor: Callable[..., Donor]) -> None:
+def test_pooled_features_are_averages_over_the_map_in_order(
+    make_samples: Make, make_donor: Callable[..., Donor]
+) -> None:
     samples, donor = make_samples(n=150, views=2), make_donor()
     top = torch.from_numpy(samples.inputs[0]).float()
     with torch.no_grad():
         for unit in donor.units.values():
             top = unit.eval()(top)
-    assert np.allclose(pooled(donor, samples, CPU), top.mean(dim=(2, 3)).numpy(), atol=1e-5)
+    pooled = TOPS.pooled(donor, samples)
+    assert len(pooled.inputs) == 2
+    assert np.allclose(pooled.inputs[0][pooled.rows[:, 0], :, 0, 0], top.mean(dim=(2, 3)).numpy(), atol=0.01)

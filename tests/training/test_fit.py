@@ -4,6 +4,7 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from attributree.config import BranchSettings
 from attributree.errors import ConfigError, TrainingError
 from attributree.schema import MultiLabel, Ordinal
 from attributree.training import Samples, pick_device, predict_logits
+from attributree.training.checkpoint import Fit
 from attributree.training.data import scratch
-from attributree.training.fit import Fit, fit, rate_share, validate
+from attributree.training.fit import fit
+from attributree.training.loop import rate_share
 
-fit_module = importlib.import_module("attributree.training.fit")
+loop_module = importlib.import_module("attributree.training.loop")
 CPU = torch.device("cpu")
 Make = Callable[..., Samples]
 
@@ -35,21 +38,21 @@ class Net(nn.Module):
         return self.linear(self.norm(features.float()).mean(dim=(2, 3)))
 
 
-def run(net: nn.Module, samples: Samples, recipe: BranchSettings, seed: int = 0) -> Fit:
+def run(net: nn.Module, samples: Samples, recipe: BranchSettings, seed: int = 0, **options: Any) -> Fit:
     groups: list[dict[str, object]] = [{"params": list(net.parameters()), "lr": recipe.learning_rate}]
-    val = samples.part("val", labelled_only=True)
-    return fit(net, groups, samples.part("train"), val, recipe, np.random.default_rng(seed))
+    val, seeded = samples.part("val", labelled_only=True), recipe.model_copy(update={"seed": seed})
+    return fit(net, groups, samples.part("train"), val, seeded, phase="whole", **options)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float]) -> list[dict[str, Tensor]]:
     """Replace the validation of each epoch by (macro-F1, loss); return the weights that each epoch ended with."""
     seen: list[dict[str, Tensor]] = []
 
-    def validate(module: nn.Module, *_: object) -> tuple[float, float]:
-        seen.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+    def validate(task: Any, *_: object) -> tuple[float, float]:
+        seen.append({name: tensor.clone() for name, tensor in task.module.state_dict().items()})
         return scores[len(seen) - 1]
 
-    monkeypatch.setattr(fit_module, "validate", validate)
+    monkeypatch.setattr(loop_module, "_validate", validate)
     return seen
 
 
@@ -63,8 +66,8 @@ def same(weights: dict[str, Tensor], net: nn.Module) -> bool:
 def test_a_separable_set_is_learnt(make_samples: Make, recipe: BranchSettings) -> None:
     net, samples = Net(), make_samples()
     fitted = run(net, samples, recipe)
-    assert fitted.macro_f1 > 0.95
-    assert validate(net, samples.part("val"), CPU) == pytest.approx((fitted.macro_f1, fitted.loss))
+    assert fitted.score > 0.95
+    assert math.isfinite(fitted.loss)
     assert not net.training
 
 
@@ -89,7 +92,7 @@ def test_the_best_epoch_s_weights_are_kept(
     seen = scripted(monkeypatch, (0.5, 1.0), (0.9, 1.0), (0.7, 0.1), (0.8, 0.1))
     net = Net()
     fitted = run(net, make_samples(), recipe.model_copy(update={"epochs": 4}))
-    assert fitted == Fit(epochs=4, best=2, macro_f1=0.9, loss=1.0)
+    assert fitted == Fit(epochs=4, best=2, score=0.9, loss=1.0)
     assert same(seen[1], net)
     assert not same(seen[3], net)
 
@@ -109,18 +112,28 @@ def test_training_ends_after_patience_epochs_without_a_better_one(
     assert (fitted.epochs, fitted.best, len(seen)) == (5, 2, 5)
 
 
-def test_weights_that_break_in_an_epoch_s_last_step_fail_the_run(make_samples: Make) -> None:
-    net = Net()
-    nn.init.constant_(net.linear.bias, math.nan)
+def test_weights_that_break_in_an_epoch_s_last_step_fail_the_run(make_samples: Make, recipe: BranchSettings) -> None:
+    class Late(Net):
+        def forward(self, features: Tensor) -> Tensor:
+            return super().forward(features) * (1 if self.training else math.nan)
+
     with pytest.raises(TrainingError, match="neckline: the validation loss became nan; nothing was promoted"):
-        validate(net, make_samples().part("val"), CPU)
+        run(Late(), make_samples(), recipe)
+
+
+def test_the_weights_it_began_with_are_epoch_zero(
+    make_samples: Make, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = scripted(monkeypatch, (0.9, 1.0), (0.5, 1.0), (0.6, 1.0), (0.7, 1.0))
+    net = Net()
+    fitted = run(net, make_samples(), recipe, from_start=True, patience=2)
+    assert fitted == Fit(epochs=2, best=0, score=0.9, loss=1.0)
+    assert same(seen[0], net)
 
 
 def test_progress_is_told_of_every_epoch(make_samples: Make, recipe: BranchSettings) -> None:
-    net, samples, seen = Net(), make_samples(), list[int]()
-    groups: list[dict[str, object]] = [{"params": list(net.parameters()), "lr": 0.01}]
-    short = recipe.model_copy(update={"epochs": 3})
-    fit(net, groups, samples.part("train"), samples.part("val"), short, np.random.default_rng(0), seen.append)
+    seen = list[int]()
+    run(Net(), make_samples(), recipe.model_copy(update={"epochs": 3}), progress=seen.append)
     assert seen == [0, 1, 2, 3]
 
 
@@ -128,12 +141,12 @@ def test_a_rare_value_is_learnt_with_class_balance(make_samples: Make, recipe: B
     samples = make_samples(n=200)
     keep = np.flatnonzero((samples.labels.target[:, 2] == 0) | (np.arange(200) % 4 == 0))
     rare = Samples(samples.inputs, samples.rows[keep], samples.labels.take(keep))
-    assert run(Net(), rare, recipe).macro_f1 > 0.9
+    assert run(Net(), rare, recipe).score > 0.9
 
 
 @pytest.mark.parametrize("labels", [Ordinal(("short", "long")), MultiLabel(("bow", "lace", "zip"))])
 def test_every_kind_is_learnt(labels: Ordinal, make_samples: Make, recipe: BranchSettings) -> None:
-    assert run(Net(labels.outputs), make_samples(labels), recipe).macro_f1 > 0.95
+    assert run(Net(labels.outputs), make_samples(labels), recipe).score > 0.95
 
 
 def test_ambiguous_labels_alone_are_learnt_from(make_samples: Make, recipe: BranchSettings) -> None:
@@ -143,7 +156,7 @@ def test_ambiguous_labels_alone_are_learnt_from(make_samples: Make, recipe: Bran
     train = labels.split == 0
     labels.target[train, also[train]] = 1
     samples = replace(samples, labels=replace(labels, ambiguous=train))
-    assert run(Net(), samples, recipe).macro_f1 > 0.9
+    assert run(Net(), samples, recipe).score > 0.9
 
 
 def test_the_learning_rate_rises_over_the_first_tenth_and_falls_to_a_hundredth() -> None:

@@ -16,7 +16,8 @@ from attributree.errors import TrainingError
 from attributree.nn import Branch, LinearHead
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.training import Donor, Grown, Samples, gate_new, grow
-from attributree.training.fit import Fit
+from attributree.training.checkpoint import Fit
+from attributree.training.tops import run_frozen
 
 grow_module = importlib.import_module("attributree.training.grow")
 Make = Callable[..., Samples]
@@ -151,10 +152,12 @@ def test_units_below_the_depth_stay_the_donor_s_bit_by_bit(
         ({"head": 0.90, "block": 0.95, "stage": 0.99}, "stage"),
         ({"head": 0.90, "block": 0.981, "stage": 0.99}, "block"),
         ({"head": 0.985, "block": 0.981, "stage": 0.99}, "head"),
-        ({"head": 0.99, "block": 0.90, "stage": 0.80}, "head"),
+        ({"head": 0.98, "block": 0.90, "stage": 0.80}, "head"),
+        ({"head": 0.99}, "head"),
+        ({"head": 0.90, "block": 0.995}, "block"),
     ],
 )
-def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best(
+def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best_there_can_be(
     scores: dict[str, float],
     chosen: str,
     make_samples: Make,
@@ -163,10 +166,10 @@ def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = iter(scores.values())
-    monkeypatch.setattr(grow_module, "fit", lambda *_: Fit(1, 1, next(left), 0.1))
+    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, next(left), 0.1))
     branch = grown(make_samples(), [make_donor()], recipe)
     assert branch.depth == chosen
-    assert {depth: fitted.macro_f1 for depth, fitted in branch.depths.items()} == scores
+    assert {depth: fitted.score for depth, fitted in branch.depths.items()} == scores
     assert branch.branch.frozen == {"head": 2, "block": 1, "stage": 0}[chosen]
 
 
@@ -175,10 +178,10 @@ def test_each_depth_starts_from_the_probed_head_and_changes_no_other_candidate(
 ) -> None:
     starts: list[float] = []
 
-    def fit(module: nn.Module, *_: object) -> Fit:
+    def fit(module: nn.Module, *_: object, **__: object) -> Fit:
         starts.append(module.head.linear.bias[0].item())
         nn.init.constant_(module.head.linear.bias, float(len(starts)))
-        return Fit(1, 1, 1.0, 0.1)
+        return Fit(1, 1, 0.9, 0.1)
 
     monkeypatch.setattr(grow_module, "fit", fit)
     branch = grown(make_samples(), [make_donor()], recipe)
@@ -199,7 +202,7 @@ def test_cached_and_whole_branches_agree(make_samples: Make, make_donor: MakeDon
     samples = make_samples(views=2)
     branch = Branch(make_donor().units, LinearHead(8, 3), frozen=1).eval()
     parts = [samples.part("train"), samples.part("val")]
-    below = grow_module._run_frozen(branch, parts, recipe)
+    below = [run_frozen({"layer4_0": branch.frozen_units()[0]}, part, torch.device("cpu")) for part in parts]
     upper = grow_module._Upper(branch).eval()
     for part, cached in zip(parts, below, strict=True):
         for view in (0, 1):
@@ -224,8 +227,9 @@ def test_the_report_says_which_donor_and_why(make_samples: Make, make_donor: Mak
 def test_progress_names_each_depth_and_epoch(make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings) -> None:
     seen: list[tuple[str, int, int]] = []
     short = recipe.model_copy(update={"epochs": 2})
-    grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short, lambda *args: seen.append(args))
-    assert [args for args in seen if args[1]] == [(d, e, 2) for d in ("head", "block", "stage") for e in (1, 2)]
+    deep = short.model_copy(update={"depth": "stage"})
+    grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), deep, progress=lambda *args: seen.append(args))
+    assert [args for args in seen if args[1]] == [(d, e, 2) for d in ("head", "stage") for e in (1, 2)]
 
 
 def test_under_the_needed_labels_a_branch_is_uncalibrated(
@@ -287,6 +291,26 @@ def test_two_training_images_and_one_to_validate_are_enough(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
 ) -> None:
     samples = make_samples(SingleLabel(("crew", "v_neck")), n=5)
+    samples.labels.target[:2] = np.eye(2)
     keep = np.array([0, 1, 3])
     branch = grown(Samples(samples.inputs, samples.rows[keep], samples.labels.take(keep)), [make_donor()], recipe)
     assert branch.scores["val"].n == 1
+
+
+def test_labels_that_all_say_the_same_are_an_error_that_says_what_to_do(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+) -> None:
+    samples = make_samples()
+    samples.labels.target[samples.labels.split == 0] = (1, 0, 0)
+    with pytest.raises(TrainingError, match="neckline: every label in the train split says the same; label images"):
+        grown(samples, [make_donor()], recipe)
+
+
+def test_a_value_that_only_the_test_split_knows_is_scored_as_missed(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+) -> None:
+    samples = make_samples(classes=2)
+    samples.labels.target[samples.labels.split == 2] = (0, 0, 1)
+    branch = grown(samples, [make_donor()], recipe)
+    assert branch.scores["test"].accuracy < 0.2
+    assert branch.scores["val"].accuracy > 0.9

@@ -16,7 +16,7 @@ from attributree.nn import RANDOM, Backbone, LinearHead, Trunk, TrunkSpec
 from attributree.schema import Attribute, Labels, MultiLabel, SingleLabel
 from attributree.training import Samples, TrainedTrunk, train_trunk
 
-trunk_module = importlib.import_module("attributree.training.trunk")
+joint_module = importlib.import_module("attributree.training.joint")
 SIZE = 16
 TONE = Attribute("tone", SingleLabel(("dark", "bright")))
 HUE = Attribute("hue", SingleLabel(("red", "green", "blue")))
@@ -95,7 +95,7 @@ def test_attributes_that_label_different_images_train_one_trunk(
 ) -> None:
     backbone, seen = make_backbone(), list[tuple[str, int, int]]()
     before = weights(backbone.trunk)
-    trained = train_trunk(backbone, samples, heads(samples), fast, lambda *args: seen.append(args))
+    trained = train_trunk(backbone, samples, heads(samples), fast, progress=lambda *args: seen.append(args))
     assert min(trained.macro_f1.values()) > 0.9
     assert 1 <= trained.epochs <= 8
     assert not equal(before, weights(backbone.trunk))
@@ -138,11 +138,12 @@ def test_the_best_epoch_s_weights_are_kept(
 ) -> None:
     scores, seen = iter([0.2, 0.9, 0.5]), list[dict[str, torch.Tensor]]()
 
-    def validate(model: nn.Module, val: object, device: object) -> dict[str, float]:
-        seen.append(weights(model.trunk))
-        return {"tone": next(scores), "hue": 0.5}
+    def validate(task: Any) -> tuple[float, float]:
+        seen.append(weights(task.module.trunk))
+        return next(scores), 1.0
 
-    monkeypatch.setattr(trunk_module, "_validate", validate)
+    monkeypatch.setattr(joint_module._JointTask, "validate", validate)
+    monkeypatch.setattr(joint_module._JointTask, "macro_f1", lambda task: {"tone": 0.9, "hue": 0.5})
     backbone = make_backbone()
     trained = train_trunk(backbone, samples, heads(samples), fast.model_copy(update={"epochs": 3}))
     assert (trained.epochs, trained.macro_f1) == (2, {"tone": 0.9, "hue": 0.5})
@@ -152,9 +153,9 @@ def test_the_best_epoch_s_weights_are_kept(
 def test_silence_is_weight_zero_and_not_a_label() -> None:
     pixels, hue, _ = paint(10)
     part = samples_of(HUE, pixels, hue, np.array([2, 5, 7]))
-    target, weight = trunk_module._by_row(part, np.arange(10))
+    target, weight = joint_module._by_row(part, np.arange(10))
     assert weight.tolist() == [0, 0, 1, 0, 0, 1, 0, 1, 0, 0]
-    assert np.array_equal(target[[2, 5, 7]], part.labels.target)
+    assert np.array_equal(target[[2, 5, 7]].numpy(), part.labels.target)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -210,11 +211,11 @@ def test_what_is_no_number_fails_the_training(
 def test_pictures_are_shifted_a_little_and_mirrored_only_if_asked() -> None:
     pixels = np.zeros((40, SIZE, SIZE, 3), dtype=np.uint8)
     pixels[:, :, : SIZE // 2] = 255  # bright on the left
-    plain = trunk_module._augment(pixels, np.random.default_rng(0), False)
+    plain = joint_module.augment(pixels, np.random.default_rng(0), False)
     assert plain.shape == pixels.shape
     assert (plain[:, :, 0] == 255).all()
     assert len({picture.tobytes() for picture in plain}) == 3  # shifted by -1, 0 or 1
-    mirrored = trunk_module._augment(pixels, np.random.default_rng(0), True)
+    mirrored = joint_module.augment(pixels, np.random.default_rng(0), True)
     left = (mirrored[:, 0, 0, 0] == 255).sum()
     assert 10 < left < 30
     assert (pixels[:, :, SIZE // 2 :] == 0).all()

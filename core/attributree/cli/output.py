@@ -43,7 +43,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     rows = [list(row) for row in rows]
     for i, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[i], (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        right = numeric or column.endswith(" ")
+        table.add_column(column.rstrip(), justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(_cell(cell)) for cell in row))
     console().print(table)

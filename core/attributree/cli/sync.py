@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,14 +15,26 @@ if TYPE_CHECKING:
     from ..sync import Plan, Result
 
 
+def executor_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where training runs."""
+    command = click.option(
+        "--processes", type=click.IntRange(min=0), default=0, help="For torchrun; 0: one a GPU, or two on the CPU."
+    )(command)
+    return click.option(
+        "--executor",
+        type=click.Choice(["inline", "torchrun"]),
+        default="inline",
+        show_default=True,
+        help="Where training runs: in this process, or in several that share each batch.",
+    )(command)
+
+
 @cli.command("sync-catalog")
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 @click.option("--only", metavar="ATTR", multiple=True, help="Look at this attribute only; repeatable.")
 @click.option("--retrain", metavar="ATTR", multiple=True, help="Train this attribute even without a need; repeatable.")
 @click.option("--no-train", is_flag=True, help="Register and evolve schemas, train nothing.")
-@click.option(
-    "--executor", type=click.Choice(["inline"]), default="inline", show_default=True, help="Where training runs."
-)
+@executor_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @pass_globals
 def sync_catalog(
@@ -31,6 +44,7 @@ def sync_catalog(
     retrain: tuple[str, ...],
     no_train: bool,
     executor: str,
+    processes: int,
     as_json: bool,
 ) -> None:
     """Bring the live tree in line with plugins and labels.
@@ -56,6 +70,8 @@ def sync_catalog(
                 only=only,
                 retrain=retrain,
                 train=not no_train,
+                executor=executor,
+                processes=processes,
                 announce=announce,
                 progress=reporter,
                 done=lambda result: reporter.line(describe(result)) if talk else None,
@@ -71,6 +87,25 @@ def sync_catalog(
     options.held_back(report.held_back or bool(report.dry_run and report.plan.blocked))
 
 
+@cli.command()
+@executor_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def finetune(options: Globals, executor: str, processes: int, as_json: bool) -> None:
+    """Train the live tree's trunk and branches together on all labels.
+
+    Each attribute is gated on validation: if one loses more than `[training] max_loss` points of macro-F1, the new tree
+    is stored but the live one goes on; `attributree promote ID` takes it all the same.
+    """
+    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+        report = workspace.finetune(executor=executor, processes=processes, progress=reporter)
+    if as_json:
+        print_json(report.to_json())
+    elif not options.quiet:
+        _show_report(report.to_json())
+    options.held_back(report.held_back)
+
+
 def describe(result: Result) -> str:
     """Return one line about a result, as it comes."""
     head = f"{result.attribute}: {result.status}"
@@ -82,7 +117,7 @@ def describe(result: Result) -> str:
 def _show_report(report: dict[str, Any]) -> None:
     for note in report["notes"]:
         say(f"note: {note}")
-    if not report["plan"]:
+    if not report["plan"] and not report["results"]:
         say("nothing to do: every declared attribute is live and up to date")
         return
     if report["dry_run"]:
@@ -98,7 +133,9 @@ def _show_report(report: dict[str, Any]) -> None:
         print_table("held-out results", ("attribute", "status", *_SCORES, "depth", "donor", "seconds"), map(_row, rows))
     for row in rows:
         unchanged = row["unchanged"]
-        if row["status"] == "promoted" and unchanged["attributes"]:
+        if row["status"] == "kept":
+            say(f"{row['attribute']}: kept, not live: {row['reason']}")
+        elif unchanged["attributes"]:
             say(
                 f"{row['attribute']}: {', '.join(unchanged['attributes'])} unchanged, "
                 f"max_abs_diff {unchanged['max_abs_diff']} on {unchanged['images']} probe images"

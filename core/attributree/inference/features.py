@@ -14,7 +14,7 @@ from ..catalog import Catalog, FileState
 from ..errors import CatalogError
 from ..nn import Backbone
 from ..progress import Progress
-from ..stores import ActivationStore, Photo, PixelStore, RecordStore
+from ..stores import ActivationStore, Photo, PixelStore, RecordStore, Room
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +31,20 @@ class Pictures:
 
 
 def decode_images(
-    catalog: Catalog, cache: Path, size: int, ids: Sequence[int], workers: int = 0, progress: Progress | None = None
+    catalog: Catalog,
+    cache: Path,
+    size: int,
+    ids: Sequence[int],
+    workers: int = 0,
+    progress: Progress | None = None,
+    room: Room | None = None,
 ) -> Pictures:
     """Decode the images of `ids`; what cannot be read is left out, and quarantined with its reason if it is there.
 
     A photo whose size or time of change differs from what the catalogue noted is decoded anew. Raises CatalogError
     if most of the files are not there: then it is the folder that is missing.
     """
-    store = PixelStore(cache, size)
+    store = PixelStore(cache, size, room=room)
     photos, stats = [], {}
     for image in catalog.images(ids=ids):
         known = image.digest
@@ -87,10 +93,11 @@ def compute_features(
     *,
     mirrored: bool = False,
     progress: Progress | None = None,
+    room: Room | None = None,
 ) -> ActivationStore:
     """Run the trunk over what is not in the activation store yet, and return the store."""
     size = backbone.spec.image_size
-    store = ActivationStore(cache, trunk_digest, size, backbone.feature_shape, mirrored=mirrored)
+    store = ActivationStore(cache, trunk_digest, size, backbone.feature_shape, mirrored=mirrored, room=room)
     digests = list(dict.fromkeys(pictures.digests.values()))
     done = 0
 

@@ -16,7 +16,7 @@ from ..plugins import LoadedPlugins
 from ..progress import Progress
 from ..registry import ArtifactStore, load_tree
 from ..schema import Attribute
-from ..stores import ActivationStore
+from ..stores import ActivationStore, Bound
 from ..training import pick_device, score
 from .features import Pictures, compute_features, decode_images
 from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
@@ -175,8 +175,10 @@ class LiveTree:
         backbone = self.loaded.backbone
         progress = None if quietly else self.progress
         cache, workers = self.settings.catalog.cache, self.settings.training.workers
-        pictures = decode_images(self.catalog, cache, backbone.spec.image_size, ids, workers, progress)
-        store = compute_features(backbone, self.loaded.trunk.digest, pictures, cache, self.device, progress=progress)
+        room = Bound.of(self.settings.catalog)
+        pictures = decode_images(self.catalog, cache, backbone.spec.image_size, ids, workers, progress, room)
+        digest = self.loaded.trunk.digest
+        store = compute_features(backbone, digest, pictures, cache, self.device, progress=progress, room=room)
         return pictures, store
 
     def _read(self, store: ActivationStore, pictures: Pictures, ids: Sequence[int]) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The network: trunk, branches, heads, losses and the tree. torch, and never SQLAlchemy."""
 
-from .heads import LinearHead, build_head
+from .heads import HeadFactory, LinearHead, build_head
 from .losses import balance, log_probabilities, masked_loss, probabilities
-from .tree import Branch, Limb, Tree, Weights, copy_units
+from .tree import Branch, Crown, Limb, Tree, Weights, copy_units, weights_of
 from .trunk import HUB, RANDOM, Backbone, Trunk, TrunkSpec, build_backbone
 
 __all__ = [
@@ -10,6 +10,8 @@ __all__ = [
     "RANDOM",
     "Backbone",
     "Branch",
+    "Crown",
+    "HeadFactory",
     "Limb",
     "LinearHead",
     "Tree",
@@ -23,4 +25,5 @@ __all__ = [
     "log_probabilities",
     "masked_loss",
     "probabilities",
+    "weights_of",
 ]

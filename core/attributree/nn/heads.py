@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +19,11 @@ from ..schema import Attribute
 class LinearHead(nn.Module):
     """Average over the map, dropout, one linear layer: (B, in_features, H, W) to (B, outputs).
 
-    Costs in_features * outputs + outputs parameters.
+    Costs in_features * outputs + outputs parameters. A head with `pooled = True` answers features that were averaged
+    over the map before, (B, in_features, 1, 1), as it answers the map: it is trained on those, which costs little.
     """
+
+    pooled = True
 
     def __init__(self, in_features: int, outputs: int, dropout: float = 0.2) -> None:
         super().__init__()
@@ -40,6 +49,24 @@ def build_head(attribute: Attribute, in_features: int, plugins: LoadedPlugins | 
         owner = plugins.head_owner(attribute, in_features)
         raise PluginError(f"plugin {owner}: the head of {attribute.name!r} {problem}")
     return head.train()
+
+
+@dataclass(frozen=True, eq=False)
+class HeadFactory:
+    """Builds the head of an attribute whenever it is called, as `build_head` does."""
+
+    attribute: Attribute
+    in_features: int
+    plugins: LoadedPlugins | None = None
+
+    def __call__(self) -> nn.Module:
+        return build_head(self.attribute, self.in_features, self.plugins)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as a head that is ready made, the same each time: plugins stay here."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(zlib.crc32(self.attribute.name.encode()))
+            return partial, (copy.deepcopy, self())
 
 
 @torch.no_grad()

@@ -49,8 +49,12 @@ class Branch(nn.Module):
 
     def parts(self) -> list[Weights]:
         """Return the weights of each unit in order, then of the head: what is stored, part by part."""
-        modules = [*self.units.values(), self.head]
-        return [{k: v.detach().cpu().contiguous() for k, v in m.state_dict().items()} for m in modules]
+        return [weights_of(module) for module in (*self.units.values(), self.head)]
+
+
+def weights_of(module: nn.Module) -> Weights:
+    """Return a module's weights as they are stored: detached, on the CPU, contiguous."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def copy_units(units: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -66,18 +70,59 @@ class Limb:
     keys: tuple[str, ...]
 
 
-class Tree(nn.Module):
-    """A trunk and its branches, always in evaluation mode: the model that answers.
-
-    Training happens on a `Trunk` and a `Branch` of its own; what is trained becomes artifacts, and a tree is
-    built from artifacts alone.
-    """
+class Crown(nn.Module):
+    """A trunk and its branches. Units that are reached by the same keys are one module, kept and run once."""
 
     def __init__(self, trunk: Trunk, limbs: Mapping[str, Limb]) -> None:
         super().__init__()
         self.trunk = trunk
-        self.branches = nn.ModuleDict({name: limb.branch for name, limb in limbs.items()})
+        self.branches = nn.ModuleDict()
         self.keys = {name: limb.keys for name, limb in limbs.items()}
+        shared: dict[tuple[str, ...], nn.Module] = {}
+        for name, limb in limbs.items():
+            units = {
+                unit_name: shared.setdefault(limb.keys[:depth], unit)
+                for depth, (unit_name, unit) in enumerate(limb.branch.units.items(), start=1)
+            }
+            self.branches[name] = Branch(units, limb.branch.head)
+
+    def limbs(self) -> dict[str, Limb]:
+        """Return the branches with their keys; what is shared is one module in all of them."""
+        return {name: Limb(self.branch(name), keys) for name, keys in self.keys.items()}
+
+    def branch(self, name: str) -> Branch:
+        """Return the branch of an attribute."""
+        branch = self.branches[name]
+        assert isinstance(branch, Branch)
+        return branch
+
+    def forward(self, pixels: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return logits (B, outputs) of the named (default: all) branches for (B, S, S, 3) uint8 pixels."""
+        return self.from_features(self.trunk(pixels), names)
+
+    def from_features(self, features: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return logits of the named (default: all) branches for trunk features (B, C, H, W)."""
+        done: dict[tuple[str, ...], Tensor] = {(): features.float()}
+        logits = {}
+        for name in self.branches if names is None else names:
+            branch = self.branch(name)
+            path: tuple[str, ...] = ()
+            for key, unit in zip(self.keys[name], branch.units.values(), strict=True):
+                below, path = path, (*path, key)
+                if path not in done:
+                    done[path] = unit(done[below])
+            logits[name] = branch.head(done[path])
+        return logits
+
+
+class Tree(Crown):
+    """The model that answers: always in evaluation mode.
+
+    Training happens on models of its own; what is trained becomes artifacts, and a tree is built from artifacts alone.
+    """
+
+    def __init__(self, trunk: Trunk, limbs: Mapping[str, Limb]) -> None:
+        super().__init__(trunk, limbs)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Tree:
@@ -88,21 +133,8 @@ class Tree(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Return logits (B, outputs) of the named (default: all) branches for (B, S, S, 3) uint8 pixels."""
-        return self.from_features(self.trunk(pixels), names)
+        return super().forward(pixels, names)
 
     @torch.no_grad()
     def from_features(self, features: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Return logits of the named (default: all) branches for trunk features (B, C, H, W)."""
-        done: dict[tuple[str, ...], Tensor] = {(): features.float()}
-        logits = {}
-        for name in self.branches if names is None else names:
-            branch = self.branches[name]
-            assert isinstance(branch, Branch)
-            path: tuple[str, ...] = ()
-            for key, unit in zip(self.keys[name], branch.units.values(), strict=True):
-                below, path = path, (*path, key)
-                if path not in done:
-                    done[path] = unit(done[below])
-            logits[name] = branch.head(done[path])
-        return logits
+        return super().from_features(features, names)

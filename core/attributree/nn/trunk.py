@@ -10,10 +10,10 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import TrunkError
+from .weights import read_weights, standard_names
 
 #: `weights` that are not a path.
 HUB, RANDOM = "hub", "random"
@@ -77,6 +77,14 @@ class Backbone:
     feature_shape: tuple[int, int, int]  # (C, H, W) at the branch point
     out_channels: int
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights of both halves under timm's names, as a file has them that `weights` may name."""
+        own = dict(self.trunk.units.state_dict())
+        for name, unit in self.upper.items():
+            own |= {f"{name}.{key}": tensor for key, tensor in unit.state_dict().items()}
+        names = standard_names(self.spec.backbone, own)
+        return {names[key]: tensor.detach().cpu() for key, tensor in own.items()}
+
 
 def build_backbone(spec: TrunkSpec, *, load_weights: bool = True) -> Backbone:
     """Return the backbone of `spec`, split at `spec.branch_at`, in evaluation mode.
@@ -87,17 +95,21 @@ def build_backbone(spec: TrunkSpec, *, load_weights: bool = True) -> Backbone:
     # Convolutions run up to half as fast again with their channels last, on CPUs and GPUs; the numbers are the same.
     model = _create(spec, load_weights).to(memory_format=torch.channels_last)
     units = _units(model)
-    stages = {name.rsplit(".", 1)[0] if name not in _children(model) else name for name in units}
-    wanted = spec.branch_at
-    first = next((i for i, name in enumerate(units) if name == wanted or name.startswith(f"{wanted}.")), None)
+    wanted = spec.branch_at.replace(".", "_")
+    first = next((i for i, name in enumerate(units) if name == wanted or name.startswith(f"{wanted}_")), None)
     if not first:
-        known = ", ".join(sorted(stages))
-        raise TrunkError(f"trunk -> branch_at: {spec.backbone} has no stage {wanted!r} above its first; it has {known}")
+        known = ", ".join(_stages(model, units)[1:])
+        raise TrunkError(
+            f"trunk -> branch_at: {spec.backbone} has no stage {spec.branch_at!r} above its first; it has {known}"
+        )
     names = list(units)
     config = timm.get_pretrained_cfg(spec.backbone)
     mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    trunk = Trunk({name.replace(".", "_"): units[name] for name in names[:first]}, mean, std).eval()
-    upper = {name.replace(".", "_"): units[name] for name in names[first:]}
+    trunk = Trunk({name: units[name] for name in names[:first]}, mean, std).eval()
+    upper = {name: units[name] for name in names[first:]}
+    for module in nn.ModuleList(upper.values()).modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # type: ignore[assignment]  # several branches read the same features: none may write into them
     return _checked(spec, model, trunk, upper)
 
 
@@ -106,63 +118,45 @@ def _create(spec: TrunkSpec, load_weights: bool) -> nn.Module:
     if not timm.is_model(spec.backbone):
         close = ", ".join(get_close_matches(spec.backbone, timm.list_models(), n=5))
         raise TrunkError(f"trunk -> backbone: timm has no {spec.backbone!r}" + (f"; near it: {close}" if close else ""))
-    options: dict[str, Any] = {"features_only": True}
-    if load_weights and spec.weights == HUB:
-        options["pretrained"] = True
-    elif load_weights and spec.weights != RANDOM:
-        _check_weights(spec)
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": spec.weights}}
+    from_hub = load_weights and spec.weights == HUB
     try:
-        model: nn.Module = timm.create_model(spec.backbone, **options)
+        model: nn.Module = timm.create_model(spec.backbone, features_only=True, pretrained=from_hub)
     except Exception as error:
-        if "pretrained" not in options:
+        if not from_hub:
             raise TrunkError(f"trunk -> backbone: {spec.backbone} cannot be split into stages: {error}") from error
         ways = f"give a local file (trunk -> weights = 'PATH.safetensors') or train from weights = {RANDOM!r}"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TrunkError(f"trunk -> weights: {spec.weights!r} could not be loaded ({reason[:120]}); {ways}") from error
+    if len(list(model.children())) < 2:
+        raise TrunkError(
+            f"trunk -> backbone: {spec.backbone} is no sequence of stages that could be cut; transformers are none. "
+            "Take a convolutional network, such as resnet34, regnetx_002 or convnext_atto"
+        )
+    if load_weights and spec.weights not in (HUB, RANDOM):
+        model.load_state_dict(read_weights(Path(spec.weights), spec.backbone, model.state_dict()))
     return model.eval()
 
 
-def _check_weights(spec: TrunkSpec) -> None:
-    """Compare a safetensors file with the architecture by its header. Raises TrunkError where they differ."""
-    path = Path(spec.weights)
-    where = f"trunk -> weights: {path}"
-    if path.suffix != ".safetensors":
-        raise TrunkError(f"{where} is not a .safetensors file; other formats can run code when they are loaded")
-    if not path.is_file():
-        raise TrunkError(f"{where} does not exist")
-    with torch.device("meta"):
-        model = timm.create_model(spec.backbone, pretrained=False)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    config = timm.get_pretrained_cfg(spec.backbone)
-    classifier = (config.classifier if config else None) or ()
-    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise TrunkError(f"{where} is not a readable safetensors file: {error}") from error
-    for name, shape in expected.items():
-        if not name.startswith(prefixes) and not name.endswith("num_batches_tracked") and found.get(name) != shape:
-            has = f"has {found[name]}" if name in found else "has none"
-            raise TrunkError(
-                f"{where} is of another architecture: {spec.backbone} needs {name} {shape}, the file {has}"
-            )
-
-
-def _children(model: nn.Module) -> dict[str, nn.Module]:
-    return dict(model.named_children())
-
-
 def _units(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the sequence of modules that makes the features, stages taken apart into their blocks."""
+    """Return the sequence of modules that makes the features, stages taken apart into their blocks.
+
+    Their names have `_` in place of dots.
+    """
     units: dict[str, nn.Module] = {}
     for name, child in model.named_children():
         if isinstance(child, nn.Sequential) and len(child):
-            units |= {f"{name}.{inner}": block for inner, block in child.named_children()}
+            units |= {f"{name}_{inner}": block for inner, block in child.named_children()}
         else:
             units[name] = child
     return units
+
+
+def _stages(model: nn.Module, units: Mapping[str, nn.Module]) -> list[str]:
+    """Return the names that a branch may begin at: stages where timm has them, units elsewhere."""
+    info: Any = model.feature_info
+    stages = {name.replace(".", "_") for name in info.module_name()}
+    above = {name: name.rpartition("_")[0] for name in units}
+    return list(dict.fromkeys(above[name] if above[name] in stages else name for name in units))
 
 
 @torch.no_grad()
@@ -171,15 +165,24 @@ def _checked(spec: TrunkSpec, model: nn.Module, trunk: Trunk, upper: dict[str, n
     random = torch.Generator().manual_seed(0)
     size = spec.image_size
     pixels = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=random)
+    images = (pixels.permute(0, 3, 1, 2).float() / 255.0 - trunk.mean) / trunk.std  # (1, 3, S, S)
     try:
-        images = (pixels.permute(0, 3, 1, 2).float() / 255.0 - trunk.mean) / trunk.std  # (1, 3, S, S)
+        whole = model(images)[-1]  # (1, C, H, W)
+    except Exception as error:
+        raise TrunkError(f"trunk -> image_size: {spec.backbone} cannot read images of {size} px: {error}") from error
+    info: Any = model.feature_info
+    if whole.ndim != 4 or whole.shape[1] != info.channels()[-1]:
+        raise TrunkError(
+            f"trunk -> backbone: {spec.backbone} does not make maps of (channels, height, width), as convolutional "
+            "networks such as resnet34, regnetx_002 or convnext_atto do"
+        )
+    try:
         features = trunk.units(images)  # (1, C, H, W)
         top = features
         for unit in upper.values():
             top = unit(top)
-        whole = model(images)[-1]
     except Exception as error:
-        raise TrunkError(f"trunk: {spec.backbone} at {size} px is not a plain sequence of stages: {error}") from error
+        raise TrunkError(f"trunk: {spec.backbone} is not a plain sequence of stages: {error}") from error
     if top.shape != whole.shape or not torch.allclose(top, whole, rtol=1e-3, atol=1e-3):
         raise TrunkError(f"trunk: {spec.backbone} cannot be cut at {spec.branch_at!r}: its stages are not a sequence")
     channels, height, width = features.shape[1:]

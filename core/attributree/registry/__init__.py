@@ -15,6 +15,7 @@ from .trees import (
     save_branch,
     save_trunk,
     unchanged_branches,
+    unit_digests,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "save_branch",
     "save_trunk",
     "unchanged_branches",
+    "unit_digests",
 ]

@@ -97,6 +97,11 @@ class ArtifactStore:
         return len(leftovers)
 
 
+def digest_of(weights: Weights) -> str:
+    """Return the digest under which `weights` would be stored."""
+    return hashlib.sha256(save(weights)).hexdigest()
+
+
 def _digest_of(path: Path) -> str | None:
     """Return the SHA-256 of a file's content, None if there is no such file."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,10 +13,10 @@ from torch import nn
 
 from ..catalog import BranchRecord, TrunkRecord
 from ..errors import ArtifactError, PluginError
-from ..nn import Backbone, Branch, Limb, Tree, TrunkSpec, build_backbone, build_head, copy_units
+from ..nn import Backbone, Branch, Limb, Tree, TrunkSpec, build_backbone, build_head, weights_of
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
-from .artifacts import ArtifactStore
+from .artifacts import ArtifactStore, digest_of
 
 #: `BranchRecord.head` of a branch whose head is attributree's own.
 STANDARD_HEAD = "linear"
@@ -28,8 +29,7 @@ def as_trained(record: BranchRecord) -> Attribute:
 
 def save_trunk(store: ArtifactStore, backbone: Backbone) -> TrunkRecord:
     """Store the trunk's weights and return its record."""
-    weights = {k: v.detach().cpu().contiguous() for k, v in backbone.trunk.state_dict().items()}
-    return TrunkRecord(store.put(weights), backbone.spec.to_json())
+    return TrunkRecord(store.put(weights_of(backbone.trunk)), backbone.spec.to_json())
 
 
 def load_backbone(store: ArtifactStore, record: TrunkRecord) -> Backbone:
@@ -47,8 +47,14 @@ def save_branch(store: ArtifactStore, branch: Branch) -> tuple[str, ...]:
     return tuple(store.put(part) for part in branch.parts())
 
 
-def load_branch(store: ArtifactStore, record: BranchRecord, backbone: Backbone, plugins: LoadedPlugins) -> Branch:
-    """Return a stored branch.
+def load_branch(
+    store: ArtifactStore,
+    record: BranchRecord,
+    backbone: Backbone,
+    plugins: LoadedPlugins,
+    loaded: dict[str, nn.Module] | None = None,
+) -> Branch:
+    """Return a stored branch. Units whose digest is in `loaded` are taken from there; the others are added.
 
     Raises ArtifactError if a part does not fit, or its head's plugin is gone; PluginError if that plugin fails.
     """
@@ -60,23 +66,35 @@ def load_branch(store: ArtifactStore, record: BranchRecord, backbone: Backbone, 
             f"now there is the head of {own_head or STANDARD_HEAD}; install {record.head} again, or retrain: "
             f"attributree sync-catalog --retrain {record.attribute}"
         )
-    branch = Branch(copy_units(backbone.upper), build_head(attribute, backbone.out_channels, plugins))
-    modules = [*branch.units.values(), branch.head]
-    if len(modules) != len(record.parts):
+    units = load_units(store, record, backbone, loaded)
+    head = build_head(attribute, backbone.out_channels, plugins)
+    head.load_state_dict(store.get(record.parts[-1], head.state_dict()))
+    return Branch(units, head)
+
+
+def unit_digests(units: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Return the digests under which units would be stored: what names their content."""
+    return tuple(digest_of(weights_of(unit)) for unit in units.values())
+
+
+def load_units(
+    store: ArtifactStore, record: BranchRecord, backbone: Backbone, loaded: dict[str, nn.Module] | None = None
+) -> dict[str, nn.Module]:
+    """Return a stored branch's units without its head; `loaded` as in `load_branch`.
+
+    Raises ArtifactError if a part does not fit.
+    """
+    if len(record.parts) != len(backbone.upper) + 1:
         raise ArtifactError(
-            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(modules)}"
+            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(backbone.upper) + 1}"
         )
-    for module, digest in zip(modules, record.parts, strict=True):
-        module.load_state_dict(store.get(digest, module.state_dict()))
-    return branch
-
-
-def load_units(store: ArtifactStore, record: BranchRecord, backbone: Backbone) -> dict[str, nn.Module]:
-    """Return a stored branch's units without its head. Raises ArtifactError if a part does not fit."""
-    units = copy_units(backbone.upper)
-    for unit, digest in zip(units.values(), record.parts[:-1], strict=True):
-        unit.load_state_dict(store.get(digest, unit.state_dict()))
-    return units
+    loaded = {} if loaded is None else loaded
+    for unit, digest in zip(backbone.upper.values(), record.parts[:-1], strict=True):
+        if digest not in loaded:
+            fresh = copy.deepcopy(unit)
+            fresh.load_state_dict(store.get(digest, fresh.state_dict()))
+            loaded[digest] = fresh
+    return {name: loaded[digest] for name, digest in zip(backbone.upper, record.parts[:-1], strict=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +119,10 @@ def load_tree(
     backbone = load_backbone(store, trunk)
     limbs: dict[str, Limb] = {}
     missing: dict[str, str] = {}
+    loaded: dict[str, nn.Module] = {}  # a unit that several branches share is read, kept and run once
     for name, record in sorted(branches.items()):
         try:
-            limbs[name] = Limb(load_branch(store, record, backbone, plugins), record.parts[:-1])
+            limbs[name] = Limb(load_branch(store, record, backbone, plugins, loaded), record.parts[:-1])
         except (ArtifactError, PluginError) as error:
             missing[name] = str(error)
     return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, limbs), missing)
@@ -142,14 +161,7 @@ def prove_unchanged(before: Tree, after: Tree, names: Iterable[str], pixels: npt
 
 def parameters(tree: Tree) -> int:
     """Return how many parameters the tree has, shared units counted once."""
-    modules: dict[tuple[str, ...], nn.Module] = {}
-    for name, branch in tree.branches.items():
-        assert isinstance(branch, Branch)
-        for depth, unit in enumerate(branch.units.values(), start=1):
-            modules[tree.keys[name][:depth]] = unit
-        modules[(name,)] = branch.head
-    own = sum(p.numel() for module in modules.values() for p in module.parameters())
-    return own + sum(p.numel() for p in tree.trunk.parameters())
+    return sum(p.numel() for p in tree.parameters())
 
 
 def unchanged_branches(old: Mapping[str, BranchRecord], new: Mapping[str, BranchRecord]) -> tuple[str, ...]:

@@ -1,14 +1,20 @@
-"""The activation store: the trunk's features of every photo, computed once, float16."""
+"""The activation store: what frozen layers make of every photo, computed once, float16."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
+from ..errors import ArtifactError
 from ..nn import Trunk
+from .bound import Room
 from .pixels import TRANSFORM, PixelStore
 from .records import RecordStore
 
@@ -16,17 +22,26 @@ _BATCH = 64
 
 
 class ActivationStore(RecordStore):
-    """Features at the branch point (C, H, W), keyed by the SHA-256 of the photo's file.
+    """Features, (C, H, W) at the branch point or (C, 1, 1) averaged above it, keyed by the SHA-256 of the photo's file.
 
-    `mirrored` stores hold the features of the mirror image. The folder is named by trunk digest and transform,
-    so features of another trunk are never mistaken for these.
+    `key` names the weights that made them: the trunk's digest, or what `top_key` returns. With the transform and the
+    size it names the folder, so features of other weights are never mistaken for these. `mirrored` stores hold the
+    features of the mirror image.
     """
 
     def __init__(
-        self, cache: Path, trunk_digest: str, size: int, shape: tuple[int, int, int], *, mirrored: bool = False
+        self,
+        cache: Path,
+        key: str,
+        size: int,
+        shape: tuple[int, ...],
+        *,
+        mirrored: bool = False,
+        pooled: bool = False,
+        room: Room | None = None,
     ) -> None:
-        name = f"{trunk_digest[:16]}-{TRANSFORM}-{size}" + ("-mirrored" if mirrored else "")
-        super().__init__(cache / "activations" / name, shape, np.float16)
+        name = f"{key[:16]}-{TRANSFORM}-{size}" + ("-pooled" if pooled else "") + ("-mirrored" if mirrored else "")
+        super().__init__(cache / "activations" / name, shape, np.float16, room=room)
         self.mirrored = mirrored
 
     def fill(
@@ -37,17 +52,59 @@ class ActivationStore(RecordStore):
         device: torch.device,
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Compute what is missing of `digests`; their pixels must be stored."""
+        """Compute the trunk's features of what is missing of `digests`; their pixels must be stored."""
+        trunk.eval()
+
+        def compute(photos: Tensor) -> Tensor:  # (B, S, S, 3)
+            features: Tensor = trunk(photos.flip(2) if self.mirrored else photos)
+            return features
+
+        self._fill(compute, pixels, digests, device, progress)
+
+    def fill_pooled(
+        self,
+        units: Mapping[str, nn.Module],
+        features: ActivationStore,
+        digests: Sequence[str],
+        device: torch.device,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Compute what `units` make of the stored `features`, averaged over the map, where it is missing."""
+        stack = nn.Sequential(*units.values()).to(device).eval()
+
+        def compute(features: Tensor) -> Tensor:  # (B, C, H, W)
+            top: Tensor = stack(features.float())
+            return top.mean(dim=(2, 3), keepdim=True).half()
+
+        self._fill(compute, features, digests, device, progress)
+
+    def _fill(
+        self,
+        compute: Callable[[Tensor], Tensor],
+        source: RecordStore,
+        digests: Sequence[str],
+        device: torch.device,
+        progress: Callable[[int], None] | None,
+    ) -> None:
         unique = list(dict.fromkeys(digests))
         todo = [digest for digest in unique if digest not in self]
+        self.reserve(len(todo))
         if progress and len(todo) < len(unique):
             progress(len(unique) - len(todo))
-        trunk.eval()
         for start in range(0, len(todo), _BATCH):
             keys = todo[start : start + _BATCH]
-            photos = torch.from_numpy(np.ascontiguousarray(pixels.read(keys))).to(device)  # (B, S, S, 3)
             with torch.inference_mode():
-                features = trunk(photos.flip(2) if self.mirrored else photos)  # (B, C, H, W)
-            self.append(keys, features.cpu().numpy())
+                block: npt.NDArray[Any] = np.ascontiguousarray(source.read(keys))
+                out = compute(torch.from_numpy(block).to(device)).cpu()
+            if not bool(torch.isfinite(out).all()):
+                raise ArtifactError(
+                    f"{self.folder.name}: features are not finite, or too large for float16; see trunk -> weights"
+                )
+            self.append(keys, out.numpy())
             if progress:
                 progress(len(keys))
+
+
+def top_key(trunk_digest: str, unit_digests: Sequence[str]) -> str:
+    """Return the SHA-256 that names what units of these digests make of that trunk's features."""
+    return hashlib.sha256("\n".join((trunk_digest, *unit_digests)).encode()).hexdigest()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..errors import ImageError
 from ..images import decode_image, quiet
+from .bound import Room
 from .records import RecordStore
 
 #: Names the way from file to pixels; a change of `decode_image` that alters pixels changes this.
@@ -40,8 +41,8 @@ class Decoded:
 class PixelStore(RecordStore):
     """Photos as (size, size, 3) uint8, keyed by the SHA-256 of their file."""
 
-    def __init__(self, cache: Path, size: int) -> None:
-        super().__init__(cache / "pixels" / f"{TRANSFORM}-{size}", (size, size, 3), np.uint8)
+    def __init__(self, cache: Path, size: int, *, room: Room | None = None) -> None:
+        super().__init__(cache / "pixels" / f"{TRANSFORM}-{size}", (size, size, 3), np.uint8, room=room)
         self.size = size
 
     def fill(self, photos: Sequence[Photo], progress: Callable[[int], None] | None = None, workers: int = 0) -> Decoded:
@@ -51,6 +52,7 @@ class PixelStore(RecordStore):
         """
         out = Decoded({p.id: p.digest for p in photos if p.digest and p.digest in self})
         todo = [photo for photo in photos if photo.id not in out.digests]
+        self.reserve(len(todo))
         if progress and out.digests:
             progress(len(out.digests))
         with quiet(), ThreadPoolExecutor(workers or cpu_count() or 1) as pool:

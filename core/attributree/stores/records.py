@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from ..errors import ArtifactError
+from .bound import Room, hold
 
 KEY_BYTES = 64  # a SHA-256 in hexadecimal
 _LINE = KEY_BYTES + 1
@@ -24,20 +26,34 @@ class RecordStore:
 
     A record counts once its key is written, and the key is written after the record is on disk, so a killed
     writer leaves nothing but a tail that the next one overwrites. Writers take turns by a file lock;
-    readers need none. Everything in here can be deleted at any time and is then made again.
+    readers need none. Everything in here can be deleted while no store is open, and is then made again. `room` is
+    asked before much is written.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, *, room: Room | None = None) -> None:
         self.folder = folder
         self.shape = shape
         self.dtype = np.dtype(dtype)
+        self._room = room
         self._record_bytes = int(np.prod(shape)) * self.dtype.itemsize
         self._rows: dict[str, int] = {}
         self._map: npt.NDArray[np.generic] | None = None
         with self._writing():
-            folder.mkdir(parents=True, exist_ok=True)
+            weakref.finalize(self, os.close, self._open())
             self._check_layout()
         self.refresh()
+
+    def _open(self) -> int:
+        """Make the folder if it is not there, and hold it: from now on nobody deletes it."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if (held := hold(self.folder)) is not None:
+                return held
+
+    def reserve(self, records: int) -> None:
+        """Make room for so many more records. Raises ArtifactError if there can be none."""
+        if self._room and records:
+            self._room(records * (self._record_bytes + _LINE))
 
     def _check_layout(self) -> None:
         """Write the record's shape beside the data, or compare with what stands there."""

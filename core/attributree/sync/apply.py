@@ -16,7 +16,8 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
     """Return everything a plan depends on, read from the catalogue and the plugins."""
     live = catalog.live()
     catalogued = catalog.attributes()
-    last_run = {run.attribute: run for run in catalog.runs()}
+    # A finetune that was gated out says nothing against growing.
+    last_run = {run.attribute: run for run in catalog.runs() if run.action != "finetune" or run.status == "promoted"}
     here = [name for name in plugins.attributes if name in catalogued]
     branches = live.branches if live else {}
     return World(
@@ -66,6 +67,8 @@ def sync_catalog(
     only: Iterable[str] = (),
     retrain: Iterable[str] = (),
     train: bool = True,
+    executor: str = "inline",
+    processes: int = 0,
     announce: Callable[[Plan], None] | None = None,
     progress: Progress | None = None,
     done: Callable[[Result], None] | None = None,
@@ -73,7 +76,8 @@ def sync_catalog(
     """Bring the catalogue and the live tree in line with what is declared and labelled.
 
     One process syncs at a time; a second one waits, plans anew and finds the work done. `announce` is told the
-    plan before anything happens, `done` each result as it comes. The network is only imported when there is
+    plan before anything happens, `done` each result as it comes. `executor` is inline or torchrun, with so many
+    `processes`. The network is only imported when there is
     something to train. One attribute that fails is reported and leaves the others alone.
     """
     with catalog.sync_lock():
@@ -96,9 +100,10 @@ def sync_catalog(
         if not training:
             live = catalog.live()
             return SyncReport(plan, tuple(results), version=live.id if live else None)
-        from .train import Trainer  # torch: seconds that a sync without work does not spend
+        from ..training import make_executor  # torch: seconds that a sync without work does not spend
+        from .train import Trainer
 
-        trainer = Trainer(catalog, settings, plugins, progress)
+        trainer = Trainer(catalog, settings, plugins, progress, make_executor(executor, processes))
         for result in trainer.run(training):
             results.append(result)
             if done:

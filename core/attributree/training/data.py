@@ -32,6 +32,18 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError(f'training -> device: {name!r} cannot be used ({reason}); write "auto" or "cpu"') from error
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which part of each batch belongs to this process: every `of`-th image from `rank` on."""
+
+    rank: int = 0
+    of: int = 1
+
+    def take(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return this process's part of a batch; one too small to be shared goes to each process as a whole."""
+        return batch[self.rank :: self.of] if len(batch) >= 2 * self.of else batch
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Images and what is said of them: N samples with V views each (as it is; mirrored).
@@ -46,6 +58,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process: a mapped file by its name, anything else by its content."""
+        return _samples, (tuple(_sent(source) for source in self.inputs), self.rows, self.labels)
 
     def part(self, split: str, *, labelled_only: bool = False) -> Samples:
         """Return the samples of one split, optionally without the ambiguous ones."""
@@ -64,11 +80,14 @@ class Samples:
         """The targets (N, C) float32, as in LabelSet."""
         return torch.from_numpy(self.labels.target)
 
-    def batches(self, size: int, shuffle: np.random.Generator | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def batches(
+        self, size: int, shuffle: np.random.Generator | None = None, share: Share | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (inputs (B, ...), target (B, C), weight (B,)).
 
         With `shuffle` the order and the view of each sample are drawn, and a last batch of one, on which
-        BatchNorm cannot be trained, is left to the next epoch; without, view 0 in order.
+        BatchNorm cannot be trained, is left to the next epoch; without, view 0 in order. Of each batch only the
+        `share` of this process is read.
         """
         order = shuffle.permutation(len(self)) if shuffle else np.arange(len(self))
         for start in range(0, len(order), size):
@@ -76,6 +95,8 @@ class Samples:
             if shuffle and len(batch) == 1 and len(order) > 1:
                 return
             view = shuffle.integers(len(self.inputs), size=len(batch)) if shuffle else np.zeros(len(batch), np.int64)
+            if share:
+                batch, view = share.take(batch), share.take(view)
             yield (
                 torch.from_numpy(self._gather(batch, view)),
                 torch.from_numpy(self.labels.target[batch]),
@@ -105,3 +126,27 @@ def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
                 "free some, or set TMPDIR to a folder with more room"
             ) from error
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """Where a memory-mapped array lies."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _sent(source: npt.NDArray[np.generic]) -> _Mapped | npt.NDArray[np.generic]:
+    if isinstance(source, np.memmap) and isinstance(source.filename, str | os.PathLike) and not source.offset:
+        return _Mapped(os.fspath(source.filename), source.dtype.str, source.shape)
+    return np.asarray(source)
+
+
+def _samples(
+    sent: tuple[_Mapped | npt.NDArray[np.generic], ...], rows: npt.NDArray[np.int64], labels: LabelSet
+) -> Samples:
+    inputs = tuple(
+        np.memmap(s.path, np.dtype(s.dtype), "r", shape=s.shape) if isinstance(s, _Mapped) else s for s in sent
+    )
+    return Samples(inputs, rows, labels)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
@@ -21,16 +21,23 @@ from ..schema import Labels
 from .data import Samples
 from .metrics import score
 
+if TYPE_CHECKING:
+    from .tops import Tops
+
 #: Donors are compared on at most so many training images.
 PROBE_IMAGES = 1500
 
 
 @dataclass(frozen=True, eq=False)
 class Donor:
-    """Units that a branch may start from; `name` is an attribute, or "backbone" for the pretrained stages."""
+    """Units that a branch may start from; `name` is an attribute, or "backbone" for the pretrained stages.
+
+    `digests` name the content of each unit, in order; without them a donor is like no other.
+    """
 
     name: str
     units: Mapping[str, nn.Module]
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,29 +48,33 @@ class Probe:
     scores: dict[str, float]
 
 
-def choose_donor(
-    donors: list[Donor], train: Samples, val: Samples, device: torch.device, rng: np.random.Generator
-) -> Probe:
+def choose_donor(donors: list[Donor], train: Samples, val: Samples, tops: Tops, seed: int) -> Probe:
     """Return the donor whose pooled features best separate the attribute's values. The earlier one wins a tie.
 
     `train` and `val` are unambiguous samples of trunk features; without any to train on, the first donor is taken.
-    Raises TrainingError without a donor.
+    Donors of equal content are probed once. Raises TrainingError without a donor.
     """
     if not donors:
         raise TrainingError("there is no branch and no pretrained stage to start from")
-    if len(donors) == 1 or not len(train):
-        return Probe(donors[0], {})
-    few = train.few(PROBE_IMAGES, rng)
-    scores = {donor.name: probe(donor, few, val, device) for donor in donors}
-    return Probe(max(donors, key=lambda donor: scores[donor.name]), scores)
+    different = {donor.digests or donor.name: donor for donor in reversed(donors)}
+    candidates = [donor for donor in donors if different[donor.digests or donor.name] is donor]
+    if len(candidates) == 1 or not len(train):
+        return Probe(candidates[0], {})
+    few = train.few(PROBE_IMAGES, np.random.default_rng(seed))
+    scores = {donor.name: probe(donor, few, val, tops) for donor in candidates}
+    return Probe(max(candidates, key=lambda donor: scores[donor.name]), scores)
 
 
-def probe(donor: Donor, train: Samples, val: Samples, device: torch.device) -> float:
+def probe(donor: Donor, train: Samples, val: Samples, tops: Tops) -> float:
     """Return the macro-F1 on `val` of a logistic regression on the donor's pooled features of `train`."""
     labels = train.labels.attribute.labels
-    features, wanted = pooled(donor, train, device), train.labels.target
-    predicted = _regress(labels, features, wanted, pooled(donor, val, device))
-    return score(labels, predicted, val.labels.target).macro_f1
+    known, unseen = (_vectors(tops.pooled(donor, part)) for part in (train, val))
+    return score(labels, _regress(labels, known, train.labels.target, unseen), val.labels.target).macro_f1
+
+
+def _vectors(pooled: Samples) -> Floats:
+    """Return view 0 of pooled features as float32 (N, F)."""
+    return np.asarray(pooled.inputs[0][pooled.rows[:, 0]], dtype=np.float32).reshape(len(pooled), -1)
 
 
 def _regress(labels: Labels, features: Floats, target: Floats, unseen: Floats) -> Floats:
@@ -93,16 +104,3 @@ def _fit_regressions(
         model = make_pipeline(StandardScaler(), MultiOutputClassifier(regression)).fit(features, wanted[:, mixed])
         out[:, mixed] = np.stack([p[:, 1] for p in model.predict_proba(unseen)], axis=1)
     return out
-
-
-@torch.inference_mode()
-def pooled(donor: Donor, samples: Samples, device: torch.device) -> Floats:
-    """Return the donor's features averaged over the map (N, F), for view 0 of `samples`."""
-    out = []
-    for inputs, _, _ in samples.batches(128):
-        top = inputs.to(device).float()  # (B, C, H, W)
-        for unit in donor.units.values():
-            top = unit.eval()(top)
-        out.append(top.mean(dim=(2, 3)).cpu())
-    pooled: Floats = torch.cat(out).numpy()
-    return pooled

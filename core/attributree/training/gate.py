@@ -1,14 +1,33 @@
-"""The gate: whether a trained branch is good enough to answer."""
+"""The gate: whether what was trained is good enough to answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..answers import Floats
+import numpy as np
+import numpy.typing as npt
+
+from ..answers import Floats, answer
 from ..config import BranchSettings
 from ..schema import Labels
 from .grow import Grown
 from .metrics import score
+
+#: Resamples of the paired bootstrap.
+ROUNDS = 1000
+#: An attribute passes unless it is likelier than this that it lost more than it may.
+RISK = 0.5
+_CELLS = 20_000_000  # of a matrix of resamples in memory at once
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much macro-F1 changed, in -1..1: its `mean` and 95 % interval, and the `risk` of too large a loss."""
+
+    mean: float
+    low: float
+    high: float
+    risk: float
 
 
 @dataclass(frozen=True)
@@ -17,6 +36,7 @@ class Verdict:
 
     promoted: bool
     reason: str
+    difference: Difference | None = None
 
 
 def gate_new(grown: Grown, recipe: BranchSettings) -> Verdict:
@@ -29,13 +49,68 @@ def gate_new(grown: Grown, recipe: BranchSettings) -> Verdict:
     )
 
 
-def gate_retrained(labels: Labels, grown: Grown, live: Floats, target: Floats, recipe: BranchSettings) -> Verdict:
-    """Let a retrained branch in if it loses at most `recipe.max_loss` points of macro-F1 to the live one.
+def gate_replaced(labels: Labels, live: Floats, new: Floats, target: Floats, recipe: BranchSettings) -> Verdict:
+    """Let a branch replace the live one if it did not, as far as can be told, lose over `recipe.max_loss` points.
 
-    `live` (N, C) are the live branch's probabilities, in today's values, of the same unambiguous validation images
-    whose labels are `target` (N, C).
+    `live` and `new` (N, C) are both branches' probabilities, in today's values, of the same unambiguous validation
+    images, whose labels are `target` (N, C).
     """
-    before, after = score(labels, live, target).macro_f1, grown.scores["val"].macro_f1
+    before, after = score(labels, live, target).macro_f1, score(labels, new, target).macro_f1
+    change = paired_bootstrap(labels, live, new, target, margin=recipe.max_loss / 100, seed=recipe.seed)
     return Verdict(
-        after >= before - recipe.max_loss / 100, f"macro-F1 {after:.3f} on validation, the live branch has {before:.3f}"
+        change.risk <= RISK,
+        f"macro-F1 {after:.3f} on validation, the live branch has {before:.3f} (95 % interval of the difference "
+        f"{100 * change.low:+.1f} to {100 * change.high:+.1f} points)",
+        change,
     )
+
+
+def paired_bootstrap(
+    labels: Labels, before: Floats, after: Floats, target: Floats, *, margin: float, seed: int, rounds: int = ROUNDS
+) -> Difference:
+    """Return how macro-F1 differs between two sets of answers to the same N images, by resampling the images.
+
+    `before`, `after` and `target` (N, C). `risk` is the share of the resamples in which `after` lost more than
+    `margin` (0..1). Raises ValueError without an image.
+    """
+    if not len(target):
+        raise ValueError("no labelled image to compare on")
+    draws = resampled_f1(labels, (before, after), target, seed=seed, rounds=rounds)  # (2, rounds)
+    change = draws[1] - draws[0]
+    low, high = np.quantile(change, (0.025, 0.975))
+    # Equal answers lose nothing; rounding must not say otherwise.
+    return Difference(float(change.mean()), float(low), float(high), float((change < -margin - 1e-9).mean()))
+
+
+def resampled_f1(
+    labels: Labels, answers: tuple[Floats, ...], target: Floats, *, seed: int, rounds: int = ROUNDS
+) -> npt.NDArray[np.float64]:
+    """Return the macro-F1 of each of A sets of probabilities (N, C) in each resample of the images: (A, rounds)."""
+    counts = [contributions(labels, probabilities, target) for probabilities in answers]  # (N, 3, C) each
+    rng = np.random.default_rng(seed)
+    n = len(target)
+    out = np.empty((len(answers), rounds))
+    step = max(1, _CELLS // n)
+    for start in range(0, rounds, step):
+        part = slice(start, min(start + step, rounds))
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=part.stop - part.start).astype(np.float32)  # (R, N)
+        for i, each in enumerate(counts):
+            out[i, part] = drawn_f1(each, drawn)
+    return out
+
+
+def drawn_f1(counts: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the macro-F1 (R,) of each resample `drawn` (R, N): how often it has each image of `contributions`."""
+    n = len(counts)
+    hits, given, support = np.moveaxis((drawn @ counts.reshape(n, -1)).reshape(len(drawn), 3, -1), 1, 0)
+    f1 = 2 * hits / np.maximum(given + support, 1)  # (R, C)
+    present = support > 0
+    return np.asarray((f1 * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1), dtype=np.float64)
+
+
+def contributions(labels: Labels, probabilities: Floats, target: Floats) -> npt.NDArray[np.float32]:
+    """Return what each image adds to hits, answers and labels of each value: (N, 3, C)."""
+    known = ~np.isnan(target)
+    said = answer(labels, probabilities).said & known
+    wanted = np.nan_to_num(target) > 0
+    return np.stack([said & wanted, said, wanted], axis=1).astype(np.float32)

@@ -9,8 +9,11 @@ class HeadError(Exception):
     """The head of `attribute` failed while the trunk was trained."""
 
     def __init__(self, attribute: str, reason: str) -> None:
-        super().__init__(reason)
-        self.attribute = attribute
+        super().__init__(attribute, reason)
+        self.attribute, self.reason = attribute, reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class GuardedHead(nn.Module):

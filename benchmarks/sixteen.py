@@ -1,0 +1,249 @@
+"""What the ninth attribute costs, and what sixteen weigh, on Fashion-MNIST; `make bench` runs this.
+
+    python benchmarks/sixteen.py [--seed 0 --seed 1 --seed 2] [--ninth silhouette]
+
+For each seed: a catalogue with eight attributes live gets a ninth by `attributree sync-catalog`, once with the
+activation store warm and once with an empty cache; `attributree compare --arm individual` trains a whole network for
+the same attribute to its own early stop. Then, for the first seed, the others are added up to sixteen: each growth's
+proof that no old logit moved, the tree's parameters, and what predicting sixteen attributes costs beside one plain
+backbone with sixteen linear heads. Written as build/bench/sixteen.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from attributree import Workspace
+from attributree.nn import Backbone, Branch, Limb, LinearHead, Tree, copy_units
+from attributree.registry import parameters
+from commands import BenchmarkError, Runner, installed, other_plugins, read_report
+from fashion_mnist import ALL_ATTRIBUTES, ATTRIBUTES, DatasetError, make_dataset
+
+ROOT = Path(__file__).resolve().parent.parent
+DISTRIBUTIONS = ("attributree-fashion-mnist", "attributree-fashion-mnist-more")
+PREDICT_IMAGES, PASSES = 64, 9
+CONFIG = """\
+[trunk]
+backbone = "{backbone}"
+weights = "random"
+image_size = {image_size}
+
+[training]
+seed = {seed}
+epochs = {epochs}
+
+[plugins]
+disabled = {disabled}
+"""
+
+
+def eight_live(folder: Path, runner: Runner, seed: int, first: Sequence[str], settings: dict[str, Any]) -> Any:
+    """Make a catalogue whose `first` eight attributes are live; return sync-catalog's document."""
+    folder.mkdir(parents=True)
+    sizes = {key: settings[key] for key in ("train", "test", "hidden", "source")}
+    data = make_dataset(folder / "data", seed=seed, attributes=ALL_ATTRIBUTES, **sizes)
+    runner.run("attributree", "init", cwd=folder)
+    shown = {key: settings[key] for key in ("backbone", "image_size", "epochs")}
+    config = CONFIG.format(seed=seed, disabled=json.dumps(other_plugins(*DISTRIBUTIONS)), **shown)
+    (folder / "plugins.toml").write_text(config, encoding="utf-8")
+    ingest = (str(data.ingest_file.relative_to(folder)), "--images", str(data.images.relative_to(folder)))
+    runner.run("attributree", "ingest", *ingest, cwd=folder)
+    return sync(folder, runner, first)
+
+
+def sync(folder: Path, runner: Runner, names: Sequence[str]) -> Any:
+    """Run sync-catalog on `names` and return its document. Raises BenchmarkError if one is not promoted."""
+    only = [option for name in names for option in ("--only", name)]
+    text = runner.run("attributree", "sync-catalog", "--json", *only, cwd=folder, capture=True)
+    report = read_report(text, "attributree sync-catalog --json")
+    for result in report["results"]:
+        if result["attribute"] in names and result["status"] != "promoted":
+            raise BenchmarkError(f"{result['attribute']} was {result['status']}: {result['reason']}")
+    return report
+
+
+def add_ninth(folder: Path, runner: Runner, ninth: str) -> tuple[dict[str, Any], Any]:
+    """Add `ninth` with a warm and with a cold store, and train a whole network for it.
+
+    Returns the figures, and sync-catalog's document for the warm store.
+    """
+    cold = folder.with_name(f"{folder.name}-cold")
+    shutil.copytree(folder, cold, ignore=shutil.ignore_patterns("cache"))
+    warm_report, cold_report = sync(folder, runner, [ninth]), sync(cold, runner, [ninth])
+    (warm_result,), (cold_result,) = warm_report["results"], cold_report["results"]
+    command = ("attributree", "compare", "--json", "--arm", "individual", "--attribute", ninth)
+    alone = read_report(runner.run(*command, cwd=folder, capture=True), "attributree compare --json")
+    individual = alone["arms"]["individual"]
+    figures = {
+        "attribute": ninth,
+        "warm_seconds": warm_result["seconds"],
+        "cold_seconds": cold_result["seconds"],
+        "individual_seconds": individual["train_seconds"],
+        "warm_ratio": warm_result["seconds"] / individual["train_seconds"],
+        "cold_ratio": cold_result["seconds"] / individual["train_seconds"],
+        "macro_f1": warm_result["metrics"]["test"]["macro_f1"],
+        "individual_macro_f1": individual["attributes"][ninth]["macro_f1"],
+        "depth": warm_result["metrics"]["depth"],
+        "donor": warm_result["metrics"]["donor"],
+    }
+    return figures, warm_report
+
+
+def proofs(reports: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return, growth by growth, which old attributes were compared and by how much any logit moved."""
+    results = [result for report in reports for result in report["results"] if result["status"] == "promoted"]
+    return [{"attribute": result["attribute"], **result["unchanged"]} for result in results]
+
+
+def weigh(folder: Path) -> dict[str, Any]:
+    """Return parameters of the live tree and the time of a forward pass, beside one plain backbone's."""
+    with Workspace.open(folder / "plugins.toml") as workspace:
+        live = workspace.live()
+        backbone, tree = live.loaded.backbone, live.loaded.tree
+        depths = {name: record.depth for name, record in live.version.branches.items()}
+        size = backbone.spec.image_size
+        pixels = torch.randint(0, 256, (PREDICT_IMAGES, size, size, 3), dtype=torch.uint8)
+        outputs = [live.attributes[name].labels.outputs for name in tree.branches]
+        plain = copies(backbone, outputs, "head")
+        trees = {
+            "plain backbone with heads": plain,
+            "live tree": tree,
+            "every branch its last block": copies(backbone, outputs, "block"),
+            "every branch its stage": copies(backbone, outputs, "stage"),
+        }
+        seconds = timed({name: lambda tree=tree: tree(pixels) for name, tree in trees.items()})
+        one = parameters(plain)
+        return {
+            "attributes": len(tree.branches),
+            "depths": depths,
+            "trees": {
+                name: {
+                    "parameters": parameters(tree),
+                    "parameters_ratio": parameters(tree) / one,
+                    "ms_per_image": 1000 * seconds[name] / PREDICT_IMAGES,
+                    "time_ratio": seconds[name] / seconds["plain backbone with heads"],
+                }
+                for name, tree in trees.items()
+            },
+        }
+
+
+def copies(backbone: Backbone, outputs: Sequence[int], depth: str) -> Tree:
+    """Return a tree with one linear head for each of `outputs`, whose branches own what `depth` says."""
+    owned = {"head": 0, "block": 1, "stage": len(backbone.upper)}[depth]
+    shared = len(backbone.upper) - owned
+    limbs = {}
+    for i, k in enumerate(outputs):
+        units: dict[str, nn.Module] = copy_units(backbone.upper)
+        keys = tuple(name if j < shared else f"{name} of {i}" for j, name in enumerate(units))
+        limbs[f"attribute_{i}"] = Limb(Branch(units, LinearHead(backbone.out_channels, k)), keys)
+    return Tree(backbone.trunk, limbs)
+
+
+def timed(work: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the median seconds of each, run in turns so that all see the same machine."""
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(PASSES + 1):
+        for name, call in work.items():
+            start = time.perf_counter()
+            call()
+            if turn:  # the first warms up
+                taken[name].append(time.perf_counter() - start)
+    return {name: median(seconds) for name, seconds in taken.items()}
+
+
+def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], weight: Any, console: Console) -> None:
+    """Print the ninth attribute by seed, the proofs, and what the tree weighs."""
+    table = Table(title="The ninth attribute, beside a network of its own")
+    keys = ("seed", "attribute", "warm_seconds", "cold_seconds", "individual_seconds", "warm_ratio", "cold_ratio")
+    for key in (*keys, "macro_f1", "individual_macro_f1", "depth"):
+        table.add_column(key.replace("_", " "), justify="right")
+    for row in ninths:
+        cells = (row[str(column.header).replace(" ", "_")] for column in table.columns)
+        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
+    console.print(table)
+    for key in ("warm_ratio", "cold_ratio", "macro_f1", "individual_macro_f1"):
+        console.print(f"mean {key.replace('_', ' ')}: {mean(row[key] for row in ninths):.4f}", highlight=False)
+    worst = max(proof["max_abs_diff"] for proof in moved)
+    console.print(f"{len(moved)} growths in a row, largest change of an old logit: {worst}", highlight=False)
+    for name, told in weight["trees"].items():
+        console.print(
+            f"{name}: {told['parameters'] / 1e6:.1f} M parameters ({told['parameters_ratio']:.2f} times), "
+            f"{told['ms_per_image']:.2f} ms an image ({told['time_ratio']:.2f} times)",
+            highlight=False,
+        )
+    console.print(f"depths: {weight['depths']}", highlight=False)
+
+
+@click.command()
+@click.option("--train", default=3000, show_default=True, help="Training-side images (train and val); 0 for all.")
+@click.option("--test", default=2000, show_default=True, help="Test images; 0 for all.")
+@click.option("--hidden", default=0.6, show_default=True, help="Share of the labels hidden outside the test split.")
+@click.option("--seed", "seeds", default=(0, 1, 2), multiple=True, show_default=True, help="Seeds; repeatable.")
+@click.option("--ninth", default=ALL_ATTRIBUTES[8], show_default=True, help="Which attribute is the ninth.")
+@click.option("--epochs", default=20, show_default=True, help="Most epochs of each training.")
+@click.option("--image-size", default=32, show_default=True, help="Side of the images, pixels.")
+@click.option("--backbone", default="resnet34", show_default=True, help="Any timm model with stages.")
+@click.option("--source", type=click.Path(path_type=Path, file_okay=False), help="Folder of the four idx .gz files.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build/bench", help="Folder to write."
+)
+def main(seeds: tuple[int, ...], ninth: str, out: Path, **settings: Any) -> None:
+    """Measure the ninth attribute, and a tree of sixteen."""
+    folder = out.resolve() / "sixteen"
+    shutil.rmtree(folder, ignore_errors=True)
+    runner = Runner()
+    others = [name for name in (*ATTRIBUTES, *ALL_ATTRIBUTES) if name != ninth]
+    first = list(dict.fromkeys(others))[:8]
+    ninths, grown = [], []
+    before = {name: installed(name) for name in DISTRIBUTIONS}
+    try:
+        plugins = [f"./benchmarks/{name}" for name in DISTRIBUTIONS]
+        runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", *plugins, cwd=ROOT)
+        for seed in seeds:
+            where = folder / f"seed-{seed}"
+            begun = eight_live(where, runner, seed, first, settings)
+            figures, report = add_ninth(where, runner, ninth)
+            ninths.append({"seed": seed, **figures})
+            if seed == seeds[0]:
+                grown = [begun, report, sync(where, runner, ALL_ATTRIBUTES)]
+        weight = weigh(folder / f"seed-{seeds[0]}")
+    except (BenchmarkError, DatasetError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        gone = [name for name in DISTRIBUTIONS if not before[name] and installed(name)]
+        if gone:
+            runner.run("pip", "uninstall", "--quiet", "--yes", *gone, cwd=ROOT)
+    parameters_of_run = {
+        **{key: settings[key] for key in ("train", "test", "hidden", "epochs", "image_size", "backbone")},
+        "first": first,
+        "weights": "random",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": version("torch"),
+    }
+    moved = proofs(grown)
+    render(ninths, moved, weight, Console(width=max(Console().width, 150)))
+    print(", ".join(f"{key} {value}" for key, value in parameters_of_run.items()))
+    report = {"parameters": parameters_of_run, "ninth": ninths, "proofs": moved, "weight": weight}
+    written = out / "sixteen.json"
+    written.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(written)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Weights files: safetensors with timm's own names, as its hub has them, and what of them a backbone needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import TrunkError
+
+
+def standard_names(backbone: str, names: Iterable[str]) -> dict[str, str]:
+    """Return timm's name in the whole model `backbone` for each of `names`, which may have `_` in place of dots.
+
+    timm's feature networks flatten some families: `stages.3` becomes `stages_3`. Raises TrunkError for a name that the
+    whole model has not.
+    """
+    with torch.device("meta"):
+        whole = timm.create_model(backbone, pretrained=False).state_dict()
+    flat = {name.replace(".", "_"): name for name in whole}
+    if len(flat) != len(whole):
+        raise TrunkError(f"trunk -> weights: two weights of {backbone} differ by a dot only; its files cannot be read")
+    try:
+        return {name: flat[name.replace(".", "_")] for name in names}
+    except KeyError as error:
+        raise TrunkError(f"trunk -> weights: {backbone} without its classifier has {error}, which it has not") from None
+
+
+def read_weights(path: Path, backbone: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of `expected`, under its names, from a file with timm's names.
+
+    What else is in the file (classifier, last norm) is not looked at; a counter of batches may be missing. Raises
+    TrunkError if the file cannot be read, or the first name whose shape is another.
+    """
+    where = f"trunk -> weights: {path}"
+    if path.suffix != ".safetensors":
+        raise TrunkError(f"{where} is not a .safetensors file; other formats can run code when they are loaded")
+    if not path.is_file():
+        raise TrunkError(f"{where} does not exist")
+    out = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = set(file.keys())
+            for own, name in standard_names(backbone, expected).items():
+                want = tuple(expected[own].shape)
+                has = tuple(file.get_slice(name).get_shape()) if name in found else None
+                if has is None and name.endswith("num_batches_tracked"):
+                    out[own] = expected[own]
+                elif has != want:
+                    said = f"has {has}" if name in found else "has none"
+                    raise TrunkError(
+                        f"{where} is of another architecture: {backbone} needs {name} {want}, the file {said}"
+                    )
+                else:
+                    out[own] = file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise TrunkError(f"{where} is not a readable safetensors file: {error}") from error
+    return out
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a file that `trunk -> weights` can name: to a temporary name, synced, renamed.
+
+    Raises TrunkError if the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+        save_file(plain, partial, metadata=dict(metadata))
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise TrunkError(f"{path} cannot be written ({error}); free some space, or give another --out") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

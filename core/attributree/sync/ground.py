@@ -1,0 +1,120 @@
+"""Where catalogue and engine meet: images of the catalogue as arrays that training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+
+from ..catalog import Catalog
+from ..config import BranchSettings, Settings
+from ..errors import TrainingError
+from ..inference import Pictures, compute_features, decode_images
+from ..labels import LabelSet
+from ..nn import Backbone, TrunkSpec
+from ..plugins import LoadedPlugins
+from ..progress import Progress
+from ..registry import ArtifactStore
+from ..stores import ActivationStore, Bound
+from ..training import Checkpoints, Samples, pick_device
+from .tops import StoredTops
+
+#: Images on which each promotion proves that no other attribute moved.
+PROBE_IMAGES = 16
+
+
+class Ground:
+    """Catalogue, settings, plugins and caches of one piece of training, and what could not be decoded in it."""
+
+    def __init__(
+        self, catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None = None
+    ) -> None:
+        self.catalog = catalog
+        self.settings = settings
+        self.plugins = plugins
+        self.progress = progress
+        self.store = ArtifactStore(settings.catalog.artifacts)
+        self.device = pick_device(settings.training.device)
+        self.spec = TrunkSpec(**settings.trunk.model_dump())
+        self.quarantined: dict[str, str] = {}
+        self.bound = Bound.of(settings.catalog)
+        self.probe: npt.NDArray[np.uint8] | None = None  # (P, S, S, 3), of the images last used
+
+    def decode(self, ids: Sequence[int], size: int | None = None) -> Pictures:
+        """Decode images at `size` pixels (default: the trunk's); those that fail are quarantined and reported."""
+        pictures = decode_images(
+            self.catalog,
+            self.settings.catalog.cache,
+            size or self.spec.image_size,
+            ids,
+            self.settings.training.workers,
+            self.progress,
+            self.bound,
+        )
+        if pictures.failed:
+            paths = {image.id: image.path for image in self.catalog.images(ids=list(pictures.failed))}
+            self.quarantined |= {paths[i]: reason for i, reason in pictures.failed.items()}
+        return pictures
+
+    def usable(self, label_set: LabelSet, pictures: Pictures) -> LabelSet:
+        """Return the label set without the images that could not be decoded; keep some of the others as a probe.
+
+        Raises TrainingError if too few are left to train and validate on.
+        """
+        usable = label_set.take(np.isin(label_set.image_ids, list(pictures.digests)))
+        if not len(usable.part("train")) or not len(usable.part("val", labelled_only=True)):
+            raise TrainingError(f"{label_set.attribute.name}: too few of its images could be decoded; see status")
+        probe = [pictures.digests[i] for i in usable.image_ids[:PROBE_IMAGES].tolist()]
+        self.probe = pictures.pixels.read(probe).astype(np.uint8)
+        return usable
+
+    def pixels(self, label_set: LabelSet, pictures: Pictures) -> Samples:
+        """Return the pixels (S, S, 3) of a label set's images."""
+        rows = pictures.rows(pictures.pixels, label_set.image_ids.tolist())
+        return Samples((pictures.pixels.records(),), rows[:, None], label_set)
+
+    def features(
+        self, backbone: Backbone, trunk_digest: str, pictures: Pictures, *, mirrored: bool = False
+    ) -> ActivationStore:
+        """Return the store of the trunk's features of `pictures`, computing what is missing."""
+        return compute_features(
+            backbone,
+            trunk_digest,
+            pictures,
+            self.settings.catalog.cache,
+            self.device,
+            mirrored=mirrored,
+            progress=self.progress,
+            room=self.bound,
+        )
+
+    def samples(
+        self, label_set: LabelSet, pictures: Pictures, backbone: Backbone, trunk_digest: str, *, flip: bool
+    ) -> Samples:
+        """Return the trunk features of a label set's images, mirrored ones as a second view if `flip`."""
+        ids = label_set.image_ids.tolist()
+        inputs, rows = [], []
+        for mirrored in (False, True) if flip else (False,):
+            store = self.features(backbone, trunk_digest, pictures, mirrored=mirrored)
+            inputs.append(store.records())
+            rows.append(pictures.rows(store, ids))
+        return Samples(tuple(inputs), np.stack(rows, axis=1), label_set)
+
+    def tops(self, backbone: Backbone, trunk_digest: str, pictures: Pictures) -> StoredTops:
+        """Return where donors' top features of `pictures` come from."""
+        shapes = backbone.feature_shape, (backbone.out_channels, 1, 1)
+        return StoredTops(self.bound, trunk_digest, backbone.spec.image_size, shapes, pictures.digests, self.device)
+
+    def recipe(self, names: Sequence[str]) -> BranchSettings:
+        """Return the settings for training `names` together: mirrored only if none of them minds."""
+        recipe = self.settings.for_attribute("")
+        flip = recipe.flip and all(self.settings.for_attribute(name).flip for name in names)
+        return recipe.model_copy(update={"flip": flip})
+
+    def checkpoints(self, name: str, **identity: object) -> Checkpoints:
+        """Return the checkpoints of training `name`; any change of `identity` is another training."""
+        return Checkpoints(
+            self.settings.catalog.cache / "runs", name, {"attributree": version("attributree"), **identity}
+        )

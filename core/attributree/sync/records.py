@@ -1,0 +1,73 @@
+"""What is stored and reported of a trained branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..catalog import BranchRecord
+from ..config import BranchSettings
+from ..labels import LabelSet
+from ..training import Calibration, Grown, Scores
+
+
+def branch_record(
+    labels: LabelSet,
+    parts: tuple[str, ...],
+    trunk: str,
+    *,
+    depth: str,
+    head: str,
+    donor: str,
+    calibration: Calibration,
+    metrics: dict[str, Any],
+    recipe: BranchSettings,
+    run_id: int | None,
+) -> BranchRecord:
+    """Return the record of a branch that was trained on `labels`; it gets its id when it is committed."""
+    attribute = labels.attribute
+    return BranchRecord(
+        id=None,
+        attribute=attribute.name,
+        parts=parts,
+        trunk=trunk,
+        depth=depth,
+        head=head,
+        donor=donor,
+        values=attribute.labels.keys,
+        kind=attribute.labels.kind,
+        schema_digest=attribute.digest,
+        revision=labels.revision,
+        fingerprint=labels.fingerprint,
+        labels=len(labels),
+        temperature=calibration.temperature,
+        cut=calibration.cut,
+        calibrated=calibration.calibrated,
+        metrics=metrics,
+        config=recipe.model_dump(),
+        run_id=run_id,
+    )
+
+
+def describe(grown: Grown) -> dict[str, Any]:
+    """Return what a report says of a grown branch: scores by split, and how donor and depth were chosen."""
+    return {
+        **describe_scores(grown.scores, grown.calibration),
+        "depth": grown.depth,
+        "donor": grown.donor,
+        "probe": {name: round(f1, 4) for name, f1 in grown.probe.items()},
+        "depths": {
+            name: {"macro_f1": round(fitted.score, 4), "epochs": fitted.epochs} for name, fitted in grown.depths.items()
+        },
+        "floor": round(grown.floor, 4),
+    }
+
+
+def describe_scores(scores: Mapping[str, Scores], calibration: Calibration) -> dict[str, Any]:
+    """Return scores by split and calibration as a report holds them."""
+    return {
+        **{split: split_scores.to_json() for split, split_scores in scores.items()},
+        "temperature": round(calibration.temperature, 4),
+        "cut": None if calibration.cut is None else round(calibration.cut, 4),
+        "calibrated": calibration.calibrated,
+    }

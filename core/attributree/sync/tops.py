@@ -1,0 +1,43 @@
+"""Donors' top features out of the activation store: computed once an image, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..stores import ActivationStore, Bound, top_key
+from ..training import Donor, Samples, run_frozen
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTops:
+    """Top features over one trunk. `digests` names each image's file; `shapes` are those of trunk and top features."""
+
+    bound: Bound
+    trunk: str
+    size: int
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    digests: Mapping[int, str]
+    device: torch.device
+
+    def pooled(self, donor: Donor, samples: Samples) -> Samples:
+        """Return `samples` as samples of the donor's top features; see `training.Tops`."""
+        if not donor.digests:
+            return run_frozen(donor.units, samples, self.device, pooled=True)
+        keys = [self.digests[i] for i in samples.labels.image_ids.tolist()]
+        inputs, rows = [], []
+        for view in range(len(samples.inputs)):
+            below = self._store(self.trunk, view, self.shapes[0])
+            store = self._store(top_key(self.trunk, donor.digests), view, self.shapes[1], pooled=True)
+            store.fill_pooled(donor.units, below, keys, self.device)
+            inputs.append(store.records())
+            rows.append(store.rows(keys))
+        return Samples(tuple(inputs), np.stack(rows, axis=1), samples.labels)
+
+    def _store(self, key: str, view: int, shape: tuple[int, ...], *, pooled: bool = False) -> ActivationStore:
+        cache: Path = self.bound.cache
+        return ActivationStore(cache, key, self.size, shape, mirrored=view == 1, pooled=pooled, room=self.bound)

@@ -1,0 +1,215 @@
+"""The training loop, on Accelerate: epochs, early stopping, the best weights kept, resumed after a kill.
+
+Each epoch is seeded by itself, so what a resumed loop draws is what an unbroken one would have drawn, and nothing of a
+generator's state need be kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from ..config import TrainingSettings
+from ..errors import TrainingError
+from .checkpoint import Checkpoints, Fit, Moment
+from .data import Share, pick_device
+from .record import Recorder
+
+WEIGHT_DECAY = 0.05
+#: Gradients longer than this are cut.
+MAX_NORM = 5.0
+
+
+class Task(Protocol):
+    """What a loop trains. `name` says whose training it is, `module` what is trained and kept.
+
+    A batch is a tuple of tensors, on any device; the loop never looks inside. `partial`: a batch may leave parameters
+    without a gradient.
+    """
+
+    name: str
+    module: nn.Module
+    partial: bool
+
+    def groups(self) -> Sequence[Mapping[str, Any]]:
+        """Return AdamW's parameter groups, each with its peak learning rate `lr`."""
+
+    def steps(self) -> int:
+        """Return how many batches an epoch has."""
+
+    def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the batches of one epoch: of each, the part that is this process's."""
+
+    def loss(self, module: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return a scalar; `module` is `self.module`, perhaps wrapped."""
+
+    def validate(self) -> tuple[float, float]:
+        """Return a score to be maximised (0..1) and a loss that breaks ties, of `self.module`."""
+
+
+def seed_everything(seed: int, name: str) -> np.random.Generator:
+    """Seed torch for one purpose and return its NumPy generator: runs do not depend on their order."""
+    mixed = [seed, zlib.crc32(name.encode())]
+    torch.manual_seed(int(np.random.SeedSequence(mixed).generate_state(1)[0]))
+    return np.random.default_rng(mixed)
+
+
+def start(recipe: TrainingSettings, *, partial: bool = False) -> Accelerator:
+    """Return the Accelerator for this process: alone, or one of several that torchrun started."""
+    device = pick_device(recipe.device)
+    bf16 = recipe.precision == "bfloat16" or (
+        recipe.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    # Its state is one per process; another recipe may want another precision.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if bf16 else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partial)],
+    )
+
+
+def run_loop(
+    task: Task,
+    recipe: TrainingSettings,
+    *,
+    phase: str,
+    checkpoints: Checkpoints | None = None,
+    patience: int | None = None,
+    from_start: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Fit:
+    """Train `task.module` and leave it with its best weights, in evaluation mode, on its device.
+
+    AdamW; the learning rates warm up and then fall along a cosine over `recipe.epochs`. The best epoch has the
+    highest validation score, the lower loss breaking ties; after `patience` (default: the recipe's) epochs without a
+    better one it ends. `from_start`: the weights it begins with count as epoch 0. With `checkpoints`, `phase` is
+    written at epoch bounds and taken up again. Raises TrainingError if a loss is not a finite number.
+    """
+    accelerator = start(recipe, partial=task.partial)
+    device = accelerator.device if accelerator.num_processes > 1 else pick_device(recipe.device)
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    task.module.to(device)
+    optimizer = torch.optim.AdamW([dict(group) for group in task.groups()], weight_decay=WEIGHT_DECAY, fused=True)
+    moment = checkpoints.load(phase, task.module, optimizer) if checkpoints else None
+    if moment is None:
+        moment = _begin(task, accelerator, from_start)
+    module: nn.Module = accelerator.prepare_model(task.module) if accelerator.num_processes > 1 else task.module
+    begun, total = moment.steps, max(1, task.steps()) * recipe.epochs
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(begun + step, total))
+    patience = recipe.patience if patience is None else patience
+    saved = time.monotonic()
+    if progress:
+        progress(moment.fit.epochs)
+    with Recorder(recipe.tensorboard if accelerator.is_main_process else "", task.name, phase) as recorder:
+        while not moment.done:
+            epoch = moment.fit.epochs + 1
+            rng = seed_everything(recipe.seed, f"{task.name} {phase} {epoch}")
+            taken, mean_loss = _run_epoch(task, module, accelerator, optimizer, scheduler, rng, share, epoch)
+            score, loss = _validate(task, accelerator)
+            moment = _advance(moment, task.module, recipe.epochs, patience, taken, score, loss)
+            recorder.add(
+                epoch, train_loss=mean_loss, val_loss=loss, val_score=score, rate=float(scheduler.get_last_lr()[0])
+            )
+            due = time.monotonic() - saved >= recipe.checkpoint_seconds
+            if checkpoints and accelerator.is_main_process and (due or moment.done):
+                checkpoints.save(phase, moment, task.module, optimizer)
+                saved = time.monotonic()
+            if progress:
+                progress(epoch)
+    accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+    task.module.load_state_dict(moment.best)
+    task.module.eval()
+    return moment.fit
+
+
+def _begin(task: Task, accelerator: Accelerator, from_start: bool) -> Moment:
+    if not from_start:
+        return Moment(Fit(0, 0, -math.inf, math.inf), 0, done=False, best={})
+    score, loss = _validate(task, accelerator)
+    return Moment(Fit(0, 0, score, loss), 0, done=False, best=copy.deepcopy(task.module.state_dict()))
+
+
+def _run_epoch(
+    task: Task,
+    module: nn.Module,
+    accelerator: Accelerator,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    rng: np.random.Generator,
+    share: Share,
+    epoch: int,
+) -> tuple[int, float]:
+    """Train one epoch; return how many steps it took and the mean loss."""
+    module.train()
+    steps, total = 0, 0.0
+    for batch in task.batches(rng, share):
+        with accelerator.autocast():
+            loss = task.loss(module, batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{task.name}: the loss became {value} in epoch {epoch}; nothing was promoted. "
+                "Lower training -> learning_rate, or look at the plugin's head"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(loss)
+        nn.utils.clip_grad_norm_(module.parameters(), MAX_NORM)
+        optimizer.step()
+        scheduler.step()
+        steps, total = steps + 1, total + value
+    return steps, total / max(1, steps)
+
+
+def _validate(task: Task, accelerator: Accelerator) -> tuple[float, float]:
+    """Return score and loss, the first process's for all: they must agree on when to end."""
+    said: list[Any] = [None]
+    if accelerator.is_main_process:
+        task.module.eval()
+        try:
+            said = [task.validate()]
+        except TrainingError as error:
+            said = [str(error)]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(said)
+    if isinstance(said[0], str):
+        raise TrainingError(said[0])
+    score, loss = said[0]
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"{task.name}: the validation loss became {loss}; nothing was promoted. "
+            "Lower training -> learning_rate, or look at the plugin's head"
+        )
+    return score, loss
+
+
+def _advance(
+    moment: Moment, module: nn.Module, epochs: int, patience: int, steps: int, score: float, loss: float
+) -> Moment:
+    """Return the moment after one more epoch."""
+    fit, best = replace(moment.fit, epochs=moment.fit.epochs + 1), moment.best
+    if (score, -loss) > (fit.score, -fit.loss):
+        fit, best = Fit(fit.epochs, fit.epochs, score, loss), copy.deepcopy(module.state_dict())
+    done = fit.epochs >= epochs or fit.epochs - fit.best >= patience
+    return Moment(fit, moment.steps + steps, done, best)
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Return the share of the learning rate at `step`: linear over the first tenth, then a cosine to 1 %."""
+    warmup = max(1, steps // 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,79 @@
+"""Where training runs: here, or in several processes that share each batch."""
+
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from attributree.config import BranchSettings
+from attributree.errors import TrainingError
+from attributree.nn import HeadFactory, LinearHead
+from attributree.training import Checkpoints, Donor, HeadError, Inline, Samples, Torchrun, grow, make_executor
+
+Make = Callable[..., Samples]
+
+
+def fail(how: str) -> str:
+    """Return, raise or die, as asked."""
+    if how == "reported":
+        raise TrainingError("neckline: too few labels")
+    if how == "head":
+        raise HeadError("neckline", "KeyError: 'x'")
+    if how == "killed" and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"{how} by {os.environ['RANK']} of {os.environ['WORLD_SIZE']}"
+
+
+def test_inline_is_a_call() -> None:
+    assert Inline().run(max, 2, 3) == 3
+    assert make_executor("inline").name == "inline"
+    assert make_executor("torchrun", 3).name == "torchrun of 3"
+
+
+def test_samples_travel_without_what_is_mapped(make_samples: Make, tmp_path: Path) -> None:
+    samples = make_samples(n=200, views=2)
+    path = tmp_path / "records.bin"
+    samples.inputs[0].tofile(path)
+    mapped = np.memmap(path, np.float16, "r", shape=samples.inputs[0].shape)
+    sent = pickle.dumps(Samples((mapped, mapped), samples.rows, samples.labels))
+    assert len(sent) < samples.inputs[0].nbytes
+    back = pickle.loads(sent)
+    assert np.array_equal(back.inputs[1], samples.inputs[0])
+    assert np.array_equal(back.labels.target, samples.labels.target)
+
+
+def test_a_head_travels_ready_made_and_the_same_each_time(make_samples: Make) -> None:
+    factory = HeadFactory(make_samples().labels.attribute, 8)
+    one, other = (pickle.loads(pickle.dumps(factory))() for _ in range(2))
+    assert isinstance(one, LinearHead)
+    assert torch.equal(one.linear.weight, other.linear.weight)
+
+
+def test_two_processes_train_one_branch_and_what_goes_wrong_is_told(
+    make_samples: Make, make_units: Callable[..., dict[str, nn.Module]], recipe: BranchSettings, tmp_path: Path
+) -> None:
+    """One test: starting processes takes seconds."""
+    executor, samples = Torchrun(2), make_samples(n=200)
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    head = HeadFactory(samples.labels.attribute, 8)
+    donors, deep = [Donor("backbone", make_units())], recipe.model_copy(update={"depth": "stage", "epochs": 6})
+    checkpoints = Checkpoints(tmp_path, "neckline", {})
+    grown = executor.run(grow, samples, donors, head, deep, checkpoints=checkpoints)
+    again = executor.run(grow, samples, donors, head, deep, checkpoints=checkpoints)  # from its checkpoints
+    assert grown.scores["val"].macro_f1 > 0.9
+    assert grown.depths == again.depths
+    weights = grown.branch.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in again.branch.state_dict().items())
+    with pytest.raises(TrainingError, match="neckline: too few labels"):
+        executor.run(fail, "reported")
+    with pytest.raises(HeadError, match="KeyError"):
+        executor.run(fail, "head")
+    with pytest.raises(TrainingError, match=r"training process 1 of 2 died \(SIGKILL\); nothing was promoted"):
+        executor.run(fail, "killed")
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
