@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo    a partially labelled catalogue gets its attributes, in a few minutes"
 	@echo "make test    lint, types and tests"
-	@echo "make bench   real photographs through the commands a user types"
+	@echo "make bench   real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make docs    the documentation, into site/"
 
@@ -28,6 +28,11 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/real_photographs.py
+	$(BIN)/python benchmarks/three_ways.py
+	$(BIN)/python benchmarks/three_ways.py --hidden 0.3 --seed 0
+	$(BIN)/python benchmarks/three_ways.py --hidden 0.9 --seed 0
+	$(BIN)/python benchmarks/sixteen.py
+	$(BIN)/python benchmarks/ambiguous.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

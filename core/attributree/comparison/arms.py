@@ -238,11 +238,10 @@ class Trial:
         answered = self._measure([tree])
         parts = {**begun.parts, "finetune": self.watch.seconds(JOINT)}
         details = {name: begun.details[name] | _told(refined) for name, refined in done.branches.items()}
-        said: dict[str, Any] = {"promoted": bool(done.fit.best) and not done.lost, "epochs": done.fit.best}
+        said: dict[str, Any] = {"promoted": not done.lost, "epochs": done.fit.best}
         if said["promoted"]:
             return Arm((tree,), answered, parts, details, said)
-        if done.fit.best:
-            said["ungated"] = {name: found.macro_f1 for name, found in answered.items()}
+        said["ungated"] = {name: found.macro_f1 for name, found in answered.items()}
         return Arm(begun.trees, begun.answered, parts, details, said)
 
     def _teachers(self, tree: Tree) -> dict[str, Teacher]:

@@ -205,12 +205,7 @@ def _notes(settings: Settings, wanted: Sequence[str], results: Sequence[SeedResu
         yield f"the trunk began at random weights, so {' and '.join(tree)} first learn it from all attributes{shared}"
     for result in results:
         tuned = result.arms.get(FINETUNED, {"promoted": True})
-        if not tuned["promoted"] and not tuned["epochs"]:
-            yield (
-                f"seed {result.seed}: finetuning did not improve the tree on validation in any epoch, so "
-                f"{FINETUNED} is {PROGRESSIVE}"
-            )
-        elif not tuned["promoted"]:
+        if not tuned["promoted"]:
             lost = [name for name, said in tuned["attributes"].items() if not said["gate"]["promoted"]]
             yield (
                 f"seed {result.seed}: {', '.join(lost)} did not pass the gate, so the finetuned tree is not taken and "

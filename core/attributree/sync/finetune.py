@@ -150,10 +150,6 @@ def _conclude(
     """Store the finetuned tree, promote it if every attribute passed, and report."""
     lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
     metrics = {name: _describe(live.branches[name], refined) for name, refined in tuned.branches.items()}
-    if not tuned.fit.best:
-        why = f"no epoch of {tuned.fit.epochs} was better on validation than the live tree, which stays as it is"
-        results = [Result(name, ACTION, KEPT, why, None, seconds, metrics[name]) for name in samples]
-        return SyncReport(Plan(), tuple(results), version=live.version, quarantined=tuple(ground.quarantined.items()))
     backbone = replace(live.loaded.backbone, trunk=tuned.trunk)
     trunk = replace(save_trunk(ground.store, backbone), spec=live.loaded.trunk.spec)
     records, runs = [], {}

@@ -27,7 +27,7 @@ from .joint import Rates, Teacher, predict_joint, train_joint
 from .metrics import Scores
 
 #: Body and heads begin at learnt weights: their learning rates, as shares of the recipe's.
-RATES = Rates(body=0.1, heads=0.3)
+RATES = Rates(body=0.3, heads=0.3)
 #: Pictures that go through the trunk together.
 _BATCH = 64
 
@@ -45,7 +45,7 @@ class Refined:
 
 @dataclass(frozen=True, eq=False)
 class Finetuned:
-    """The finetuned trunk and its branches. `fit.best` is 0 if no epoch was better than the start."""
+    """The finetuned trunk and its branches."""
 
     trunk: Trunk
     branches: dict[str, Refined]
@@ -74,7 +74,8 @@ def finetune(
     `samples` by attribute, all splits, with one view of pixels (S, S, 3) as inputs, the same array for all; `live`
     holds the live tree's probabilities (N, C) of each one's unambiguous validation samples, in today's values;
     `teachers` its logits on the training images that each attribute applies to; `recipes` each attribute's settings,
-    `recipe` what they train together with.
+    `recipe` what they train together with. The best epoch is kept, and the gate alone decides whether it is good
+    enough: depths and epochs of the live branches were chosen on validation, so there they look better than they are.
     """
     fit = train_joint(
         model,
@@ -84,14 +85,13 @@ def finetune(
         rates=RATES,
         teachers=teachers,
         checkpoints=checkpoints,
-        from_start=True,
         progress=progress,
     ).fit
     device = pick_device(recipe.device)
     branches = {}
     for name, part in samples.items():
         found = _refine(model, name, part, live[name], recipes[name], device)
-        if not found.verdict.promoted and fit.best:
+        if not found.verdict.promoted:
             again = _regrow(model, name, part, live[name], new_heads[name], recipes[name], device, progress)
             found = again if again.verdict.promoted else found
         branches[name] = found

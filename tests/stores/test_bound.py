@@ -1,0 +1,93 @@
+"""Bounded caches: what nobody uses makes room, what somebody uses stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attributree.errors import ArtifactError
+from attributree.stores import Bound, RecordStore
+
+KEYS = [f"{i:064x}" for i in range(8)]
+
+
+def fill(cache: Path, name: str, used: float) -> Path:
+    """Make a store of 8 kB and close it; `used` is when that was."""
+    store = RecordStore(cache / "pixels" / name, (1000,), np.uint8)
+    store.append(KEYS, np.zeros((8, 1000), dtype=np.uint8))
+    folder = store.folder
+    del store
+    os.utime(folder / "used", (used, used))
+    return folder
+
+
+def test_the_store_that_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    old, new, older = fill(tmp_path, "old", 2000), fill(tmp_path, "new", 3000), fill(tmp_path, "older", 1000)
+    Bound(tmp_path, 22_000)(5000)
+    assert (older.exists(), old.exists(), new.exists()) == (False, False, True)
+
+
+def test_nothing_is_deleted_while_there_is_room(tmp_path: Path) -> None:
+    store = fill(tmp_path, "a", 1000)
+    Bound(tmp_path, 100_000)(50_000)
+    assert store.exists()
+
+
+def test_a_store_that_is_open_is_never_deleted_and_the_error_says_what_to_type(tmp_path: Path) -> None:
+    fill(tmp_path, "idle", 3000)
+    kept = RecordStore(fill(tmp_path, "held", 1000), (1000,), np.uint8)
+    with pytest.raises(ArtifactError, match=r"cache_gigabytes allows 0\.00; raise it, or lower trunk -> image_size"):
+        Bound(tmp_path, 9000)(5000)
+    assert kept.folder.exists()
+    assert not (tmp_path / "pixels" / "idle").exists()
+
+
+def test_a_store_makes_room_before_it_grows(tmp_path: Path) -> None:
+    idle = fill(tmp_path, "idle", 1000)
+    store = RecordStore(tmp_path / "pixels" / "mine", (1000,), np.uint8, room=Bound(tmp_path, 12_000))
+    store.reserve(8)
+    assert not idle.exists()
+    with pytest.raises(ArtifactError, match="cache_gigabytes"):
+        store.reserve(100)
+
+
+def test_a_store_deleted_by_another_process_is_made_anew(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "a", 1000)
+    Bound(tmp_path, 1)(0)
+    assert not folder.exists()
+    store = RecordStore(folder, (1000,), np.uint8)
+    assert len(store) == 0
+    store.append(KEYS[:1], np.ones((1, 1000), dtype=np.uint8))
+    assert store.read(KEYS[:1]).sum() == 1000
+
+
+HOLDER = textwrap.dedent(
+    """
+    import sys, time
+    import numpy as np
+    from pathlib import Path
+    from attributree.stores import RecordStore
+    store = RecordStore(Path(sys.argv[1]), (1000,), np.uint8)
+    print("held", flush=True)
+    time.sleep(60)
+    """
+)
+
+
+def test_another_process_holds_its_store_until_it_is_killed(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "a", 1000)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ArtifactError, match="in use"):
+            Bound(tmp_path, 1)(0)
+        assert folder.exists()
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(10)
+    Bound(tmp_path, 1)(0)
+    assert not folder.exists()
