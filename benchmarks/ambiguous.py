@@ -77,6 +77,9 @@ def measure(folder: Path, runner: Runner, seed: int, share: float, settings: Map
         runner.run("attributree", "--quiet", "sync-catalog", "--json", cwd=where, capture=True)
         text = runner.run("attributree", "evaluate", "--json", cwd=where, capture=True)
         report = read_report(text, "attributree evaluate --json")
+        for name in ATTRIBUTES:
+            if name not in report["attributes"]:
+                raise BenchmarkError(f"{name} has no live branch in the arm of {arm}; raise --train")
         scores[arm] = {name: report["attributes"][name]["accuracy"] for name in ATTRIBUTES}
     return {"seed": seed, "disputed": len(disputed), "accuracy": scores}
 
