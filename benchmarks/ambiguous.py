@@ -25,26 +25,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from commands import BenchmarkError, Runner, installed, other_plugins, read_report
+from commands import ROOT, BenchmarkError, Runner, new_catalogue, read_report, settings_for, with_plugins
 from fashion_mnist import ATTRIBUTES, DatasetError, make_dataset, write_rows
 from label_noise import choose_cells, contradictions, read_rows, with_candidates, with_guesses
 
-ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTION = "attributree-fashion-mnist"
+IMAGE_SIZE = 32
 ARMS = ("clean", "candidates", "guesses", "contradictions")
-CONFIG = """\
-[trunk]
-backbone = "{backbone}"
-weights = "random"
-image_size = 32
-
-[training]
-seed = {seed}
-epochs = {epochs}
-
-[plugins]
-disabled = {disabled}
-"""
 
 
 def measure(folder: Path, runner: Runner, seed: int, share: float, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,17 +50,15 @@ def measure(folder: Path, runner: Runner, seed: int, share: float, settings: Map
         "contradictions": [("import", rows), ("supplier", contradictions(rows, disputed))],
     }
     scores = {}
+    backbone, epochs = settings["backbone"], settings["epochs"]
+    config = settings_for(DISTRIBUTION, backbone=backbone, image_size=IMAGE_SIZE, seed=seed, epochs=epochs)
     for arm in ARMS:
         where = folder / arm
         where.mkdir()
-        runner.run("attributree", "init", cwd=where)
-        shown = {"backbone": settings["backbone"], "epochs": settings["epochs"]}
-        config = CONFIG.format(seed=seed, disabled=json.dumps(other_plugins(DISTRIBUTION)), **shown)
-        (where / "plugins.toml").write_text(config, encoding="utf-8")
         for source, said in files[arm]:
             write_rows(where / f"{source}.csv", ("image", *ATTRIBUTES) if source != "import" else list(rows[0]), said)
-            command = ("attributree", "ingest", f"{source}.csv", "--images", str(data.images), "--source", source)
-            runner.run(*command, cwd=where)
+        written = [(where / f"{source}.csv", data.images, source) for source, _ in files[arm]]
+        new_catalogue(where, runner, config, *written)
         runner.run("attributree", "--quiet", "sync-catalog", "--json", cwd=where, capture=True)
         text = runner.run("attributree", "evaluate", "--json", cwd=where, capture=True)
         report = read_report(text, "attributree evaluate --json")
@@ -117,18 +102,12 @@ def main(seeds: tuple[int, ...], share: float, jobs: int, out: Path, **settings:
     runner = Runner()
     if jobs > 1:
         runner.environment["OMP_NUM_THREADS"] = "1"
-    before = installed(DISTRIBUTION)
     try:
-        plugin = f"./benchmarks/{DISTRIBUTION}"
-        runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", plugin, cwd=ROOT)
-        with ThreadPoolExecutor(jobs) as pool:
+        with with_plugins(runner, DISTRIBUTION), ThreadPoolExecutor(jobs) as pool:
             work = [pool.submit(measure, folder / f"seed-{seed}", runner, seed, share, settings) for seed in seeds]
             found = [job.result() for job in work]
     except (BenchmarkError, DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    finally:
-        if not before and installed(DISTRIBUTION):
-            runner.run("pip", "uninstall", "--quiet", "--yes", DISTRIBUTION, cwd=ROOT)
     summary = summarise(found)
     table = Table(title=f"{share:.0%} of the training labels in doubt, seeds {', '.join(map(str, seeds))}")
     for heading in ("labels", "mean accuracy", "loss, points", "by seed"):
@@ -144,7 +123,7 @@ def main(seeds: tuple[int, ...], share: float, jobs: int, out: Path, **settings:
     parameters = {
         **{key: settings[key] for key in ("train", "test", "hidden", "epochs", "backbone")},
         "share": share,
-        "image_size": 32,
+        "image_size": IMAGE_SIZE,
         "weights": "random",
         "cores": os.cpu_count(),
         "torch": version("torch"),

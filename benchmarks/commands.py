@@ -8,10 +8,14 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def installed(distribution: str) -> bool:
@@ -26,6 +30,27 @@ def other_plugins(*wanted: str) -> list[str]:
     """Return the other plugins of this environment; one that declares the same attribute would clash."""
     names = (point.dist.name for point in entry_points(group="attributree") if point.dist)
     return sorted({name for name in names if name not in wanted})
+
+
+CONFIG = """\
+[trunk]
+backbone = "{backbone}"
+weights = "random"
+image_size = {image_size}
+
+[training]
+seed = {seed}
+epochs = {epochs}
+
+[plugins]
+disabled = {disabled}
+"""
+
+
+def settings_for(*distributions: str, backbone: str, image_size: int, seed: int, epochs: int) -> str:
+    """Return a plugins.toml with random weights and no plugin but those of `distributions`."""
+    disabled = json.dumps(other_plugins(*distributions))
+    return CONFIG.format(backbone=backbone, image_size=image_size, seed=seed, epochs=epochs, disabled=disabled)
 
 
 class BenchmarkError(Exception):
@@ -70,6 +95,31 @@ class Runner:
         if done.returncode:
             raise BenchmarkError(f"exit code {done.returncode} from: {typed}")
         return done.stdout if capture else ""
+
+
+@contextmanager
+def with_plugins(runner: Runner, *distributions: str) -> Iterator[None]:
+    """Install benchmark plugins for the time being; one that was not there before is uninstalled again."""
+    before = {name: installed(name) for name in distributions}
+    paths = [f"./benchmarks/{name}" for name in distributions]
+    runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", *paths, cwd=ROOT)
+    try:
+        yield
+    finally:
+        gone = [name for name in distributions if not before[name] and installed(name)]
+        if gone:
+            runner.run("pip", "uninstall", "--quiet", "--yes", *gone, cwd=ROOT)
+
+
+def new_catalogue(folder: Path, runner: Runner, settings: str, *files: tuple[Path, Path, str]) -> None:
+    """Make a catalogue in `folder` with `settings` as its plugins.toml; ingest (label file, images, source) each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runner.run("attributree", "init", cwd=folder)
+    # init comes first and the settings after, as a user would edit them; the catalogue's are the defaults.
+    (folder / "plugins.toml").write_text(settings, encoding="utf-8")
+    for file, images, source in files:
+        named = ("--source", source) if source != "import" else ()
+        runner.run("attributree", "ingest", str(file), "--images", str(images), *named, cwd=folder)
 
 
 def read_report(text: str, command: str) -> dict[str, Any]:

@@ -15,8 +15,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,25 +27,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from commands import BenchmarkError, Runner, Timing, installed, other_plugins, read_report
+from commands import (
+    ROOT,
+    BenchmarkError,
+    Runner,
+    Timing,
+    new_catalogue,
+    read_report,
+    settings_for,
+    with_plugins,
+)
 from fashion_mnist import ATTRIBUTES, N_A, UNKNOWN, Dataset, DatasetError, make_dataset
 
-ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTION = "attributree-fashion-mnist"
 IMAGE_SIZE = 32
-
-CONFIG = """\
-[trunk]
-backbone = "resnet34"
-weights = "random"
-image_size = {image_size}
-
-[training]
-seed = {seed}
-epochs = {epochs}
-[plugins]
-disabled = {disabled}
-"""
 
 
 @dataclass(frozen=True)
@@ -136,24 +129,12 @@ def render(scores: Sequence[Score], timings: Sequence[Timing], parameters: Mappi
 
 def measure(folder: Path, data: Dataset, runner: Runner, seed: int, epochs: int) -> list[Score]:
     """Run the user's commands in `folder` on `data` and return the scores. Raises BenchmarkError."""
-    before = installed(DISTRIBUTION)
-    try:
-        plugin = f"./benchmarks/{DISTRIBUTION}"
-        runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", plugin, cwd=ROOT)
-        # init comes first and the settings after, as a user would edit them; the catalogue's are the defaults.
-        runner.run("attributree", "init", cwd=folder)
-        config = CONFIG.format(
-            image_size=IMAGE_SIZE, seed=seed, epochs=epochs, disabled=json.dumps(other_plugins(DISTRIBUTION))
-        )
-        (folder / "plugins.toml").write_text(config, encoding="utf-8")
-        ingest = (str(data.ingest_file.relative_to(folder)), "--images", str(data.images.relative_to(folder)))
-        runner.run("attributree", "ingest", *ingest, cwd=folder)
+    with with_plugins(runner, DISTRIBUTION):
+        config = settings_for(DISTRIBUTION, backbone="resnet34", image_size=IMAGE_SIZE, seed=seed, epochs=epochs)
+        files = (data.ingest_file.relative_to(folder), data.images.relative_to(folder), "import")
+        new_catalogue(folder, runner, config, files)
         sync = runner.run("attributree", "sync-catalog", "--json", cwd=folder, capture=True)
         evaluation = runner.run("attributree", "evaluate", "--json", cwd=folder, capture=True)
-    finally:
-        if not before and installed(DISTRIBUTION):
-            command = [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", DISTRIBUTION]
-            subprocess.run(command, check=True)
     return collect(
         read_report(sync, "attributree sync-catalog --json"),
         read_report(evaluation, "attributree evaluate --json"),

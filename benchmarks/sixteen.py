@@ -30,25 +30,11 @@ from torch import nn
 from attributree import Workspace
 from attributree.nn import Backbone, Branch, Limb, LinearHead, Tree, copy_units
 from attributree.registry import parameters
-from commands import BenchmarkError, Runner, installed, other_plugins, read_report
+from commands import ROOT, BenchmarkError, Runner, new_catalogue, read_report, settings_for, with_plugins
 from fashion_mnist import ALL_ATTRIBUTES, ATTRIBUTES, DatasetError, make_dataset
 
-ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = ("attributree-fashion-mnist", "attributree-fashion-mnist-more")
 PREDICT_IMAGES, PASSES = 64, 9
-CONFIG = """\
-[trunk]
-backbone = "{backbone}"
-weights = "random"
-image_size = {image_size}
-
-[training]
-seed = {seed}
-epochs = {epochs}
-
-[plugins]
-disabled = {disabled}
-"""
 
 
 def eight_live(folder: Path, runner: Runner, seed: int, first: Sequence[str], settings: dict[str, Any]) -> Any:
@@ -56,12 +42,9 @@ def eight_live(folder: Path, runner: Runner, seed: int, first: Sequence[str], se
     folder.mkdir(parents=True)
     sizes = {key: settings[key] for key in ("train", "test", "hidden", "source")}
     data = make_dataset(folder / "data", seed=seed, attributes=ALL_ATTRIBUTES, **sizes)
-    runner.run("attributree", "init", cwd=folder)
     shown = {key: settings[key] for key in ("backbone", "image_size", "epochs")}
-    config = CONFIG.format(seed=seed, disabled=json.dumps(other_plugins(*DISTRIBUTIONS)), **shown)
-    (folder / "plugins.toml").write_text(config, encoding="utf-8")
-    ingest = (str(data.ingest_file.relative_to(folder)), "--images", str(data.images.relative_to(folder)))
-    runner.run("attributree", "ingest", *ingest, cwd=folder)
+    config = settings_for(*DISTRIBUTIONS, seed=seed, **shown)
+    new_catalogue(folder, runner, config, (data.ingest_file, data.images, "import"))
     return sync(folder, runner, first)
 
 
@@ -210,24 +193,18 @@ def main(seeds: tuple[int, ...], ninth: str, out: Path, **settings: Any) -> None
     others = [name for name in (*ATTRIBUTES, *ALL_ATTRIBUTES) if name != ninth]
     first = list(dict.fromkeys(others))[:8]
     ninths, grown = [], []
-    before = {name: installed(name) for name in DISTRIBUTIONS}
     try:
-        plugins = [f"./benchmarks/{name}" for name in DISTRIBUTIONS]
-        runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", *plugins, cwd=ROOT)
-        for seed in seeds:
-            where = folder / f"seed-{seed}"
-            begun = eight_live(where, runner, seed, first, settings)
-            figures, report = add_ninth(where, runner, ninth)
-            ninths.append({"seed": seed, **figures})
-            if seed == seeds[0]:
-                grown = [begun, report, sync(where, runner, ALL_ATTRIBUTES)]
-        weight = weigh(folder / f"seed-{seeds[0]}")
+        with with_plugins(runner, *DISTRIBUTIONS):
+            for seed in seeds:
+                where = folder / f"seed-{seed}"
+                begun = eight_live(where, runner, seed, first, settings)
+                figures, report = add_ninth(where, runner, ninth)
+                ninths.append({"seed": seed, **figures})
+                if seed == seeds[0]:
+                    grown = [begun, report, sync(where, runner, ALL_ATTRIBUTES)]
+            weight = weigh(folder / f"seed-{seeds[0]}")
     except (BenchmarkError, DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    finally:
-        gone = [name for name in DISTRIBUTIONS if not before[name] and installed(name)]
-        if gone:
-            runner.run("pip", "uninstall", "--quiet", "--yes", *gone, cwd=ROOT)
     parameters_of_run = {
         **{key: settings[key] for key in ("train", "test", "hidden", "epochs", "image_size", "backbone")},
         "first": first,

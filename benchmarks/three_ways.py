@@ -25,24 +25,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from commands import BenchmarkError, Runner, installed, other_plugins, read_report
+from commands import ROOT, BenchmarkError, Runner, new_catalogue, read_report, settings_for, with_plugins
 from fashion_mnist import ATTRIBUTES, DatasetError, make_dataset
 
-ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTION = "attributree-fashion-mnist"
-CONFIG = """\
-[trunk]
-backbone = "{backbone}"
-weights = "random"
-image_size = 32
-
-[training]
-seed = {seed}
-epochs = {epochs}
-
-[plugins]
-disabled = {disabled}
-"""
+IMAGE_SIZE = 32
 
 
 def compare_one(folder: Path, runner: Runner, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,16 +37,9 @@ def compare_one(folder: Path, runner: Runner, seed: int, settings: Mapping[str, 
     folder.mkdir(parents=True)
     sizes = {key: settings[key] for key in ("train", "test", "hidden", "source")}
     data = make_dataset(folder / "data", seed=seed, **sizes)
-    runner.run("attributree", "init", cwd=folder)
-    config = CONFIG.format(
-        backbone=settings["backbone"],
-        seed=seed,
-        epochs=settings["epochs"],
-        disabled=json.dumps(other_plugins(DISTRIBUTION)),
-    )
-    (folder / "plugins.toml").write_text(config, encoding="utf-8")
-    ingest = (str(data.ingest_file.relative_to(folder)), "--images", str(data.images.relative_to(folder)))
-    runner.run("attributree", "ingest", *ingest, cwd=folder)
+    backbone, epochs = settings["backbone"], settings["epochs"]
+    config = settings_for(DISTRIBUTION, backbone=backbone, image_size=IMAGE_SIZE, seed=seed, epochs=epochs)
+    new_catalogue(folder, runner, config, (data.ingest_file, data.images, "import"))
     runner.run("attributree", "sync-catalog", "--no-train", cwd=folder)
     wanted = [option for name in ATTRIBUTES for option in ("--attribute", name)]
     command = ("attributree", "compare", "--json", "--out", "comparison", *wanted)
@@ -152,22 +132,16 @@ def main(seeds: tuple[int, ...], jobs: int, out: Path, **settings: Any) -> None:
     runner = Runner()
     if jobs > 1:
         runner.environment["OMP_NUM_THREADS"] = "1"
-    before = installed(DISTRIBUTION)
     try:
-        plugin = f"./benchmarks/{DISTRIBUTION}"
-        runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", plugin, cwd=ROOT)
-        with ThreadPoolExecutor(jobs) as pool:
+        with with_plugins(runner, DISTRIBUTION), ThreadPoolExecutor(jobs) as pool:
             work = [pool.submit(compare_one, folder / f"seed-{seed}", runner, seed, settings) for seed in seeds]
             documents = [job.result() for job in work]
     except (BenchmarkError, DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    finally:
-        if not before and installed(DISTRIBUTION):
-            runner.run("pip", "uninstall", "--quiet", "--yes", DISTRIBUTION, cwd=ROOT)
     parameters: dict[str, Any] = {
         **{key: settings[key] for key in ("train", "test", "hidden", "epochs", "backbone")},
         "seeds": list(seeds),
-        "image_size": 32,
+        "image_size": IMAGE_SIZE,
         "weights": "random",
         "cores": os.cpu_count(),
         "threads": 1 if jobs > 1 else os.cpu_count(),

@@ -372,7 +372,7 @@ def test_commands_are_echoed_timed_and_failures_named(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ATTRIBUTREE_TRAINING__EPOCHS", "99")
-    monkeypatch.setattr(bench.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     script = tmp_path / "attributree"
     script.write_text('#!/bin/sh\necho "epochs=$ATTRIBUTREE_TRAINING__EPOCHS"\nexit $2\n')
     script.chmod(0o755)
@@ -399,7 +399,7 @@ def test_the_benchmark_types_the_users_commands_and_writes_what_it_prints(
         )
         script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(bench, "installed", lambda distribution: True)
+    monkeypatch.setattr(sys.modules["commands"], "installed", lambda distribution: True)
     options = ["--train", "200", "--test", "100", "--seed", "5", "--epochs", "2", "--out", str(out)]
     result = CliRunner().invoke(bench.main, [*options, "--source", str(source)])
     assert result.exit_code == 0, result.output
