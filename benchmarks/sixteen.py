@@ -173,7 +173,7 @@ def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], we
 
 
 @click.command()
-@click.option("--train", default=3000, show_default=True, help="Training-side images (train and val); 0 for all.")
+@click.option("--train", default=2000, show_default=True, help="Training-side images (train and val); 0 for all.")
 @click.option("--test", default=2000, show_default=True, help="Test images; 0 for all.")
 @click.option("--hidden", default=0.6, show_default=True, help="Share of the labels hidden outside the test split.")
 @click.option("--seed", "seeds", default=(0, 1, 2), multiple=True, show_default=True, help="Seeds; repeatable.")

@@ -104,8 +104,8 @@ class Trainer:
             return
         results = (self._train_one(action) for action in grows)
         yield from self._move_together(list(results)) if self._moved else results
-        if self._trunk_run:  # not before: until a branch is live on it, the trunk is nowhere else
-            self._trunk_run.forget()
+        if self._trunk_run and self._live and self._live.loaded.trunk.digest == self._standing()[0].digest:
+            self._trunk_run.forget()  # not before: until a branch is live on it, the trunk is nowhere else
 
     # -- the trunk ---------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 
-from ..errors import TrainingError
+from ..errors import AttributreeError, TrainingError
+from .guard import HeadError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,10 +87,10 @@ class Torchrun:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        outcome = results[0]
-        if isinstance(outcome, Exception):
-            raise outcome
-        result: R = outcome
+        errors = [outcome for outcome in results.values() if isinstance(outcome, Exception)]
+        if errors:  # the others only miss the process that had a reason
+            raise next((e for e in errors if isinstance(e, AttributreeError | HeadError)), errors[0])
+        result: R = results[0]
         return result
 
 
