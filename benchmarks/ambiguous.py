@@ -83,12 +83,12 @@ def summarise(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--train", default=2000, show_default=True, help="Training-side images (train and val); 0 for all.")
-@click.option("--test", default=4000, show_default=True, help="Test images; 0 for all.")
+@click.option("--train", default=1200, show_default=True, help="Training-side images (train and val); 0 for all.")
+@click.option("--test", default=3000, show_default=True, help="Test images; 0 for all.")
 @click.option("--hidden", default=0.2, show_default=True, help="Share of the labels hidden outside the test split.")
 @click.option("--share", default=0.2, show_default=True, help="Share of the train split's labels put in doubt.")
 @click.option("--seed", "seeds", default=(0, 1, 2), multiple=True, show_default=True, help="Seeds; repeatable.")
-@click.option("--epochs", default=8, show_default=True, help="Most epochs of each training.")
+@click.option("--epochs", default=6, show_default=True, help="Most epochs of each training.")
 @click.option("--backbone", default="resnet18", show_default=True, help="Any timm model with stages.")
 @click.option("--jobs", default=1, show_default=True, help="Seeds measured side by side, one thread each if over 1.")
 @click.option("--source", type=click.Path(path_type=Path, file_okay=False), help="Folder of the four idx .gz files.")
