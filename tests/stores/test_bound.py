@@ -1,6 +1,8 @@
 """Bounded caches: what nobody uses makes room, what somebody uses stays."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from attributree.errors import ArtifactError
-from attributree.stores import Bound, RecordStore
+from attributree.stores import Bound, RecordStore, bound
 
 KEYS = [f"{i:064x}" for i in range(8)]
 
@@ -91,3 +93,75 @@ def test_another_process_holds_its_store_until_it_is_killed(tmp_path: Path) -> N
         holder.wait(10)
     Bound(tmp_path, 1)(0)
     assert not folder.exists()
+
+
+def test_a_store_made_anew_while_it_was_being_deleted_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One deleter opens the lock file, another deletes the store, a third makes it anew and uses it."""
+    folder = fill(tmp_path, "a", 1000)
+    anew: list[RecordStore] = []
+
+    def overtaken(file: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and not anew:
+            anew.append(RecordStore.__new__(RecordStore))
+            shutil.rmtree(folder)
+            anew[0] = RecordStore(folder, (1000,), np.uint8)
+            anew[0].append(KEYS[:1], np.ones((1, 1000), dtype=np.uint8))
+        flock(file, operation)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(bound.fcntl, "flock", overtaken)
+    with pytest.raises(ArtifactError, match="in use"):
+        Bound(tmp_path, 1)(0)
+    assert anew[0].read(KEYS[:1]).sum() == 1000
+
+
+def test_records_keep_their_store_when_nobody_holds_the_store_itself(tmp_path: Path) -> None:
+    store = RecordStore(fill(tmp_path, "a", 1000), (1000,), np.uint8)
+    records = store.records()[2:4]
+    folder = store.folder
+    del store
+    with pytest.raises(ArtifactError, match="in use"):
+        Bound(tmp_path, 1)(0)
+    assert folder.exists()
+    del records
+    Bound(tmp_path, 1)(0)
+    assert not folder.exists()
+
+
+def test_what_a_killed_deleter_left_is_swept(tmp_path: Path) -> None:
+    grave = tmp_path / "deleted" / "a-0123"
+    grave.mkdir(parents=True)
+    (grave / "records.bin").write_bytes(bytes(1000))
+    Bound(tmp_path, 100)(10)
+    assert not grave.exists()
+
+
+WORKER = textwrap.dedent(
+    """
+    import random, sys
+    import numpy as np
+    from pathlib import Path
+    from attributree.errors import ArtifactError
+    from attributree.stores import Bound, RecordStore
+    cache, seed = Path(sys.argv[1]), int(sys.argv[2])
+    draw = random.Random(seed)
+    for turn in range(150):
+        key = f"{seed * 1000 + turn:064x}"
+        store = RecordStore(cache / "pixels" / f"store-{draw.randrange(3)}", (100,), np.uint8)
+        store.append([key], np.full((1, 100), seed, dtype=np.uint8))
+        if draw.random() < 0.5:
+            try:
+                Bound(cache, 1)(0)
+            except ArtifactError as error:
+                assert "in use" in str(error), error
+        assert (store.read([key]) == seed).all()
+        assert (store.folder / "records.bin").exists()
+    """
+)
+
+
+def test_four_processes_that_fill_and_delete_lose_no_record_in_use(tmp_path: Path) -> None:
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, tmp_path, str(seed)]) for seed in range(1, 5)]
+    assert [worker.wait(120) for worker in workers] == [0, 0, 0, 0]

@@ -7,8 +7,10 @@ and a process that is killed lets go of its locks.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,8 @@ except ImportError:  # Windows: nothing is deleted there, since nobody can tell 
 #: Makes room for so many bytes below a cache, or raises ArtifactError.
 Room = Callable[[int], None]
 _USED = "used"
+#: Where stores on their way out are moved first: nobody opens anything there.
+_DELETED = "deleted"
 
 
 def hold(folder: Path) -> int | None:
@@ -37,15 +41,19 @@ def hold(folder: Path) -> int | None:
         return None
     if fcntl:
         fcntl.flock(held, fcntl.LOCK_SH)  # waits for one that is deleting it
-        try:
-            here = path.stat().st_ino == os.fstat(held).st_ino
-        except FileNotFoundError:
-            here = False
-        if not here:
+        if not _is_at(held, path):
             os.close(held)
             return None
-    os.utime(path)
+    os.utime(held)
     return held
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Return whether `path` still leads to the opened file: what it was opened in may be deleted and made anew."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(opened))
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -62,18 +70,45 @@ class Bound:
 
     def __call__(self, need: int) -> None:
         """Delete stores that nobody uses until `need` more bytes fit. Raises ArtifactError if they cannot."""
+        shutil.rmtree(self.cache / _DELETED, ignore_errors=True)  # what a killed deleter left
         stores = sorted(_stores(self.cache), key=_last_used)
         sizes = {store: _size(store) for store in stores}
         for store in stores:
             if sum(sizes.values()) + need <= self.limit:
                 return
-            if _delete(store):
+            if self._delete(store):
                 del sizes[store]
         if sum(sizes.values()) + need > self.limit:
             raise ArtifactError(
                 f"{self.cache}: {need / 1e9:.2f} GB are needed beside {sum(sizes.values()) / 1e9:.2f} GB in use, and "
                 f"catalog -> cache_gigabytes allows {self.limit / 1e9:.2f}; raise it, or lower trunk -> image_size"
             )
+
+    def _delete(self, store: Path) -> bool:
+        """Delete a store unless somebody uses it; return whether it is gone.
+
+        It is renamed first, in one step: nobody may find a store of which half is there.
+        """
+        if not fcntl:
+            return False
+        used = store / _USED
+        try:
+            held = os.open(used, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:
+            return True  # another one was faster
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(held, used):
+                return not store.exists()  # somebody made it anew, and uses it
+            grave = self.cache / _DELETED / f"{store.name}-{secrets.token_hex(8)}"
+            grave.parent.mkdir(exist_ok=True)
+            store.rename(grave)
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        finally:
+            os.close(held)
+        shutil.rmtree(grave, ignore_errors=True)
+        return True
 
 
 def _stores(cache: Path) -> list[Path]:
@@ -88,17 +123,9 @@ def _last_used(store: Path) -> float:
 
 
 def _size(store: Path) -> int:
-    return sum(file.stat().st_size for file in store.iterdir() if file.is_file())
-
-
-def _delete(store: Path) -> bool:
-    """Delete a store unless somebody uses it; return whether it is gone."""
-    if not fcntl:
-        return False
-    with (store / _USED).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        shutil.rmtree(store)
-        return True
+    """Return the bytes of a store, 0 if another process has just deleted it."""
+    size = 0
+    with suppress(FileNotFoundError):
+        for file in store.iterdir():
+            size += file.stat().st_size
+    return size

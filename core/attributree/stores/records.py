@@ -39,7 +39,8 @@ class RecordStore:
         self._rows: dict[str, int] = {}
         self._map: npt.NDArray[np.generic] | None = None
         with self._writing():
-            weakref.finalize(self, os.close, self._open())
+            self._held = self._open()
+            weakref.finalize(self, os.close, self._held)
             self._check_layout()
         self.refresh()
 
@@ -143,6 +144,8 @@ class RecordStore:
             if self._data.stat().st_size < len(self._rows) * self._record_bytes:
                 raise ArtifactError(f"{self._data} was cut short; delete {self.folder}, it is only a cache")
             self._map = np.memmap(self._data, dtype=self.dtype, mode="r", shape=(len(self._rows), *self.shape))
+            # Records may outlive the store: other processes open them by the file's name, so it stays until then.
+            weakref.finalize(self._map, os.close, os.dup(self._held))
         return self._map
 
     def read(self, keys: Sequence[str]) -> npt.NDArray[np.generic]:
