@@ -34,7 +34,8 @@ Depth = Literal["auto", "head", "block", "stage"]
 
 #: Training settings that decide when to train and how fast, never what comes out.
 NOT_IN_DIGEST: Final = {
-    *("min_labels", "retrain_labels", "retrain_share", "workers", "device", "checkpoint_seconds", "tensorboard"),
+    *("min_labels", "retrain_labels", "retrain_share", "retries"),
+    *("workers", "device", "checkpoint_seconds", "tensorboard"),
 }
 _DATABASE: Final = re.compile(r"^(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://")
 _SQLITE_FILE: Final = re.compile(r"^(sqlite(?:\+\w+)?:///)([^?]+)(.*)$", re.DOTALL)
@@ -150,6 +151,11 @@ class TrainingSettings(_Section):
     )
     retrain_share: float = Field(
         default=0.10, ge=0, le=1, description="New labels that make a retraining due, as a share of those trained on."
+    )
+    retries: int = Field(
+        default=3,
+        ge=0,
+        description="How often a training that an outside fault (disk, database) ended is tried again by itself.",
     )
     distill: float = Field(
         default=1.0, ge=0, le=100, description="Weight, in a finetune, of staying near what the live tree says."

@@ -6,6 +6,8 @@ AttributreeError
 ├── PluginError         a plugin cannot be used and `--strict` was given, or it is required
 ├── CatalogError        the catalogue refuses or cannot be reached
 │   ├── CatalogVersionError   its schema is older or newer than this code
+│   ├── LeaseError            a training run was taken over or cancelled
+│   ├── OvertakenError        another tree version went live meanwhile
 │   └── IngestError           a label file cannot be read as a table
 ├── ImageError          one image cannot be used
 ├── TrunkError          the backbone or its weights do not fit
@@ -40,6 +42,14 @@ class CatalogError(AttributreeError):
 
 class CatalogVersionError(CatalogError):
     """The catalogue's schema is not the one this code was written for."""
+
+
+class LeaseError(CatalogError):
+    """A training run belongs to another worker by now, or was cancelled; nothing was recorded."""
+
+
+class OvertakenError(CatalogError):
+    """Another tree version went live while one was on its way; nothing was changed."""
 
 
 class IngestError(CatalogError):

@@ -25,6 +25,7 @@ from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, pla
 if TYPE_CHECKING:
     from .comparison.report import Comparison
     from .inference import LiveTree, Prediction
+    from .registry import Garbage
     from .sync.pretrain import PretrainReport
 
 
@@ -264,6 +265,29 @@ class Workspace:
     def versions(self) -> list[TreeVersion]:
         """Return all tree versions, oldest first."""
         return self.catalog.versions()
+
+    def promote(self, version: int, *, reason: str = "promoted by hand") -> TreeVersion:
+        """Make a stored tree version live, once all its parts were found whole. Imports torch."""
+        from .sync.rollback import promote_version
+
+        return promote_version(self.catalog, self.settings, version, reason)
+
+    def rollback(self, attribute: str | None = None, *, reason: str = "rolled back by hand") -> TreeVersion:
+        """Go back to what the live tree was made from: the whole of it, or one attribute's branch. Imports torch."""
+        from .sync.rollback import roll_back, roll_back_branch
+
+        if attribute is None:
+            return roll_back(self.catalog, self.settings, reason)
+        return roll_back_branch(self.catalog, self.settings, self.plugins, attribute, reason)
+
+    def gc(self, *, dry_run: bool = False) -> Garbage:
+        """Delete the parts in the artifact folder that no stored trunk or branch is made of. Imports torch."""
+        from .registry import ArtifactStore, collect_garbage
+
+        with self.catalog.sync_lock():
+            self.catalog.require_idle()
+            store = ArtifactStore(self.settings.catalog.artifacts)
+            return collect_garbage(store, self.catalog.named_parts(), dry_run=dry_run)
 
 
 def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:

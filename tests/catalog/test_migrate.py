@@ -11,7 +11,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import UniqueConstraint, create_engine, inspect, text
 
-from attributree.catalog import Catalog, migrate
+from attributree.catalog import Catalog, Work, migrate
 from attributree.catalog.tables import Base
 from attributree.errors import CatalogError, CatalogVersionError
 
@@ -83,7 +83,7 @@ def test_downgrading_leaves_no_table_behind(url: str) -> None:
 def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None:
     _set_revision(url, "9999")
     message = (
-        r"catalogue is newer than this attributree \(rev 9999, code knows 0002\): "
+        r"catalogue is newer than this attributree \(rev 9999, code knows 0003\): "
         r"upgrade the package: pip install -U attributree"
     )
     with pytest.raises(CatalogVersionError, match=message):
@@ -94,7 +94,7 @@ def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None
 
 def test_an_older_catalogue_is_refused_with_the_command_to_type(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "HEAD", "9999")
-    message = r"catalogue is older \(rev 0002, code needs 9999\): run `attributree db upgrade`"
+    message = r"catalogue is older \(rev 0003, code needs 9999\): run `attributree db upgrade`"
     with pytest.raises(CatalogVersionError, match=message):
         Catalog.open(url)
 
@@ -126,7 +126,8 @@ def test_every_foreign_key_starts_an_index() -> None:
 # -- catalogues of former revisions ----------------------------------------------------------------
 
 #: Each is a catalogue as that revision's code left it: six images, two attributes, sources that disagree, values no
-#: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day.
+#: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day (0002: by
+#: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off).
 FORMER = sorted((Path(__file__).parent / "data").glob("*.db.gz"))
 
 
@@ -168,3 +169,18 @@ def test_what_sources_disagree_on_is_read_again_after_the_upgrade(former: str) -
         assert catalog.new_labels("neckline", before.revision) == 1  # the one image that is disputed
     assert before.target.tolist() == [[1, 0], [1, 1], [1, 1], [1, 0]]
     assert after.target.tolist() == [[1, 0], [1, 1], [0.5, 0.5], [1, 0]]
+
+
+def test_runs_of_a_former_catalogue_are_kept_and_a_broken_one_can_be_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "former.db"
+    path.write_bytes(gzip.decompress((FORMER[0].parent / "0002.db.gz").read_bytes()))
+    url = f"sqlite:///{path}"
+    migrate.upgrade(url)
+    with Catalog.open(url) as catalog:
+        kept, broken = catalog.runs("neckline")
+        assert (kept.status, kept.seconds, kept.metrics, kept.attempts) == ("kept", 1.5, {"labels": 4}, 1)
+        assert (broken.status, broken.owner, catalog.training()) == ("running", None, {})
+        work = Work("neckline", "grow", broken.fingerprint, broken.schema_digest, broken.config_digest, 1)
+        taken = catalog.claim_run(work, "host:1:x")
+        assert taken is not None
+        assert (taken.id, taken.token) == (broken.id, 1)

@@ -1,5 +1,9 @@
 """Runs, branches, versions, promotions and predictions as rows."""
 
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,8 +11,17 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, SingleLabel, Value
-from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord
-from attributree.errors import CatalogError, UnknownNameError
+from attributree.catalog import (
+    BranchRecord,
+    Catalog,
+    FinishedRun,
+    NewVersion,
+    PredictionRecord,
+    TrainingRun,
+    TrunkRecord,
+    Work,
+)
+from attributree.errors import CatalogError, LeaseError, UnknownNameError
 
 Shop = Any  # the class is in conftest.py, which cannot be imported
 TRUNK = TrunkRecord("t" * 64, {"backbone": "resnet18", "branch_at": "layer4", "image_size": 64, "weights": "random"})
@@ -134,10 +147,10 @@ WORK = ("neckline", "grow", "f" * 64, "s" * 64, "c" * 64, 7)
 
 
 def test_a_run_is_opened_closed_and_linked_to_its_branch(declared: Catalog) -> None:
-    run = declared.save_run(*WORK)
+    run = claim(declared, owner="me")
     assert (run.status, run.revision, run.finished_at, run.branch_id) == ("running", 7, None, None)
     stored = declared.commit_version(version(branch("neckline", run_id=run.id)))
-    closed = declared.finish_run(run.id, "promoted", seconds=1.5, metrics={"macro_f1": 0.5})
+    closed = declared.finish_run(run, "promoted", seconds=1.5, metrics={"macro_f1": 0.5})
     assert closed.branch_id == stored.branches["neckline"].id
     assert (closed.status, closed.seconds, closed.metrics, closed.error) == ("promoted", 1.5, {"macro_f1": 0.5}, None)
     assert closed.finished_at is not None
@@ -147,20 +160,104 @@ def test_a_run_is_opened_closed_and_linked_to_its_branch(declared: Catalog) -> N
 
 
 def test_a_run_that_broke_off_is_taken_up_and_a_closed_one_is_not(declared: Catalog) -> None:
-    broken = declared.save_run(*WORK)
-    assert declared.save_run(*WORK).id == broken.id
-    assert declared.save_run(*WORK[:4], "d" * 64, 7).id != broken.id
-    declared.finish_run(broken.id, "failed", seconds=1, error="loss became NaN")
-    assert declared.save_run(*WORK).id != broken.id
+    broken = claim(declared, owner="me")
+    again = claim(declared, owner="me")
+    assert (again.id, again.token) == (broken.id, broken.token + 1)
+    declared.finish_run(again, "failed", seconds=1, error="the disk is full")
+    retried = claim(declared, owner="me")
+    assert (retried.id != broken.id, retried.attempts) == (True, 2)
+
+
+def test_a_run_whose_labels_changed_since_it_broke_off_is_cancelled_with_a_reason(declared: Catalog) -> None:
+    broken = claim(declared, owner="me")
+    fresh = declared.claim_run(Work(*WORK[:2], "e" * 64, *WORK[3:]), "me")
+    assert fresh is not None
+    assert fresh.id != broken.id
+    former = declared.runs()[0]
+    assert (former.status, former.error) == (
+        "cancelled",
+        "broken off by me; there are other labels, values or settings by now",
+    )
+
+
+def claim(catalog: Catalog, *, owner: str, lease: float = 60, seen: list[int] | None = None) -> TrainingRun:
+    """Return a claimed run of WORK. Raises AssertionError if it is another's."""
+    run = catalog.claim_run(Work(*WORK), owner, lease=lease, seen=seen)
+    assert run is not None
+    return run
+
+
+def test_a_run_has_one_owner_until_its_lease_ends(declared: Catalog) -> None:
+    claim(declared, owner="host-a:1:x")
+    assert declared.claim_run(Work(*WORK), "host-b:1:y") is None
+    assert declared.training() == {"neckline": "host-a:1:x"}
+    with pytest.raises(CatalogError, match=r"training is under way \(neckline by host-a:1:x\)"):
+        declared.require_idle()
+
+
+def test_a_worker_that_slept_past_its_lease_cannot_write_any_more(declared: Catalog) -> None:
+    slow = claim(declared, owner="host-a:1:x", lease=-1)
+    assert declared.training() == {}
+    quick = claim(declared, owner="host-b:1:y")
+    assert (quick.id, quick.token, quick.owner) == (slow.id, slow.token + 1, "host-b:1:y")
+    assert not declared.heartbeat(slow)
+    with pytest.raises(LeaseError, match="taken over or cancelled"):
+        declared.finish_run(slow, "promoted", seconds=1)
+    late = replace(version(branch("neckline")), finished=(FinishedRun(slow, "promoted", 1.0),))
+    with pytest.raises(LeaseError):
+        declared.commit_version(late)
+    assert declared.versions() == []
+    assert declared.heartbeat(quick)
+    assert declared.finish_run(quick, "kept", seconds=1).status == "kept"
+
+
+def test_a_heartbeat_prolongs_a_lease_by_the_database_s_time(
+    declared: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = claim(declared, owner="host-a:1:x", lease=-1)
+    monkeypatch.setattr("time.time", lambda: 0.0)  # this machine's clock jumped to 1970
+    assert declared.heartbeat(run, lease=60)
+    assert declared.claim_run(Work(*WORK), "host-b:1:y") is None
+
+
+def test_a_dead_process_of_this_host_holds_nothing(declared: Catalog) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(30)
+    first = claim(declared, owner=f"{socket.gethostname()}:{gone.pid}:x")
+    assert claim(declared, owner="host-b:1:y").id == first.id
+
+
+def test_work_that_another_worker_finished_since_is_not_done_again(declared: Catalog) -> None:
+    declared.finish_run(claim(declared, owner="host-a:1:x"), "promoted", seconds=1)
+    assert declared.claim_run(Work(*WORK), "host-b:1:y", seen=[]) is None
+    assert claim(declared, owner="host-b:1:y", seen=[1]).id == 2  # it was known, and asked for all the same
+
+
+def test_a_cancelled_run_s_result_is_refused(declared: Catalog) -> None:
+    run = claim(declared, owner="host-a:1:x")
+    cancelled = declared.cancel_run(run.id, "ann")
+    assert (cancelled.status, cancelled.error) == ("cancelled", "cancelled by ann")
+    with pytest.raises(LeaseError):
+        declared.finish_run(run, "kept", seconds=1)
+    with pytest.raises(LeaseError, match="training run 1 is not running: it was cancelled"):
+        declared.cancel_run(run.id, "ann")
+    with pytest.raises(UnknownNameError):
+        declared.cancel_run(99, "ann")
+
+
+def test_many_claims_at_once_have_one_winner(declared: Catalog) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda i: declared.claim_run(Work(*WORK), f"host-{i}:1:x"), range(8)))
+    assert sum(run is not None for run in claims) == 1
 
 
 def test_a_run_is_closed_once(declared: Catalog) -> None:
-    run = declared.save_run(*WORK)
-    declared.finish_run(run.id, "kept", seconds=1)
+    run = claim(declared, owner="me")
+    declared.finish_run(run, "kept", seconds=1)
     with pytest.raises(CatalogError, match=f"training run {run.id} is not running"):
-        declared.finish_run(run.id, "promoted", seconds=1)
+        declared.finish_run(run, "promoted", seconds=1)
     with pytest.raises(ValueError, match="a run ends as promoted, kept or failed, not as 'done'"):
-        declared.finish_run(run.id, "done", seconds=1)
+        declared.finish_run(run, "done", seconds=1)
 
 
 # -- predictions -----------------------------------------------------------------------------------

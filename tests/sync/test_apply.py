@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -638,12 +640,36 @@ def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
         assert workspace.sync().plan.actions == ()
 
 
-def test_a_version_that_went_live_meanwhile_is_not_undone(grown: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_goes_live_beside_what_was_promoted_meanwhile(grown: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody goes back to version 1, which has no sleeves, while tone is trained: that is not undone."""
+    grown.plugin("tone")
+    commit, outruns = Catalog.commit_version, iter([True])
+
+    def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
+        if next(outruns, False):
+            catalog.promote(1, "somebody", "an incident")
+        return commit(catalog, version)
+
+    monkeypatch.setattr(Catalog, "commit_version", outrun)
+    with grown.open() as workspace:
+        report = workspace.sync()
+        assert statuses(report) == {"tone": "promoted"}
+        live = workspace.catalog.live()
+        assert live is not None
+        assert (sorted(live.branches), live.parent) == (["garment", "tone"], 1)
+
+
+def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
+    grown: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     grown.plugin("tone")
     commit = Catalog.commit_version
 
     def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
-        catalog.promote(1, "somebody", "an incident")
+        live = catalog.live()
+        assert live is not None
+        trunk = replace(live.trunk, digest="0" * 64)
+        commit(catalog, NewVersion(trunk, (), live.id, "another trunk", "somebody"))
         return commit(catalog, version)
 
     with grown.open() as workspace:
@@ -651,9 +677,39 @@ def test_a_version_that_went_live_meanwhile_is_not_undone(grown: Project, monkey
             patch.setattr(Catalog, "commit_version", outrun)
             report = workspace.sync()
         assert statuses(report) == {"tone": "failed"}
-        assert "went live while" in report.results[0].reason
-        assert workspace.catalog.live().id == 1
+        assert "is missing" in report.results[0].reason or "another trunk" in report.results[0].reason
+        workspace.catalog.promote(2, "me", "back")
         assert workspace.plan().of("grow")  # it is not given up
+
+
+def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(grown: Project) -> None:
+    names = [f"tone_{i}" for i in range(6)]
+    for name in names:
+        grown.plugin(name, declaration_of(name, "SingleLabel(('dark', 'bright'))"))
+    rows = [{"image": row["image"], **dict.fromkeys(names, row["tone"])} for row in grown.garments.rows]
+    with grown.open() as workspace:
+        workspace.ingest(grown.labels(rows, "tones.csv"), images=grown.photos)
+        doomed = grown.start("sync-catalog")
+        while not workspace.catalog.training():
+            assert doomed.poll() is None
+            time.sleep(0.02)
+        doomed.kill()
+        doomed.communicate(timeout=60)
+        workers = [grown.start("sync-catalog", "--json") for _ in range(2)]
+        reports = [json.loads(worker.communicate(timeout=240)[0]) for worker in workers]
+        assert [worker.returncode for worker in workers] == [0, 0]
+        promoted = [
+            result["attribute"] for report in reports for result in report["results"] if result["status"] == "promoted"
+        ]
+        runs = [run for run in workspace.catalog.runs() if run.attribute in names and run.status != "cancelled"]
+        assert sorted(run.attribute for run in runs) == names  # nothing was trained twice
+        assert {run.status for run in runs} == {"promoted"}
+        assert set(promoted) <= set(names)
+        assert len(promoted) == len(set(promoted))
+        live = workspace.catalog.live()
+        assert live is not None
+        assert set(names) <= live.branches.keys()
+        assert workspace.plan().actions == ()
 
 
 def test_a_failure_of_the_catalogue_ends_the_sync_with_its_own_error(
@@ -663,7 +719,7 @@ def test_a_failure_of_the_catalogue_ends_the_sync_with_its_own_error(
         raise CatalogError("the disk is full")
 
     grown.plugin("tone")
-    monkeypatch.setattr(Catalog, "save_run", broken)
+    monkeypatch.setattr(Catalog, "claim_run", broken)
     outcome = grown.run("sync-catalog")
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == "error: the disk is full"

@@ -11,6 +11,7 @@ from .records import (
     CatalogValue,
     Coverage,
     FileState,
+    FinishedRun,
     ImageRecord,
     IngestSummary,
     LabelRow,
@@ -23,12 +24,15 @@ from .records import (
     TreeVersion,
     TrunkRecord,
     UnknownValue,
+    Work,
 )
 from .resolve import Annotation, Reading, combine, read_cell
+from .runs import LEASE_SECONDS, new_owner
 from .store import Catalog
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "LEASE_SECONDS",
     "Annotation",
     "AnnotationRecord",
     "BranchRecord",
@@ -38,6 +42,7 @@ __all__ = [
     "CatalogValue",
     "Coverage",
     "FileState",
+    "FinishedRun",
     "ImageRecord",
     "IngestSummary",
     "LabelRow",
@@ -51,9 +56,11 @@ __all__ = [
     "TreeVersion",
     "TrunkRecord",
     "UnknownValue",
+    "Work",
     "check",
     "combine",
     "current",
+    "new_owner",
     "read_cell",
     "read_labels",
     "split_of",

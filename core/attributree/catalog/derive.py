@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, sel
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..schema import Attribute
-from .engine import chunks
+from .engine import chunks, notify
 from .predictions import todays_keys, value_ids
 from .resolve import Annotation, Reader
 from .tables import AnnotationRow, AnnotationValue, Image, Observation, Product, Revision
@@ -33,7 +33,10 @@ class Said:
 
 def new_revision(connection: Connection, cause: str, detail: str) -> int:
     """Store a revision and return its number."""
-    return connection.execute(insert(Revision).values(cause=cause, detail=detail).returning(Revision.id)).scalar_one()
+    statement = insert(Revision).values(cause=cause, detail=detail).returning(Revision.id)
+    revision: int = connection.execute(statement).scalar_one()
+    notify(connection)  # heard when, and only if, the transaction commits
+    return revision
 
 
 def observed_images(connection: Connection, column: str) -> Sequence[int]:

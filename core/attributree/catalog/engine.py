@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 _LOCKS = {"write": 0x61747472_01, "migrate": 0x61747472_02, "sync": 0x61747472_03}
 #: How often work is begun again after the server went away, and the first wait; it doubles each time.
 _ATTEMPTS, _WAIT = 5, 0.25
+#: How often SQLite is asked for news, in seconds, and the channel on which PostgreSQL tells them.
+_POLL, _CHANNEL = 0.2, "attributree"
 
 
 def parse_url(url: str) -> URL:
@@ -84,6 +86,12 @@ def _sqlite_begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
 
+def notify(connection: Connection) -> None:
+    """Wake those who wait for news, once this transaction commits; SQLite's are not asleep."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"NOTIFY {_CHANNEL}"))
+
+
 class Database:
     """One catalogue's database: runs pieces of work in transactions and turns its failures into CatalogError."""
 
@@ -128,6 +136,30 @@ class Database:
 
     def _failure(self, error: DBAPIError) -> Exception:
         return explain(error, self.url, self.timeout)
+
+    def wait(self, news: Callable[[Connection], bool], seconds: float) -> bool:
+        """Return as soon as `news(connection)` is true, or after `seconds` with what it is then.
+
+        PostgreSQL wakes us (`notify`); SQLite is asked once in a while.
+        """
+        end = time.monotonic() + seconds
+        if self._sqlite:
+            while not (found := self.read(news)) and time.monotonic() < end:
+                time.sleep(max(0.0, min(_POLL, end - time.monotonic())))
+            return found
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text(f"LISTEN {_CHANNEL}"))
+                try:
+                    if not news(connection):  # asked after LISTEN, so that nothing falls between
+                        driver: Any = connection.connection.driver_connection
+                        for _ in driver.notifies(timeout=seconds, stop_after=1):
+                            pass
+                    return news(connection)
+                finally:
+                    connection.execute(text(f"UNLISTEN {_CHANNEL}"))
+        except DBAPIError as error:
+            raise self._failure(error) from error.orig
 
     @contextmanager
     def lock(self, purpose: str, *, timeout: float | None) -> Iterator[None]:

@@ -222,8 +222,24 @@ class BranchRecord:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What there is to train: an attribute, on these labels, under this schema, with these settings, and why."""
+
+    attribute: str
+    action: str
+    fingerprint: str
+    schema_digest: str
+    config_digest: str
+    revision: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class NewVersion:
-    """A tree version to commit. Branches without an id are stored with it; `parent` is what it grew from."""
+    """A tree version to commit. Branches without an id are stored with it; `parent` is what it grew from.
+
+    `finished` are the runs that end with it, in the same transaction.
+    """
 
     trunk: TrunkRecord
     branches: tuple[BranchRecord, ...]
@@ -232,6 +248,7 @@ class NewVersion:
     actor: str
     proof: Mapping[str, Any] = field(default_factory=dict)
     promote: bool = True
+    finished: tuple[FinishedRun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,7 +281,8 @@ class Promotion:
 class TrainingRun:
     """One attempt to train on the catalogue of `revision`.
 
-    `status` is running, promoted, kept or failed, `branch_id` what came of it.
+    `status` is running, promoted, kept, failed or cancelled, `branch_id` what came of it. While it runs, `owner` holds
+    it until `expires_at`, and writes under `token`. `attempts` counts the failures before, this one included.
     """
 
     id: int
@@ -281,6 +299,29 @@ class TrainingRun:
     metrics: Mapping[str, Any]
     error: str | None
     branch_id: int | None
+    reason: str = ""
+    owner: str | None = None
+    token: int = 0
+    attempts: int = 1
+    heartbeat_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as `runs --json` shows it."""
+        times = ("started_at", "finished_at", "heartbeat_at", "expires_at")
+        told = {name: when.isoformat() if (when := getattr(self, name)) else None for name in times}
+        return {**asdict(self), "metrics": dict(self.metrics), **told}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """How a run ended: promoted, kept or failed."""
+
+    run: TrainingRun
+    status: str
+    seconds: float
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

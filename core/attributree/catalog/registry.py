@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select
 
-from ..errors import CatalogError, UnknownNameError
-from .records import BranchRecord, NewVersion, Promotion, TrainingRun, TreeVersion, TrunkRecord
+from ..errors import CatalogError, OvertakenError, UnknownNameError
+from .records import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
 from .tables import (
     AttributeRow,
     Branch,
     PromotionRow,
-    TrainingRunRow,
     TreeVersionBranch,
     TreeVersionRow,
     Trunk,
@@ -109,14 +108,21 @@ def _branch(row: Any) -> BranchRecord:
     )
 
 
+def named_parts(connection: Connection) -> frozenset[str]:
+    """Return the digest of every part that a trunk or a branch is made of."""
+    trunks = connection.execute(select(Trunk.digest)).scalars()
+    parts = connection.execute(select(Branch.parts).distinct()).scalars()
+    return frozenset(trunks).union(*(json.loads(part) for part in parts))
+
+
 # -- tree versions ---------------------------------------------------------------------------------
 
 
 def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
     """Store a tree version with its new branches and, if asked, make it live.
 
-    Raises CatalogError if its parts do not belong together, or if it should go live and is not made from the version
-    that is live by now: then somebody else was faster, and going on would undo their work.
+    Raises CatalogError if its parts do not belong together, and OvertakenError if it should go live and is not made
+    from the version that is live by now: then somebody else was faster, and going on would undo their work.
     """
     _check_version(connection, new)
     trunk_id = save_trunk(connection, new.trunk)
@@ -160,7 +166,7 @@ def _check_version(connection: Connection, new: NewVersion) -> None:
         _require_version(connection, new.parent)
     live = live_id(connection)
     if new.promote and live != new.parent:
-        raise CatalogError(
+        raise OvertakenError(
             f"tree version {live} went live while one made from {new.parent or 'nothing'} was on its way; "
             "nothing was changed, run sync-catalog again"
         )
@@ -238,95 +244,4 @@ def promotions(connection: Connection) -> list[Promotion]:
     return [
         Promotion(row.id, row.version_id, row.actor, row.reason, row.created_at)
         for row in connection.execute(select(PromotionRow).order_by(PromotionRow.id))
-    ]
-
-
-# -- training runs ---------------------------------------------------------------------------------
-
-
-def save_run(
-    connection: Connection,
-    attribute: str,
-    action: str,
-    fingerprint: str,
-    schema_digest: str,
-    config_digest: str,
-    revision: int,
-) -> TrainingRun:
-    """Return a running run of this work: one that was broken off, or a new row."""
-    key = {
-        "attribute_id": attribute_id(connection, attribute),
-        "action": action,
-        "fingerprint": fingerprint,
-        "schema_digest": schema_digest,
-        "config_digest": config_digest,
-        "status": "running",
-    }
-    found = connection.execute(select(TrainingRunRow.id).filter_by(**key).order_by(TrainingRunRow.id.desc())).scalar()
-    if found is None:
-        found = connection.execute(
-            insert(TrainingRunRow).values(**key, revision=revision, metrics="{}").returning(TrainingRunRow.id)
-        ).scalar_one()
-    return run(connection, found)
-
-
-def finish_run(
-    connection: Connection,
-    run_id: int,
-    status: str,
-    seconds: float,
-    metrics: Mapping[str, Any],
-    error: str | None,
-) -> TrainingRun:
-    """Close a running run as promoted, kept or failed. Raises CatalogError if it is not running."""
-    if status not in ("promoted", "kept", "failed"):
-        raise ValueError(f"a run ends as promoted, kept or failed, not as {status!r}")
-    result = connection.execute(
-        update(TrainingRunRow)
-        .where(TrainingRunRow.id == run_id, TrainingRunRow.status == "running")
-        .values(status=status, seconds=seconds, metrics=_json(metrics), error=error, finished_at=func.now())
-    )
-    if result.rowcount != 1:
-        raise CatalogError(f"training run {run_id} is not running (any more); its result was not recorded")
-    return run(connection, run_id)
-
-
-def run(connection: Connection, run_id: int) -> TrainingRun:
-    """Return one run. Raises UnknownNameError."""
-    for found in runs(connection, only=run_id):
-        return found
-    raise UnknownNameError(f"training run {run_id} is not in the catalogue")
-
-
-def runs(connection: Connection, attribute: str | None = None, *, only: int | None = None) -> list[TrainingRun]:
-    """Return the runs, oldest first, of one attribute or of all."""
-    query = (
-        select(TrainingRunRow, AttributeRow.name, func.max(Branch.id).label("branch_id"))
-        .join(AttributeRow, AttributeRow.id == TrainingRunRow.attribute_id)
-        .outerjoin(Branch, Branch.run_id == TrainingRunRow.id)
-        .group_by(TrainingRunRow.id, AttributeRow.name)
-        .order_by(TrainingRunRow.id)
-    )
-    if attribute is not None:
-        query = query.where(AttributeRow.name == attribute)
-    if only is not None:
-        query = query.where(TrainingRunRow.id == only)
-    return [
-        TrainingRun(
-            id=row.id,
-            attribute=row.name,
-            action=row.action,
-            fingerprint=row.fingerprint,
-            schema_digest=row.schema_digest,
-            config_digest=row.config_digest,
-            revision=row.revision,
-            status=row.status,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            seconds=row.seconds,
-            metrics=json.loads(row.metrics),
-            error=row.error,
-            branch_id=row.branch_id,
-        )
-        for row in connection.execute(query)
     ]

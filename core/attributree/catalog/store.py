@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import Connection
+
+from ..errors import CatalogError
 from ..labels import LabelSet
 from ..schema import Attribute
-from . import declare, migrate, predictions, queries, registry
+from . import declare, migrate, predictions, queries, registry, runs
 from .coverage import coverage
 from .engine import Database
 from .ingest import DEFAULT_SOURCE, ingest
@@ -21,6 +24,7 @@ from .records import (
     CatalogCounts,
     Coverage,
     FileState,
+    FinishedRun,
     ImageRecord,
     IngestSummary,
     NewObservation,
@@ -30,7 +34,9 @@ from .records import (
     TrainingRun,
     TreeVersion,
     TrunkRecord,
+    Work,
 )
+from .runs import LEASE_SECONDS
 
 
 class Catalog:
@@ -152,31 +158,55 @@ class Catalog:
         """Return the newest revision, 0 for an empty catalogue."""
         return self._database.read(queries.revision)
 
+    def wait_for_news(self, revision: int, seconds: float) -> bool:
+        """Wait up to `seconds` for a revision after `revision`; return whether there is one."""
+        return self._database.wait(lambda c: queries.revision(c) > revision, seconds)
+
     # -- training runs -----------------------------------------------------------------------------
 
-    def save_run(
-        self, attribute: str, action: str, fingerprint: str, schema_digest: str, config_digest: str, revision: int
-    ) -> TrainingRun:
-        """Return a running run of this work on the catalogue of `revision`: one that was broken off, or a new one."""
-        return self._database.write(
-            lambda c: registry.save_run(c, attribute, action, fingerprint, schema_digest, config_digest, revision)
-        )
+    def claim_run(
+        self, work: Work, owner: str, *, lease: float = LEASE_SECONDS, seen: Collection[int] | None = None
+    ) -> TrainingRun | None:
+        """Return a run of `work` that `owner` holds for `lease` seconds, or None if it is another's, or done already.
+
+        A run that was broken off is taken over. `seen` are the runs that `owner` knew to be finished when it decided.
+        """
+        return self._database.write(lambda c: runs.claim(c, work, owner, lease, seen))
+
+    def heartbeat(self, run: TrainingRun, *, lease: float = LEASE_SECONDS) -> bool:
+        """Hold a run for another `lease` seconds; return False if it is lost."""
+        return self._database.write(lambda c: runs.heartbeat(c, run, lease))
 
     def finish_run(
         self,
-        run_id: int,
+        run: TrainingRun,
         status: str,
         *,
         seconds: float,
         metrics: Mapping[str, Any] | None = None,
         error: str | None = None,
     ) -> TrainingRun:
-        """Close a run as promoted, kept or failed. Raises CatalogError if it is not running any more."""
-        return self._database.write(lambda c: registry.finish_run(c, run_id, status, seconds, metrics or {}, error))
+        """Close a run as promoted, kept or failed. Raises LeaseError if it was taken over, cancelled or closed."""
+        done = FinishedRun(run, status, seconds, metrics or {}, error)
+        return self._database.write(lambda c: runs.finish(c, done))
+
+    def cancel_run(self, run_id: int, actor: str) -> TrainingRun:
+        """Cancel a running run; what comes of it will be refused. Raises UnknownNameError or LeaseError."""
+        return self._database.write(lambda c: runs.cancel(c, run_id, actor))
 
     def runs(self, attribute: str | None = None) -> list[TrainingRun]:
         """Return the runs, oldest first, of one attribute or of all."""
-        return self._database.read(lambda c: registry.runs(c, attribute))
+        return self._database.read(lambda c: runs.runs(c, attribute))
+
+    def training(self) -> dict[str, str]:
+        """Return who trains what right now: attribute -> owner."""
+        return self._database.read(runs.held)
+
+    def require_idle(self) -> None:
+        """Raise CatalogError, naming who trains what, if somebody does."""
+        if held := self.training():
+            said = ", ".join(f"{name} by {owner}" for name, owner in sorted(held.items()))
+            raise CatalogError(f"training is under way ({said}); try again when it is done, or see `attributree runs`")
 
     # -- the registry ------------------------------------------------------------------------------
 
@@ -191,9 +221,16 @@ class Catalog:
     def commit_version(self, version: NewVersion) -> TreeVersion:
         """Store a tree version with its new branches and, if asked, make it live, all in one transaction.
 
-        Raises CatalogError if its parts do not belong together or, promoting, if its parent is not live any more.
+        Raises CatalogError if its parts do not belong together; LeaseError if one of its runs was taken over; and,
+        promoting, OvertakenError if its parent is not live any more.
         """
-        return self._database.write(lambda c: registry.commit_version(c, version))
+
+        def work(connection: Connection) -> TreeVersion:
+            for done in version.finished:
+                runs.finish(connection, done)
+            return registry.commit_version(connection, version)
+
+        return self._database.write(work)
 
     def live(self) -> TreeVersion | None:
         """Return the live version, or None before the first promotion."""
@@ -210,6 +247,10 @@ class Catalog:
     def promote(self, version_id: int, actor: str, reason: str) -> TreeVersion:
         """Make a stored version live. Raises UnknownNameError."""
         return self._database.write(lambda c: registry.promote(c, version_id, actor, reason))
+
+    def named_parts(self) -> frozenset[str]:
+        """Return the digest of every part that a stored trunk or branch is made of."""
+        return self._database.read(registry.named_parts)
 
     def promotions(self) -> list[Promotion]:
         """Return every promotion, oldest first."""

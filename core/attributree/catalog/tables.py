@@ -22,6 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -204,7 +205,7 @@ class TrainingRunRow(Base):
     __tablename__ = "training_run"
     __table_args__ = (
         Index(None, "attribute_id", "fingerprint"),
-        _state("running", "promoted", "kept", "failed", column="status"),
+        _state("running", "promoted", "kept", "failed", "cancelled", column="status"),
     )
     id: Mapped[Id]
     attribute_id: Mapped[int] = _to("attribute.id", index=False)
@@ -214,7 +215,13 @@ class TrainingRunRow(Base):
     config_digest: Mapped[Digest]
     # No foreign key: revisions are compared with this number, it is never followed.
     revision: Mapped[int]
-    status: Mapped[str] = mapped_column(String(8))
+    status: Mapped[str] = mapped_column(String(9))
+    reason: Mapped[str] = mapped_column(server_default=text("''"))
+    owner: Mapped[str | None]
+    token: Mapped[int] = mapped_column(server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="1")
+    heartbeat_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
     started_at: Mapped[Now]
     finished_at: Mapped[datetime | None]
     seconds: Mapped[float | None]

@@ -1,4 +1,4 @@
-"""versions, promote: what was live when, and moving the live pointer."""
+"""versions, runs, promote, rollback, gc: what was trained and live when, and moving the live pointer."""
 
 from __future__ import annotations
 
@@ -46,14 +46,82 @@ def versions(options: Globals, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--attribute", metavar="ATTR", help="Runs of this attribute only.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Newest runs to show; 0 for all."
+)
+@click.option("--cancel", metavar="ID", type=int, help="Cancel a running one first: its result will be refused.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None, as_json: bool) -> None:
+    """List what was trained: why, by whom, for how long, and what came of it; the newest last."""
+    from ..sync.actor import actor
+
+    with options.workspace() as workspace:
+        if cancel is not None:
+            workspace.catalog.cancel_run(cancel, actor())
+        found = workspace.catalog.runs(attribute)[-limit:]
+    if as_json:
+        print_json({"runs": [run.to_json() for run in found]})
+        return
+    print_table(
+        "training runs",
+        ("id", "attribute", "action", "status", "started", "seconds", "branch", "by", "reason"),
+        [
+            (
+                run.id, run.attribute, run.action, run.status, f"{run.started_at:%Y-%m-%d %H:%M}", run.seconds,
+                run.branch_id, run.owner, run.error or run.reason,
+            )
+            for run in found
+        ],
+    )  # fmt: skip
+
+
+@cli.command()
 @click.argument("version", metavar="ID", type=int)
 @click.option("--reason", default="promoted by hand", show_default=True, help="Why, for the record.")
 @pass_globals
 def promote(options: Globals, version: int, reason: str) -> None:
-    """Make a stored tree version live, a former one too."""
-    from ..sync.actor import actor
+    """Make a stored tree version live, a former one too.
 
+    Every part of it is read first; if one is missing or damaged, what is live stays live.
+    """
     with options.workspace() as workspace:
-        workspace.catalog.promote(version, actor(), reason)
+        workspace.promote(version, reason=reason)
     if not options.quiet:
         say(f"tree version {version} is live")
+
+
+@cli.command()
+@click.option("--attribute", metavar="ATTR", help="Take back this attribute's branch only; the others stay.")
+@click.option("--reason", default="rolled back by hand", show_default=True, help="Why, for the record.")
+@pass_globals
+def rollback(options: Globals, attribute: str | None, reason: str) -> None:
+    """Go back to the tree version that the live one was made from, or to an attribute's former branch.
+
+    Predictions are then exactly the former ones. What was taken out of service stays stored (`attributree versions`),
+    and is not trained again before there are enough new labels, other settings, or `--retrain`.
+    """
+    with options.workspace() as workspace:
+        version = workspace.rollback(attribute, reason=reason)
+    if not options.quiet:
+        branch = f": {attribute} has branch {version.branches[attribute].id} again" if attribute else ""
+        say(f"tree version {version.id} is live{branch}")
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Count what would go, and delete nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def gc(options: Globals, dry_run: bool, as_json: bool) -> None:
+    """Delete weights that no stored branch is made of, such as those of trainings that were killed or gated out."""
+    with options.workspace() as workspace:
+        garbage = workspace.gc(dry_run=dry_run)
+    if as_json:
+        print_json({**garbage.to_json(), "dry_run": dry_run})
+    elif not options.quiet:
+        verb = "would be deleted" if dry_run else "deleted"
+        say(
+            f"{garbage.deleted} part{'' if garbage.deleted == 1 else 's'} {verb} ({garbage.bytes / 1e6:.1f} MB), "
+            f"{garbage.kept} kept, {garbage.leftovers} leftovers of killed writers {'found' if dry_run else 'swept'}"
+        )

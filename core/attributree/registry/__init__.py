@@ -1,6 +1,7 @@
 """The registry: content-addressed parts, and the trees that are made of them."""
 
 from .artifacts import ArtifactStore
+from .garbage import Garbage, collect_garbage
 from .trees import (
     STANDARD_HEAD,
     LoadedTree,
@@ -21,9 +22,11 @@ from .trees import (
 __all__ = [
     "STANDARD_HEAD",
     "ArtifactStore",
+    "Garbage",
     "LoadedTree",
     "Proof",
     "as_trained",
+    "collect_garbage",
     "load_backbone",
     "load_branch",
     "load_tree",

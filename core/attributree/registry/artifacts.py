@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,15 +59,7 @@ class ArtifactStore:
 
         Raises ArtifactError if it is missing, damaged or something else.
         """
-        path = self.path(digest)
-        try:
-            found = _digest_of(path)
-        except OSError as error:
-            raise ArtifactError(f"{path} cannot be read ({error.strerror}); restore it, or roll back") from error
-        if found is None:
-            raise ArtifactError(f"{path} is missing; restore it, or roll back")
-        if found != digest:
-            raise ArtifactError(f"{path} is damaged: its content is not what its name says; restore it, or roll back")
+        path = self.check(digest)
         try:
             with safe_open(path, framework="pt") as file:
                 names = set(file.keys())
@@ -85,16 +77,41 @@ class ArtifactStore:
                 )
         return weights
 
+    def check(self, digest: str) -> Path:
+        """Return where the part of that digest lies. Raises ArtifactError if it is missing or damaged."""
+        path = self.path(digest)
+        try:
+            found = _digest_of(path)
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read ({error.strerror}); restore it, or roll back") from error
+        if found is None:
+            raise ArtifactError(f"{path} is missing; restore it, or roll back")
+        if found != digest:
+            raise ArtifactError(f"{path} is damaged: its content is not what its name says; restore it, or roll back")
+        return path
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every stored part, in no order."""
+        return (path.stem for path in self.folder.glob("??/*.safetensors"))
+
+    def delete(self, digest: str) -> None:
+        """Delete a part; one that is not there is no error."""
+        self.path(digest).unlink(missing_ok=True)
+
     def size(self, digest: str) -> int:
         """Return the bytes of a stored part."""
         return self.path(digest).stat().st_size
 
     def sweep(self) -> int:
         """Delete what killed writers left behind and return how many files that were."""
-        leftovers = list(self.folder.glob("*/.partial-*"))
+        leftovers = self.leftovers()
         for leftover in leftovers:
             leftover.unlink(missing_ok=True)
         return len(leftovers)
+
+    def leftovers(self) -> list[Path]:
+        """Return the files that killed writers left behind."""
+        return list(self.folder.glob("*/.partial-*"))
 
 
 def digest_of(weights: Weights) -> str:

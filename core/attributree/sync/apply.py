@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from ..catalog import Catalog
 from ..config import Settings
 from ..plugins import LoadedPlugins
 from ..progress import Progress
-from .plan import Plan, World, plan_sync
-from .report import BLOCKED, SKIPPED, Result, SyncReport
+from .plan import Action, Plan, World, plan_sync
+from .report import BLOCKED, BUSY, SKIPPED, Result, SyncReport
+
+if TYPE_CHECKING:
+    from .train import Trainer
+
+#: How often it is asked whether another worker is done.
+_POLL_SECONDS = 0.5
 
 
 def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
     """Return everything a plan depends on, read from the catalogue and the plugins."""
     live = catalog.live()
     catalogued = catalog.attributes()
-    # A finetune that was gated out says nothing against growing.
-    last_run = {run.attribute: run for run in catalog.runs() if run.action != "finetune" or run.status == "promoted"}
+    # A finetune that was gated out says nothing against growing, nor does what was cancelled.
+    runs = [run for run in catalog.runs() if run.status != "cancelled"]
+    last_run = {run.attribute: run for run in runs if run.action != "finetune" or run.status == "promoted"}
     here = [name for name in plugins.attributes if name in catalogued]
     branches = live.branches if live else {}
     return World(
@@ -75,12 +85,23 @@ def sync_catalog(
 ) -> SyncReport:
     """Bring the catalogue and the live tree in line with what is declared and labelled.
 
-    One process syncs at a time; a second one waits, plans anew and finds the work done. `announce` is told the
+    One process at a time reads plugins and labels and decides; what is to be trained is then shared with others that
+    sync at the same time: each attribute is claimed by one of them, and taken over if that one dies. A new trunk is one
+    process's work until it is live. `announce` is told the
     plan before anything happens, `done` each result as it comes. `executor` is inline or torchrun, with so many
     `processes`. The network is only imported when there is
     something to train. One attribute that fails is reported and leaves the others alone.
     """
-    with catalog.sync_lock():
+    results: list[Result] = []
+
+    def tell(result: Result) -> None:
+        results.append(result)
+        if done:
+            done(result)
+
+    with ExitStack() as lock:
+        lock.enter_context(catalog.sync_lock())
+        seen = finished_runs(catalog)
         plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
             announce(plan)
@@ -89,26 +110,62 @@ def sync_catalog(
         for action in plan.of("orphan"):
             assert action.attribute is not None
             catalog.orphan(action.attribute)
-        results = [Result(str(a.attribute), a.action, BLOCKED, a.reason) for a in plan.blocked]
+        for action in plan.blocked:
+            tell(Result(str(action.attribute), action.action, BLOCKED, action.reason))
         training = plan.training
         if not train:
-            results += [Result(a.attribute, a.action, SKIPPED, "--no-train was given") for a in training if a.attribute]
+            for action in training:
+                if action.attribute:
+                    tell(Result(action.attribute, action.action, SKIPPED, "--no-train was given"))
             training = ()
-        for result in results:
-            if done:
-                done(result)
         if not training:
             live = catalog.live()
             return SyncReport(plan, tuple(results), version=live.id if live else None)
         from ..training import make_executor  # torch: seconds that a sync without work does not spend
+        from .lease import Leases
         from .train import Trainer
 
-        trainer = Trainer(catalog, settings, plugins, progress, make_executor(executor, processes))
-        for result in trainer.run(training):
-            results.append(result)
-            if done:
-                done(result)
-        live = catalog.live()
-        return SyncReport(
-            plan, tuple(results), trainer.trunk_report(), live.id if live else None, tuple(trainer.quarantined.items())
-        )
+        run = make_executor(executor, processes)
+        with Leases(catalog) as leases:
+            trainer = Trainer(catalog, settings, plugins, progress, run, leases=leases, seen=seen, standing=lock.close)
+            busy = _share(trainer, training, tell)
+            quarantined, trunk = dict(trainer.quarantined), trainer.trunk_report()
+            while busy:
+                lock.close()
+                _wait(catalog, busy)
+                lock.enter_context(catalog.sync_lock())
+                seen = finished_runs(catalog)
+                left = make_plan(catalog, settings, plugins, only=sorted(busy)).training
+                for name in sorted(busy.keys() - {action.attribute for action in left}):
+                    tell(Result(name, busy[name].action, SKIPPED, "another sync trained it meanwhile"))
+                trainer = Trainer(
+                    catalog, settings, plugins, progress, run, leases=leases, seen=seen, standing=lock.close
+                )
+                busy = _share(trainer, left, tell) if left else {}
+                quarantined |= trainer.quarantined
+    live = catalog.live()
+    return SyncReport(plan, tuple(results), trunk, live.id if live else None, tuple(quarantined.items()))
+
+
+def finished_runs(catalog: Catalog) -> frozenset[int]:
+    """Return the runs that are over, so that a worker can tell what others finish after it decided."""
+    return frozenset(run.id for run in catalog.runs() if run.status != "running")
+
+
+def _share(trainer: Trainer, training: Iterable[Action], tell: Callable[[Result], None]) -> dict[str, Action]:
+    """Train what no other worker trains, tell each result, and return what others are at."""
+    actions = {str(action.attribute): action for action in training if action.attribute}
+    busy = {}
+    for result in trainer.run(tuple(training)):
+        if result.status == BUSY:
+            busy[result.attribute] = actions[result.attribute]
+        else:
+            tell(result)
+    return busy
+
+
+def _wait(catalog: Catalog, names: Iterable[str]) -> None:
+    """Wait until nobody trains one of `names` any more: done, failed, or dead."""
+    wanted = set(names)
+    while wanted & catalog.training().keys():
+        time.sleep(_POLL_SECONDS)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..answers import Floats
-from ..catalog import BranchRecord, Catalog
+from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, Work
 from ..config import NOT_IN_DIGEST, Settings
 from ..errors import CatalogError
 from ..inference import Pictures, branch_probabilities
@@ -32,12 +32,13 @@ from ..training import (
     predict_joint,
 )
 from .ground import Ground
+from .lease import Leases
 from .plan import Plan
 from .promote import Live, commit, load_live
 from .records import branch_record, describe, describe_scores
 from .report import KEPT, PROMOTED, Result, SyncReport, TrunkReport
 
-ACTION = "finetune"
+ACTION, REASON = "finetune", "asked for by `attributree finetune`"
 
 
 def finetune_catalog(
@@ -54,14 +55,28 @@ def finetune_catalog(
     trunk, the whole tree is kept and not promoted; `promote` makes it live all the same. Raises CatalogError if nothing
     is live, a plugin is missing, or an attribute's values changed since its branch was trained.
     """
-    with catalog.sync_lock():
+    with catalog.sync_lock(), Leases(catalog) as leases:
         ground = Ground(catalog, settings, plugins, progress)
         ground.store.sweep()
         live = load_live(ground)
         if live is None:
             raise CatalogError("no tree is live yet; run: attributree sync-catalog")
         label_sets = {name: _label_set(ground, live.loaded, name) for name in sorted(live.branches)}
-        return _finetune(ground, live, label_sets, executor or Inline())
+        return _finetune(ground, live, label_sets, _claim(ground, label_sets, leases), executor or Inline())
+
+
+def _claim(ground: Ground, label_sets: Mapping[str, LabelSet], leases: Leases) -> dict[str, TrainingRun]:
+    """Return a run for each attribute. Raises CatalogError if one of them is being trained by another worker."""
+    ground.catalog.require_idle()
+    runs = {}
+    for name, labels in label_sets.items():
+        digest = ground.settings.digest_for(name)
+        work = Work(name, ACTION, labels.fingerprint, labels.attribute.digest, digest, labels.revision, REASON)
+        run = leases.claim(work)
+        if run is None:
+            raise CatalogError(f"{name} is being trained by another worker; try again when it is done")
+        runs[name] = run
+    return runs
 
 
 def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
@@ -77,7 +92,13 @@ def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
     return label_set
 
 
-def _finetune(ground: Ground, live: Live, label_sets: Mapping[str, LabelSet], executor: Executor) -> SyncReport:
+def _finetune(
+    ground: Ground,
+    live: Live,
+    label_sets: Mapping[str, LabelSet],
+    runs: Mapping[str, TrainingRun],
+    executor: Executor,
+) -> SyncReport:
     start, loaded, names = time.monotonic(), live.loaded, sorted(label_sets)
     recipe = ground.recipe(names)
     size = loaded.backbone.spec.image_size
@@ -114,7 +135,7 @@ def _finetune(ground: Ground, live: Live, label_sets: Mapping[str, LabelSet], ex
         checkpoints=checkpoints,
         progress=ground.progress,
     )
-    report = _conclude(ground, live, samples, tuned, time.monotonic() - start)
+    report = _conclude(ground, live, samples, runs, tuned, time.monotonic() - start)
     checkpoints.forget()
     return report
 
@@ -145,25 +166,21 @@ def _answers(ground: Ground, loaded: LoadedTree, samples: Mapping[str, Samples])
 
 
 def _conclude(
-    ground: Ground, live: Live, samples: Mapping[str, Samples], tuned: Finetuned, seconds: float
+    ground: Ground,
+    live: Live,
+    samples: Mapping[str, Samples],
+    runs: Mapping[str, TrainingRun],
+    tuned: Finetuned,
+    seconds: float,
 ) -> SyncReport:
     """Store the finetuned tree, promote it if every attribute passed, and report."""
     lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
     metrics = {name: _describe(live.branches[name], refined) for name, refined in tuned.branches.items()}
     backbone = replace(live.loaded.backbone, trunk=tuned.trunk)
     trunk = replace(save_trunk(ground.store, backbone), spec=live.loaded.trunk.spec)
-    records, runs = [], {}
+    records = []
     for name, refined in tuned.branches.items():
         labels, former = samples[name].labels, live.branches[name]
-        run = ground.catalog.save_run(
-            name,
-            ACTION,
-            labels.fingerprint,
-            labels.attribute.digest,
-            ground.settings.digest_for(name),
-            labels.revision,
-        )
-        runs[name] = run.id
         records.append(
             branch_record(
                 labels,
@@ -175,15 +192,17 @@ def _conclude(
                 calibration=refined.calibration,
                 metrics=metrics[name],
                 recipe=ground.settings.for_attribute(name),
-                run_id=run.id,
+                run_id=runs[name].id,
             )
         )
-    after, version, proof = commit(ground, live, trunk, records, "finetuned end to end", promote=not lost)
     status = KEPT if lost else PROMOTED
+    finished = [FinishedRun(runs[name], status, seconds, metrics[name]) for name in tuned.branches]
+    after, version, proof = commit(
+        ground, live, trunk, records, "finetuned end to end", promote=not lost, finished=finished
+    )
     held = f"kept as tree version {version.id}, not live: " + "; ".join(f"{n} has {why}" for n, why in lost.items())
     results = []
     for name, refined in tuned.branches.items():
-        ground.catalog.finish_run(runs[name], status, seconds=seconds, metrics=metrics[name])
         reason = held if lost else refined.verdict.reason
         branch = version.branches[name].id
         results.append(Result(name, ACTION, status, reason, branch, seconds, metrics[name], proof.to_json()))

@@ -66,9 +66,13 @@ class Ground:
         usable = label_set.take(np.isin(label_set.image_ids, list(pictures.digests)))
         if not len(usable.part("train")) or not len(usable.part("val", labelled_only=True)):
             raise TrainingError(f"{label_set.attribute.name}: too few of its images could be decoded; see status")
-        probe = [pictures.digests[i] for i in usable.image_ids[:PROBE_IMAGES].tolist()]
-        self.probe = pictures.pixels.read(probe).astype(np.uint8)
+        self.keep_probe(usable.image_ids.tolist(), pictures)
         return usable
+
+    def keep_probe(self, ids: Sequence[int], pictures: Pictures) -> None:
+        """Keep the first of `ids` that could be decoded to prove on them that nothing moved."""
+        probe = [pictures.digests[i] for i in ids if i in pictures.digests][:PROBE_IMAGES]
+        self.probe = pictures.pixels.read(probe).astype(np.uint8)
 
     def pixels(self, label_set: LabelSet, pictures: Pictures) -> Samples:
         """Return the pixels (S, S, 3) of a label set's images."""

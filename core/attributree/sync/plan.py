@@ -304,7 +304,9 @@ def retrain_due(settings: Settings, name: str, trained_on: int) -> int:
 def _given_up(world: World, settings: Settings, name: str) -> str | None:
     """Return why what was last trained is not live, or None if it is or something has changed that could help."""
     run = world.last_run.get(name)
-    if run is None or run.status == "running" or run.metrics.get("retry"):
+    if run is None or run.status == "running":
+        return None
+    if run.metrics.get("retry") and run.attempts <= settings.for_attribute(name).retries:
         return None
     live = {branch.id for branch in world.live.branches.values()} if world.live else set()
     if run.status == "promoted" and (run.branch_id is None or run.branch_id in live):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..catalog import BranchRecord, NewVersion, TreeVersion, TrunkRecord
+from ..catalog import BranchRecord, FinishedRun, NewVersion, TreeVersion, TrunkRecord
 from ..errors import TrainingError
 from ..registry import LoadedTree, Proof, load_tree, prove_unchanged, unchanged_branches
 from .actor import actor
@@ -41,11 +41,13 @@ def commit(
     reason: str,
     *,
     promote: bool = True,
+    finished: Sequence[FinishedRun] = (),
 ) -> tuple[Live, TreeVersion, Proof]:
     """Store the tree of `trunk`, the `new` branches, and the live ones beside them if they stand on that trunk.
 
-    The proof comes before the promotion. Raises TrainingError if a branch cannot be loaded back or a logit of another
-    moved by one bit; CatalogError if somebody else promoted a tree meanwhile.
+    The proof comes before the promotion; the `finished` runs are closed with it, all in one transaction. Raises
+    TrainingError if a branch cannot be loaded back or a logit of another moved by one bit; OvertakenError if somebody
+    else promoted a tree meanwhile; LeaseError if a run was taken over.
     """
     kept = live.branches if live and live.loaded.trunk.digest == trunk.digest else {}
     names = {record.attribute for record in new}
@@ -63,6 +65,7 @@ def commit(
             actor=actor(),
             proof=proof.to_json(),
             promote=promote,
+            finished=tuple(finished),
         )
     )
     return Live(version.id, replace(loaded, branches=version.branches)), version, proof

@@ -8,6 +8,8 @@ from typing import Any
 from .plan import Plan
 
 PROMOTED, KEPT, BLOCKED, FAILED, SKIPPED = "promoted", "kept", "blocked", "failed", "skipped"
+#: Not for reports: another worker is at it, and what comes of that is to be seen.
+BUSY = "busy"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from ..answers import Floats
-from ..catalog import BranchRecord, Catalog, TrainingRun, TrunkRecord
+from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
 from ..config import NOT_IN_DIGEST, BranchSettings, Settings
-from ..errors import ArtifactError, AttributreeError, PluginError, TrainingError
+from ..errors import ArtifactError, AttributreeError, LeaseError, OvertakenError, PluginError, TrainingError
 from ..inference import branch_probabilities
 from ..labels import LabelSet
 from ..nn import RANDOM, Backbone, HeadFactory, build_backbone, build_head
 from ..plugins import LoadedPlugins
 from ..progress import Progress
-from ..registry import STANDARD_HEAD, LoadedTree, load_units, save_branch, save_trunk, unit_digests
+from ..registry import STANDARD_HEAD, LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
 from ..schema import Attribute
 from ..training import (
     Checkpoints,
@@ -39,15 +39,18 @@ from ..training import (
     train_trunk,
 )
 from .ground import Ground
+from .lease import Leases
 from .plan import Action, broken_owner
 from .promote import Live, commit, load_live
 from .records import branch_record, describe
-from .report import FAILED, KEPT, PROMOTED, Result, TrunkReport
+from .report import BUSY, FAILED, KEPT, PROMOTED, SKIPPED, Result, TrunkReport
 
 log = logging.getLogger(__name__)
 
 #: What a donor that is the backbone's own pretrained stages is called.
 BACKBONE = "backbone"
+#: How often a promotion is begun again because another worker's came first.
+_PROMOTIONS = 20
 
 
 class Trainer:
@@ -60,7 +63,12 @@ class Trainer:
         plugins: LoadedPlugins,
         progress: Progress | None = None,
         executor: Executor | None = None,
+        *,
+        leases: Leases,
+        seen: Collection[int] = (),
+        standing: Callable[[], None] = lambda: None,
     ) -> None:
+        """`seen` are the runs that the plan knew to be finished; `standing` is called once others may train beside."""
         self.ground = Ground(catalog, settings, plugins, progress)
         self.catalog = catalog
         self.settings = settings
@@ -74,6 +82,9 @@ class Trainer:
         self._live: Live | None = None
         self._moved = False  # the live tree stands on another trunk
         self._trunk_run: Checkpoints | None = None
+        self._leases = leases
+        self._seen = frozenset(seen)
+        self._stands = standing
         self._staged: list[tuple[BranchRecord, TrainingRun, Result]] = []
 
     @property
@@ -102,8 +113,12 @@ class Trainer:
         except AttributreeError as error:
             yield from (Result(str(a.attribute), a.action, FAILED, str(error)) for a in grows)
             return
-        results = (self._train_one(action) for action in grows)
-        yield from self._move_together(list(results)) if self._moved else results
+        if self._moved:
+            yield from self._move_together([self._train_one(action) for action in grows])
+        for action in () if self._moved else grows:
+            if self._live:
+                self._stands()
+            yield self._train_one(action)
         if self._trunk_run and self._live and self._live.loaded.trunk.digest == self._standing()[0].digest:
             self._trunk_run.forget()  # not before: until a branch is live on it, the trunk is nowhere else
 
@@ -187,16 +202,18 @@ class Trainer:
         name = str(action.attribute)
         start = time.monotonic()
         label_set = self.catalog.label_set(name)
-        run = self.catalog.save_run(
-            name,
-            action.action,
-            label_set.fingerprint,
-            label_set.attribute.digest,
-            self.settings.digest_for(name),
-            label_set.revision,
-        )
+        digest = self.settings.digest_for(name)
+        schema, revision = label_set.attribute.digest, label_set.revision
+        work = Work(name, action.action, label_set.fingerprint, schema, digest, revision, action.reason)
+        run = self._leases.claim(work, self._seen)
+        if run is None:
+            return Result(name, action.action, BUSY, "another sync trains it")
         try:
+            if self._live and not self._moved:
+                self._catch_up()
             return self._grow(action, label_set, run, start)
+        except LeaseError as error:
+            return Result(name, action.action, SKIPPED, str(error), seconds=time.monotonic() - start)
         except (TrainingError, PluginError) as error:
             return self._fail(action, run, start, str(error), retry=False)
         except AttributreeError as error:
@@ -205,10 +222,14 @@ class Trainer:
             # A plugin's head runs in here; whatever it raises must not take the other attributes along.
             log.exception("training %s failed", name)
             return self._fail(action, run, start, f"{type(error).__name__}: {error}", retry=True)
+        finally:
+            if not self._moved:
+                self._leases.drop(run)
 
     def _fail(self, action: Action, run: TrainingRun, start: float, error: str, *, retry: bool) -> Result:
         seconds = time.monotonic() - start
-        self.catalog.finish_run(run.id, FAILED, seconds=seconds, metrics={"retry": retry}, error=error)
+        with suppress(LeaseError):  # another worker has it by now, and its own result
+            self.catalog.finish_run(run, FAILED, seconds=seconds, metrics={"retry": retry}, error=error)
         return Result(str(action.attribute), action.action, FAILED, error, seconds=seconds)
 
     def _grow(self, action: Action, label_set: LabelSet, run: TrainingRun, start: float) -> Result:
@@ -265,17 +286,41 @@ class Trainer:
         }
         result = Result(name, action.action, KEPT, verdict.reason, None, seconds, metrics)
         if not verdict.promoted:
-            self.catalog.finish_run(run.id, KEPT, seconds=seconds, metrics=metrics)
+            self.catalog.finish_run(run, KEPT, seconds=seconds, metrics=metrics)
         elif self._moved:
             self._staged.append((record, run, result))
             result = replace(result, status=PROMOTED)
         else:
-            self._live, version, proof = commit(self.ground, self._live, trunk, [record], action.reason)
-            self.catalog.finish_run(run.id, PROMOTED, seconds=seconds, metrics=metrics)
+            version, proof = self._go_live(record, action.reason, FinishedRun(run, PROMOTED, seconds, metrics))
             branch = version.branches[name].id
             result = replace(result, status=PROMOTED, branch=branch, unchanged=proof.to_json())
         checkpoints.forget()
         return result
+
+    def _go_live(self, record: BranchRecord, reason: str, done: FinishedRun) -> tuple[TreeVersion, Proof]:
+        """Promote one branch, beside whatever other workers have promoted meanwhile."""
+        trunk, _ = self._standing()
+        for _ in range(_PROMOTIONS):
+            try:
+                self._live, version, proof = commit(self.ground, self._live, trunk, [record], reason, finished=[done])
+            except OvertakenError as error:
+                overtaken = error
+                self._catch_up()
+            else:
+                return version, proof
+        raise overtaken
+
+    def _catch_up(self) -> None:
+        """Take up what other workers promoted on this trunk. Raises OvertakenError if they put the tree on another."""
+        now = self.catalog.live()
+        if now is None or (self._live and now.id == self._live.version):
+            return
+        live = load_live(self.ground)
+        if live is None or live.loaded.trunk.digest != self._standing()[0].digest:
+            raise OvertakenError(
+                f"tree version {now.id} went live while this was on its way, and stands on another trunk"
+            )
+        self._live = live
 
     def _donors(self) -> list[Donor]:
         """Return whose weights a branch may start from: the seeds, and over them the live branches."""
@@ -319,15 +364,16 @@ class Trainer:
             why = f"the new trunk has no good branch for {', '.join(lost)}; the tree on the old trunk stays live"
             for _, run, result in self._staged:
                 metrics = {**result.metrics, "verdict": why}
-                self.catalog.finish_run(run.id, KEPT, seconds=result.seconds, metrics=metrics)
+                self.catalog.finish_run(run, KEPT, seconds=result.seconds, metrics=metrics)
             yield from (replace(r, status=KEPT, reason=why) if r.attribute in passed else r for r in results)
             return
         without = f", without the orphaned {', '.join(sorted(orphans))}" if orphans else ""
         trunk, _ = self._standing()
         new = [record for record, _, _ in self._staged]
-        self._live, version, proof = commit(self.ground, self._live, trunk, new, f"a new trunk{without}")
-        for _, run, result in self._staged:
-            self.catalog.finish_run(run.id, PROMOTED, seconds=result.seconds, metrics=result.metrics)
+        finished = [FinishedRun(run, PROMOTED, result.seconds, result.metrics) for _, run, result in self._staged]
+        self._live, version, proof = commit(
+            self.ground, self._live, trunk, new, f"a new trunk{without}", finished=finished
+        )
         for result in results:
             if result.attribute in passed:
                 branch = version.branches[result.attribute].id

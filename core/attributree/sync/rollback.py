@@ -1,0 +1,97 @@
+"""Moving the live pointer by hand: to a stored version, one step back, or one step back for one attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..catalog import BranchRecord, Catalog, TreeVersion
+from ..config import Settings
+from ..errors import ArtifactError, CatalogError, UnknownNameError
+from ..plugins import LoadedPlugins
+from ..registry import ArtifactStore, load_backbone
+from .actor import actor
+from .ground import Ground
+from .promote import commit, load_live
+
+
+def promote_version(catalog: Catalog, settings: Settings, version_id: int, reason: str) -> TreeVersion:
+    """Make a stored version live after every part of it was read and found whole.
+
+    Raises UnknownNameError for an unknown version and ArtifactError if a part is missing or damaged; what is live
+    stays live then.
+    """
+    with catalog.sync_lock():
+        version = catalog.version(version_id)
+        _require_parts(ArtifactStore(settings.catalog.artifacts), version)
+        return catalog.promote(version.id, actor(), reason)
+
+
+def roll_back(catalog: Catalog, settings: Settings, reason: str) -> TreeVersion:
+    """Make the version live that the live one was made from. Raises CatalogError if there is none."""
+    live = _live(catalog)
+    if live.parent is None:
+        raise CatalogError(f"tree version {live.id} was made from none; there is nothing to go back to")
+    return promote_version(catalog, settings, live.parent, reason)
+
+
+def roll_back_branch(
+    catalog: Catalog, settings: Settings, plugins: LoadedPlugins, name: str, reason: str
+) -> TreeVersion:
+    """Put the former branch of one attribute back into the live tree; every other branch stays, which is proved.
+
+    Raises UnknownNameError for an attribute that is not live, CatalogError if it has no former branch on this trunk.
+    """
+    with catalog.sync_lock():
+        live = _live(catalog)
+        former = _former_branch(catalog, live, name)
+        ground = Ground(catalog, settings, plugins)
+        loaded = load_live(ground)
+        assert loaded is not None
+        label_set = catalog.label_set(name)
+        pictures = ground.decode(label_set.image_ids[:64].tolist(), loaded.loaded.backbone.spec.image_size)
+        ground.keep_probe(label_set.image_ids[:64].tolist(), pictures)
+        _, version, _ = commit(ground, loaded, live.trunk, [former], f"back to branch {former.id}, {reason}")
+        return version
+
+
+def _live(catalog: Catalog) -> TreeVersion:
+    live = catalog.live()
+    if live is None:
+        raise CatalogError("no tree is live yet; run: attributree sync-catalog")
+    return live
+
+
+def _former_branch(catalog: Catalog, live: TreeVersion, name: str) -> BranchRecord:
+    if name not in live.branches:
+        there = ", ".join(live.branches) or "none"
+        raise UnknownNameError(f"attribute {name!r} has no branch in tree version {live.id} (there: {there})")
+    for version in _ancestors(catalog, live):
+        branch = version.branches.get(name)
+        if branch is None or branch.id == live.branches[name].id:
+            continue
+        if version.trunk.digest != live.trunk.digest:
+            raise CatalogError(
+                f"the former branch of {name} stands on another trunk; go back with the whole tree: "
+                f"attributree promote {version.id}"
+            )
+        return branch
+    raise CatalogError(f"{name} has had one branch only; there is nothing to go back to")
+
+
+def _ancestors(catalog: Catalog, version: TreeVersion) -> Iterator[TreeVersion]:
+    """Yield the versions that `version` came from, the nearest first."""
+    stored = {found.id: found for found in catalog.versions()}
+    while version.parent is not None:
+        version = stored[version.parent]
+        yield version
+
+
+def _require_parts(store: ArtifactStore, version: TreeVersion) -> None:
+    """Raise ArtifactError, naming what it belongs to, if a part of the version is missing or damaged."""
+    load_backbone(store, version.trunk)
+    for name, branch in version.branches.items():
+        for digest in branch.parts:
+            try:
+                store.check(digest)
+            except ArtifactError as error:
+                raise ArtifactError(f"tree version {version.id} cannot go live: {name}: {error}") from error

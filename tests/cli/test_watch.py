@@ -1,0 +1,52 @@
+"""watch, as it is started by an init system: it follows the catalogue and ends when it is told to."""
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from attributree import Workspace
+
+Project = Any  # the class is in conftest.py, which cannot be imported
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for `condition`. Raises AssertionError if it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_watch_syncs_after_an_ingest_and_ends_on_sigterm(
+    backend: str, new_project: Callable[..., Project], request: pytest.FixtureRequest
+) -> None:
+    project = new_project("garment")
+    url = request.getfixturevalue("new_database")() if backend == "postgresql" else None
+    with Workspace.create(project.folder, database=url) as workspace:
+        watcher = project.start(*(("--database", url) if url else ()), "watch", "--interval", "3600")
+        try:
+            until(lambda: "garment" in workspace.catalog.attributes())  # the first sync finds no labels
+            workspace.ingest(project.labels(), images=project.photos)
+            until(lambda: workspace.catalog.live() is not None)
+        finally:
+            watcher.send_signal(signal.SIGTERM)
+            out, err = watcher.communicate(timeout=60)
+        assert (watcher.returncode, out) == (0, "")
+        assert "garment: promoted as branch 1" in err
+        assert "Traceback" not in err
+
+
+def test_watch_goes_on_after_an_error(new_project: Callable[..., Project]) -> None:
+    project = new_project("garment")
+    watcher = project.start("watch", "--interval", "0.2")  # there is no catalogue yet
+    assert watcher.stderr is not None
+    said = [watcher.stderr.readline() for _ in range(3)]
+    assert "watching" in said[0]
+    assert all("no catalogue there yet" in line for line in said[1:])
+    watcher.send_signal(signal.SIGINT)
+    watcher.communicate(timeout=60)
+    assert watcher.returncode == 0
