@@ -84,6 +84,10 @@ class CatalogSettings(_Section):
     cache_gigabytes: float = Field(
         default=100.0, gt=0, description="Most that the cache may hold; what was not used for longest goes first."
     )
+    auto_attributes: bool = Field(
+        default=False,
+        description="Declare an attribute for each column that no plugin declares and that looks like one.",
+    )
     timeout: float = Field(
         default=30.0, gt=0, le=3600, description="Seconds to wait for a locked or unreachable database."
     )

@@ -14,13 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .catalog import Catalog, IngestSummary, PredictionRecord, TreeVersion, upgrade
+from .catalog import Catalog, Forgotten, IngestSummary, PredictionRecord, TreeVersion, upgrade
+from .catalog.auto import DECLARED_BY
 from .catalog.ingest import DEFAULT_SOURCE
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
 from .plugins import LoadedPlugins, load_plugins
 from .progress import Progress
 from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, plan_sync, sync_catalog
+from .sync.actor import actor
+from .sync.plan import broken_owner
 
 if TYPE_CHECKING:
     from .comparison.report import Comparison
@@ -83,6 +86,21 @@ class Workspace:
             loaded.require_healthy()
         return loaded
 
+    @property
+    def declared(self) -> LoadedPlugins:
+        """The loaded plugins, and with `catalog -> auto_attributes` what the catalogue's own columns declare."""
+        if not self.settings.catalog.auto_attributes:
+            return self.plugins
+        own = self.catalog.auto_attributes({*self.plugins.attributes, *self._unanswered()})
+        attributes = dict(sorted({**own, **self.plugins.attributes}.items()))
+        declared_by = {**dict.fromkeys(own, DECLARED_BY), **self.plugins.declared_by}
+        return replace(self.plugins, attributes=attributes, declared_by=declared_by)
+
+    def _unanswered(self) -> set[str]:
+        """Return the attributes whose own plugin is broken just now: they wait for its repair."""
+        problems = self.plugins.problems
+        return {name for name, known in self.catalog.attributes().items() if broken_owner(known, problems)}
+
     @cached_property
     def catalog(self) -> Catalog:
         """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
@@ -117,15 +135,15 @@ class Workspace:
 
     def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""
-        return {column: count for column, count in columns.items() if column not in self.plugins.attributes}
+        return {column: count for column, count in columns.items() if column not in self.declared.attributes}
 
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""
-        return make_plan(self.catalog, self.settings, self.plugins, only=only, retrain=retrain)
+        return make_plan(self.catalog, self.settings, self.declared, only=only, retrain=retrain)
 
     def world(self) -> World:
         """Return what a plan is made from: declared, catalogued and live."""
-        return observe_world(self.catalog, self.plugins)
+        return observe_world(self.catalog, self.declared)
 
     def sync(
         self,
@@ -143,7 +161,7 @@ class Workspace:
         return sync_catalog(
             self.catalog,
             self.settings,
-            self.plugins,
+            self.declared,
             only=only,
             retrain=retrain,
             train=train,
@@ -163,7 +181,7 @@ class Workspace:
         from .training import make_executor
 
         run = make_executor(executor, processes)
-        return finetune_catalog(self.catalog, self.settings, self.plugins, progress=progress, executor=run)
+        return finetune_catalog(self.catalog, self.settings, self.declared, progress=progress, executor=run)
 
     def pretrain(
         self,
@@ -181,14 +199,14 @@ class Workspace:
 
         file = self.settings.folder / "trunk.safetensors" if out is None else Path(out)
         return pretrain_trunk(
-            self.catalog, self.settings, self.plugins, file, epochs=epochs, images=images, progress=progress
+            self.catalog, self.settings, self.declared, file, epochs=epochs, images=images, progress=progress
         )
 
     def live(self, progress: Progress | None = None) -> LiveTree:
         """Return the live tree, loaded. Raises CatalogError if nothing is live. Imports torch."""
         from .inference import LiveTree
 
-        return LiveTree(self.catalog, self.settings, self.plugins, progress)
+        return LiveTree(self.catalog, self.settings, self.declared, progress)
 
     def predict(
         self, images: Sequence[Path | str], *, attributes: Iterable[str] = (), article_type: str | None = None
@@ -216,7 +234,7 @@ class Workspace:
         from .comparison.run import compare
 
         return compare(
-            self.catalog, self.settings, self.plugins, arms=arms, seeds=seeds, attributes=attributes, progress=progress
+            self.catalog, self.settings, self.declared, arms=arms, seeds=seeds, attributes=attributes, progress=progress
         )
 
     def status(self) -> dict[str, Any]:
@@ -278,7 +296,19 @@ class Workspace:
 
         if attribute is None:
             return roll_back(self.catalog, self.settings, reason)
-        return roll_back_branch(self.catalog, self.settings, self.plugins, attribute, reason)
+        return roll_back_branch(self.catalog, self.settings, self.declared, attribute, reason)
+
+    def forget(self, skus: Sequence[str]) -> Forgotten:
+        """Delete products with all that was said or predicted of them, in the catalogue and in the caches.
+
+        Raises UnknownNameError, deleting nothing, for an unknown sku; CatalogError while somebody trains.
+        """
+        from .stores import erase_everywhere
+
+        with self.catalog.sync_lock():
+            self.catalog.require_idle()
+            gone = self.catalog.forget(skus, actor())
+            return replace(gone, records=erase_everywhere(self.settings.catalog.cache, gone.digests))
 
     def gc(self, *, dry_run: bool = False) -> Garbage:
         """Delete the parts in the artifact folder that no stored trunk or branch is made of. Imports torch."""

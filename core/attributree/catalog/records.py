@@ -335,3 +335,79 @@ class PredictionRecord:
     decision: str  # accept, review, not_applicable, error
     version: int
     branch_id: int
+
+
+# -- one product -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationRecord:
+    """What somebody or some file said, verbatim, and when; `cause` is what made its revision."""
+
+    attribute: str
+    raw: str
+    source: str
+    annotator: str | None
+    revision: int
+    cause: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ImageHistory:
+    """All that is kept of one image; annotations and predictions by attribute, an unknown one has none."""
+
+    image: ImageRecord
+    observations: tuple[ObservationRecord, ...]
+    annotations: Mapping[str, AnnotationRecord]
+    predictions: Mapping[str, PredictionRecord]
+
+
+@dataclass(frozen=True)
+class ProductHistory:
+    """All that is kept of one product."""
+
+    sku: str
+    article_type: str
+    title: str
+    split: str
+    images: tuple[ImageHistory, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the product as `history --json` shows it."""
+        return {
+            "sku": self.sku,
+            "article_type": self.article_type,
+            "title": self.title,
+            "split": self.split,
+            "images": [
+                {
+                    "image": kept.image.path,
+                    "state": kept.image.state,
+                    "reason": kept.image.reason,
+                    "observations": [
+                        {**asdict(said), "created_at": said.created_at.isoformat()} for said in kept.observations
+                    ],
+                    "annotations": {name: asdict(now) for name, now in kept.annotations.items()},
+                    "predictions": {name: asdict(now) for name, now in kept.predictions.items()},
+                }
+                for kept in self.images
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """How much was deleted. `digests` are those of image files that no other image has; `records` cached ones."""
+
+    products: int
+    images: int
+    observations: int
+    annotations: int
+    predictions: int
+    digests: tuple[str, ...] = ()
+    records: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as `forget --json` shows them."""
+        return {name: count for name, count in asdict(self).items() if name != "digests"}

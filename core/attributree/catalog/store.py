@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from ..errors import CatalogError
 from ..labels import LabelSet
 from ..schema import Attribute
-from . import declare, migrate, predictions, queries, registry, runs
+from . import auto, declare, history, migrate, predictions, queries, registry, runs
 from .coverage import coverage
 from .engine import Database
 from .ingest import DEFAULT_SOURCE, ingest
@@ -25,11 +25,13 @@ from .records import (
     Coverage,
     FileState,
     FinishedRun,
+    Forgotten,
     ImageRecord,
     IngestSummary,
     NewObservation,
     NewVersion,
     PredictionRecord,
+    ProductHistory,
     Promotion,
     TrainingRun,
     TreeVersion,
@@ -115,6 +117,10 @@ class Catalog:
         """Return every registered attribute, orphans too, by name."""
         return self._database.read(declare.attributes)
 
+    def auto_attributes(self, taken: Iterable[str]) -> dict[str, Attribute]:
+        """Return the attributes that columns other than `taken` make by themselves; see `catalog.auto`."""
+        return self._database.read(lambda c: auto.auto_attributes(c, taken))
+
     def undeclared(self) -> dict[str, int]:
         """Return the columns that no declared attribute reads, with the number of their observations."""
         return self._database.read(queries.undeclared)
@@ -161,6 +167,16 @@ class Catalog:
     def wait_for_news(self, revision: int, seconds: float) -> bool:
         """Wait up to `seconds` for a revision after `revision`; return whether there is one."""
         return self._database.wait(lambda c: queries.revision(c) > revision, seconds)
+
+    # -- one product -----------------------------------------------------------------------------
+
+    def history(self, sku: str) -> ProductHistory:
+        """Return all that is kept of a product. Raises UnknownNameError."""
+        return self._database.read(lambda c: history.history(c, sku))
+
+    def forget(self, skus: Sequence[str], actor: str) -> Forgotten:
+        """Delete products with all that was said or predicted of them. Raises UnknownNameError, deleting nothing."""
+        return self._database.write(lambda c: history.forget(c, skus, actor))
 
     # -- training runs -----------------------------------------------------------------------------
 

@@ -3,6 +3,16 @@
 from .activations import ActivationStore, top_key
 from .bound import Bound, Room
 from .pixels import Decoded, Photo, PixelStore
-from .records import RecordStore
+from .records import RecordStore, erase_everywhere
 
-__all__ = ["ActivationStore", "Bound", "Decoded", "Photo", "PixelStore", "RecordStore", "Room", "top_key"]
+__all__ = [
+    "ActivationStore",
+    "Bound",
+    "Decoded",
+    "Photo",
+    "PixelStore",
+    "RecordStore",
+    "Room",
+    "erase_everywhere",
+    "top_key",
+]

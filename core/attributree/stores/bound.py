@@ -71,7 +71,7 @@ class Bound:
     def __call__(self, need: int) -> None:
         """Delete stores that nobody uses until `need` more bytes fit. Raises ArtifactError if they cannot."""
         shutil.rmtree(self.cache / _DELETED, ignore_errors=True)  # what a killed deleter left
-        stores = sorted(_stores(self.cache), key=_last_used)
+        stores = sorted(stores_below(self.cache), key=_last_used)
         sizes = {store: _size(store) for store in stores}
         for store in stores:
             if sum(sizes.values()) + need <= self.limit:
@@ -111,7 +111,8 @@ class Bound:
         return True
 
 
-def _stores(cache: Path) -> list[Path]:
+def stores_below(cache: Path) -> list[Path]:
+    """Return the folder of every store in a cache."""
     return [folder for kind in ("pixels", "activations") for folder in (cache / kind).glob("*/") if folder.is_dir()]
 
 

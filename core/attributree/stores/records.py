@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from ..errors import ArtifactError
-from .bound import Room, hold
+from .bound import Room, hold, stores_below
 
 KEY_BYTES = 64  # a SHA-256 in hexadecimal
 _LINE = KEY_BYTES + 1
@@ -122,6 +122,29 @@ class RecordStore:
                 os.fsync(file.fileno())
             self.refresh()
 
+    def erase(self, keys: Collection[str]) -> int:
+        """Overwrite the records of `keys` and forget their keys; return how many there were.
+
+        Rows keep their numbers, so nobody who reads others is disturbed.
+        """
+        with self._writing(), FileLock(str(self.folder / "writer.lock")):
+            self.refresh()
+            rows = sorted(self._rows[key] for key in set(keys) if key in self._rows)
+            if not rows:
+                return 0
+            with self._data.open("r+b") as data, self._keys.open("r+b") as file:
+                for row in rows:
+                    data.seek(row * self._record_bytes)
+                    data.write(bytes(self._record_bytes))
+                    file.seek(row * _LINE)
+                    file.write(f"{row:0{KEY_BYTES}d}".encode())  # no file's digest, and no other row's
+                for opened in (data, file):
+                    opened.flush()
+                    os.fsync(opened.fileno())
+            self._rows, self._map = {}, None
+            self.refresh()
+            return len(rows)
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Turn what the disk refuses into one line."""
@@ -153,11 +176,21 @@ class RecordStore:
         return np.asarray(self.records()[self.rows(keys)])
 
 
+def erase_everywhere(cache: Path, keys: Collection[str]) -> int:
+    """Erase `keys` from every store below a cache; return how many records that were."""
+    erased = 0
+    for folder in stores_below(cache):
+        layout = _read_json(folder / "layout.json")
+        if isinstance(layout, dict):
+            erased += RecordStore(folder, tuple(layout["shape"]), layout["dtype"]).erase(keys)
+    return erased
+
+
 def _read_json(path: Path) -> object:
     """Return what a JSON file holds, None if it is damaged."""
     try:
         return json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         return None
 
 

@@ -1,0 +1,73 @@
+"""history and forget: all that is kept of one product, and its deletion."""
+
+from __future__ import annotations
+
+import click
+
+from . import Globals, cli, pass_globals
+from .output import print_json, print_table, say
+
+
+@cli.command()
+@click.argument("sku")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def history(options: Globals, sku: str, as_json: bool) -> None:
+    """Show all that was said of a product, by whom and when, what it means today, and what was predicted."""
+    with options.workspace() as workspace:
+        found = workspace.catalog.history(sku)
+    if as_json:
+        print_json(found.to_json())
+        return
+    say(f"{found.sku}: {found.article_type or 'no article type'}, split {found.split}, {found.title or 'no title'}")
+    for kept in found.images:
+        state = "" if kept.image.state == "ok" else f" (quarantined: {kept.image.reason})"
+        print_table(
+            f"{kept.image.path}{state}",
+            ("when", "revision", "source", "annotator", "attribute", "said"),
+            [
+                (f"{o.created_at:%Y-%m-%d %H:%M}", o.revision, o.source, o.annotator, o.attribute, o.raw)
+                for o in kept.observations
+            ],
+        )
+        names = sorted({*kept.annotations, *kept.predictions})
+        rows = []
+        for name in names:
+            annotation, prediction = kept.annotations.get(name), kept.predictions.get(name)
+            rows.append(
+                (
+                    name,
+                    annotation.state if annotation else "unknown",
+                    " | ".join(annotation.values) if annotation else None,
+                    " | ".join(prediction.values) if prediction else None,
+                    prediction.decision if prediction else None,
+                    f"version {prediction.version}, branch {prediction.branch_id}" if prediction else None,
+                )
+            )
+        if rows:
+            print_table("today", ("attribute", "state", "values", "predicted", "decision", "by"), rows)
+
+
+@cli.command()
+@click.argument("skus", metavar="SKU...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def forget(options: Globals, skus: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete products for good: labels, predictions, and what the caches hold of their images.
+
+    Image files and label files are yours and stay; ingesting them again brings the product back. What a branch learnt
+    from it stays learnt until the branch is retrained.
+    """
+    with options.workspace() as workspace:
+        if not yes:
+            counts = [len(workspace.catalog.history(sku).images) for sku in skus]
+            click.confirm(f"delete {len(skus)} products with {sum(counts)} images for good?", abort=True, err=True)
+        gone = workspace.forget(skus)
+    if as_json:
+        print_json(gone.to_json())
+    elif not options.quiet:
+        say(
+            f"deleted {gone.products} products, {gone.images} images, {gone.observations} observations, "
+            f"{gone.annotations} annotations, {gone.predictions} predictions, {gone.records} cached records"
+        )

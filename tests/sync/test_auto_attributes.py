@@ -1,0 +1,78 @@
+"""A column that no plugin declares becomes an attribute by itself, if the settings say so."""
+
+from typing import Any
+
+import pytest
+
+Project = Any  # the class is in conftest.py, which cannot be imported
+
+
+@pytest.fixture
+def automatic(grown: Project) -> Project:
+    """A project whose column tone has labels and no plugin."""
+    grown.settings(catalog={"auto_attributes": True})
+    return grown
+
+
+def test_a_new_column_grows_a_branch_by_sync_catalog_alone(automatic: Project) -> None:
+    report = automatic.run("sync-catalog", "--json").json
+    assert [(a["action"], a["attribute"]) for a in report["plan"]] == [("register", "tone"), ("grow", "tone")]
+    (result,) = report["results"]
+    assert (result["status"], result["unchanged"]["max_abs_diff"]) == ("promoted", 0.0)
+    assert result["unchanged"]["attributes"] == ["garment", "sleeves"]
+    status = automatic.run("status", "--json").json
+    assert status["attributes"]["tone"]["declared_by"] == "catalogue"
+    assert status["undeclared"] == {}
+    photo = automatic.photos / automatic.garments.rows[0]["image"]
+    lines = automatic.run("predict", photo, "--attribute", "tone").lines
+    assert {line["value"] for line in lines} <= {"dark", "bright"}
+    assert automatic.run("sync-catalog", "--json").json["plan"] == []
+
+
+def test_without_the_setting_the_column_waits(grown: Project) -> None:
+    assert grown.run("sync-catalog", "--json").json["plan"] == []
+    assert grown.run("status", "--json").json["undeclared"]["tone"] > 0
+
+
+def test_values_are_appended_and_spellings_of_one_value_are_one(automatic: Project) -> None:
+    with automatic.open() as workspace:
+        workspace.sync(train=False)
+        before = workspace.catalog.attributes()["tone"].schema
+        assert sorted(before.labels.keys) == ["bright", "dark"]
+        rows = [{"image": row["image"], "tone": "Very-Bright"} for row in automatic.garments.rows[:8]]
+        rows += [{"image": row["image"], "tone": "very bright"} for row in automatic.garments.rows[8:12]]
+        rows += [{"image": row["image"], "tone": "murky"} for row in automatic.garments.rows[12:15]]
+        workspace.ingest(automatic.labels(rows, "more.csv"), images=automatic.photos, source="supplier")
+        (evolve,) = workspace.sync(train=False).plan.of("evolve")
+        assert evolve.reason == "new: very_bright"
+        after = workspace.catalog.attributes()["tone"].schema
+        assert after.labels.keys == (*before.labels.keys, "very_bright")
+        assert after.labels.values[-1].title == "Very-Bright"
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("remark", [f"text number {i}" for i in range(40)]),
+        ("not a name", ["red", "green"] * 20),
+        ("season", ["winter"] * 40),
+    ],
+)
+def test_a_column_of_free_text_or_of_one_value_is_no_attribute(
+    automatic: Project, column: str, cells: list[str]
+) -> None:
+    rows = [{"image": row["image"], column: cell} for row, cell in zip(automatic.garments.rows, cells, strict=False)]
+    with automatic.open() as workspace:
+        workspace.ingest(automatic.labels(rows, "more.csv"), images=automatic.photos)
+        assert column not in workspace.declared.attributes
+        assert column in workspace.status()["undeclared"]
+
+
+def test_a_plugin_s_declaration_takes_the_place_of_the_column_s_own(automatic: Project) -> None:
+    with automatic.open() as workspace:
+        workspace.sync(train=False)
+    automatic.plugin("tone")
+    with automatic.open() as workspace:
+        assert workspace.declared.declared_by["tone"] != "catalogue"
+        workspace.sync(train=False)
+        assert workspace.catalog.attributes()["tone"].declared_by != "catalogue"
