@@ -1,0 +1,137 @@
+"""How fast labels come in and questions are answered at a million annotations; `make bench` runs this.
+
+    python benchmarks/catalogue.py [--images 100000] [--attributes 10] [--database URL]
+
+Writes a label file for that many images (one PNG over and over), ingests it, declares the attributes by `sync-catalog
+--no-train`, and times `status` and a sync that has nothing to do. The ratio: labels a second beside the rows a second
+that the same database takes from one bulk INSERT of plain rows. Written as build/bench/catalogue.json.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image
+from sqlalchemy import Column, Integer, MetaData, Table, Text, insert
+
+from attributree import Workspace
+from attributree.catalog.engine import make_engine
+from commands import ROOT
+
+VALUES = ("crew", "v_neck", "boat", "scoop", "halter")
+PLUGIN = """
+from attributree import Attribute, SingleLabel, hookimpl
+
+@hookimpl
+def attributree_attributes():
+    return [Attribute(f"attribute_{{i}}", SingleLabel({values!r})) for i in range({count})]
+"""
+
+
+def write_catalogue(folder: Path, images: int, attributes: int, seed: int) -> Path:
+    """Write photos (one PNG over and over), their label file and a plugin; return the label file."""
+    photos = folder / "photos"
+    photos.mkdir(parents=True)
+    buffer = BytesIO()
+    Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
+    photo = buffer.getvalue()
+    draw = random.Random(seed)
+    names = [f"attribute_{i}" for i in range(attributes)]
+    file = folder / "labels.csv"
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["image", "sku", "article_type", *names])
+        for i in range(images):
+            (photos / f"{i}.png").write_bytes(photo)
+            writer.writerow([f"{i}.png", f"sku-{i}", "top", *draw.choices(VALUES, k=attributes)])
+    plugins = folder / "plugins"
+    plugins.mkdir()
+    (plugins / "many.py").write_text(PLUGIN.format(values=VALUES, count=attributes), encoding="utf-8")
+    return file
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def plain_rows_a_second(url: str, rows: int) -> float:
+    """Return how many rows of an image's number, a column's name and a text one bulk INSERT stores a second."""
+    engine = make_engine(url, timeout=30)
+    table = Table(
+        "plain", MetaData(), Column("id", Integer, primary_key=True), Column("column", Text), Column("raw", Text)
+    )
+    table.create(engine)
+    batch = [{"column": "attribute_1", "raw": "crew"} for _ in range(rows)]
+
+    def store() -> None:
+        with engine.begin() as connection:
+            connection.execute(insert(table), batch)
+
+    seconds = timed(store)
+    table.drop(engine)
+    engine.dispose()
+    return rows / seconds
+
+
+@click.command()
+@click.option("--images", default=100_000, show_default=True, help="Images, one row of the label file each.")
+@click.option("--attributes", default=10, show_default=True, help="Label columns.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the labels.")
+@click.option("--database", help="Catalogue to use, an empty one.  [default: SQLite in a new file]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build/bench", help="Folder to write."
+)
+def main(images: int, attributes: int, seed: int, database: str | None, out: Path) -> None:
+    """Measure ingest, status and an empty sync."""
+    folder = out.resolve() / "catalogue"
+    shutil.rmtree(folder, ignore_errors=True)
+    file = write_catalogue(folder, images, attributes, seed)
+    labels = images * attributes
+    config = {
+        "trunk": {"weights": "random"},
+        "training": {"min_labels": labels},
+        "plugins": {"plugin_dirs": ["plugins"]},
+    }
+    lines = []
+    for section, keys in config.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    (folder / "plugins.toml").write_text("\n".join(lines), encoding="utf-8")
+    seconds: dict[str, float] = {}
+    with Workspace.create(folder, database=database) as workspace:
+        plain = plain_rows_a_second(workspace.settings.catalog.database, labels)
+        seconds["ingest"] = timed(lambda: workspace.ingest(file, images=folder / "photos"))
+        seconds["same file again"] = timed(lambda: workspace.ingest(file, images=folder / "photos"))
+        seconds["declare"] = timed(lambda: workspace.sync(train=False))
+        seconds["status"] = min(timed(workspace.status) for _ in range(3))
+        seconds["empty sync"] = min(timed(workspace.sync) for _ in range(3))
+    report: dict[str, Any] = {
+        "parameters": {
+            "images": images,
+            "attributes": attributes,
+            "database": database or "sqlite",
+            "cores": os.cpu_count(),
+        },
+        "seconds": seconds,
+        "ingest_labels_a_second": labels / seconds["ingest"],
+        "plain_rows_a_second": plain,
+        "ratio": labels / seconds["ingest"] / plain,
+    }
+    (out / "catalogue.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
