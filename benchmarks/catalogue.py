@@ -115,6 +115,7 @@ def main(images: int, attributes: int, seed: int, database: str | None, out: Pat
         seconds["ingest"] = timed(lambda: workspace.ingest(file, images=folder / "photos"))
         seconds["same file again"] = timed(lambda: workspace.ingest(file, images=folder / "photos"))
         seconds["declare"] = timed(lambda: workspace.sync(train=False))
+        seconds["status, counted anew"] = timed(workspace.status)
         seconds["status"] = min(timed(workspace.status) for _ in range(3))
         seconds["empty sync"] = min(timed(workspace.sync) for _ in range(3))
     report: dict[str, Any] = {

@@ -13,11 +13,12 @@ from sqlalchemy import text
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.catalog import Catalog, Coverage, UnknownValue
+from attributree.catalog import coverage as coverage_module
 from attributree.catalog.engine import make_engine
 from attributree.catalog.queries import new_labels_query
-from attributree.errors import UnknownNameError
+from attributree.errors import CatalogError, UnknownNameError
 
-Shop = Any  # the class is in conftest.py, which cannot be imported
+Shop = Project = Any  # the classes are in conftest.py files, which cannot be imported
 NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck"), Value("boat"))), applies_to=("top",))
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
 OPEN = Attribute("colour", MultiLabel(("red", "green", "blue"), closed_world=False))
@@ -212,3 +213,49 @@ def test_new_labels_are_counted_in_an_index_alone(sqlite_url: str) -> None:
 def test_the_catalogue_never_imports_torch() -> None:
     program = "import sys, attributree.catalog; sys.exit('torch' in sys.modules or 'alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+# -- counted once ----------------------------------------------------------------------------------
+
+
+def test_coverage_is_counted_once_and_again_after_each_change(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[str] = []
+    count = coverage_module.coverage
+
+    def counting(connection: Any, attribute: Attribute) -> Any:
+        counts.append(attribute.name)
+        return count(connection, attribute)
+
+    monkeypatch.setattr(coverage_module, "coverage", counting)
+    row = project.garments.rows[1]
+    with project.open() as workspace:
+        workspace.sync(train=False)
+        catalog, garment = workspace.catalog, workspace.plugins.attributes["garment"]
+        before = catalog.coverage(garment)
+        counts.clear()
+        assert catalog.coverage(garment) == before
+        assert counts == []
+        catalog.quarantine(1, "torn")
+        assert catalog.coverage(garment).images == before.images - 1
+        other = [{"image": row["image"], "garment": "gown"}]
+        workspace.ingest(project.labels(other, "more.csv"), images=project.photos, source="supplier")
+        assert [text.text for text in catalog.coverage(garment).unreadable] == ["gown"]
+        workspace.forget([row["sku"]])
+        assert catalog.coverage(garment).images == before.images - 2
+        assert counts == ["garment"] * 3
+        narrower = replace(garment, applies_to=("top",))
+        assert catalog.coverage(narrower).not_applicable > 0  # another schema is another count
+
+
+def test_coverage_of_a_catalogue_that_cannot_be_written_is_counted_all_the_same(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise CatalogError("read-only")
+
+    with project.open() as workspace:
+        garment = workspace.plugins.attributes["garment"]
+        monkeypatch.setattr(coverage_module, "store", refused)
+        assert workspace.catalog.coverage(garment) == workspace.catalog.coverage(garment)

@@ -83,7 +83,7 @@ def test_downgrading_leaves_no_table_behind(url: str) -> None:
 def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None:
     _set_revision(url, "9999")
     message = (
-        r"catalogue is newer than this attributree \(rev 9999, code knows 0003\): "
+        r"catalogue is newer than this attributree \(rev 9999, code knows 0004\): "
         r"upgrade the package: pip install -U attributree"
     )
     with pytest.raises(CatalogVersionError, match=message):
@@ -94,7 +94,7 @@ def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None
 
 def test_an_older_catalogue_is_refused_with_the_command_to_type(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "HEAD", "9999")
-    message = r"catalogue is older \(rev 0003, code needs 9999\): run `attributree db upgrade`"
+    message = r"catalogue is older \(rev 0004, code needs 9999\): run `attributree db upgrade`"
     with pytest.raises(CatalogVersionError, match=message):
         Catalog.open(url)
 
@@ -127,7 +127,7 @@ def test_every_foreign_key_starts_an_index() -> None:
 
 #: Each is a catalogue as that revision's code left it: six images, two attributes, sources that disagree, values no
 #: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day (0002: by
-#: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off).
+#: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off; 0003 the same, and a lease).
 FORMER = sorted((Path(__file__).parent / "data").glob("*.db.gz"))
 
 

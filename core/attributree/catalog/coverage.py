@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, insert, select
 
+from .. import __version__
 from ..schema import SPLITS, Attribute
 from .derive import heard
 from .predictions import value_ids
-from .queries import IN_USE, other_types
-from .records import Coverage
+from .queries import IN_USE, other_types, revision
+from .records import Coverage, UnknownValue
 from .resolve import Reader, UnknownTexts
-from .tables import AnnotationRow, AnnotationValue, AttributeRow, Image, Observation, Product
+from .tables import AnnotationRow, AnnotationValue, AttributeRow, CoverageRow, Image, Observation, Product
 
 
 class _Tally:
@@ -65,6 +69,36 @@ def coverage(connection: Connection, attribute: Attribute) -> Coverage:
         train_values={key: tally.values[key, "train"] for key in keys},
         unreadable=tally.unknown.report(attribute),
     )
+
+
+def counted(connection: Connection, attribute: Attribute) -> Coverage | None:
+    """Return the coverage that was stored at the newest revision, None if something has changed since."""
+    row = connection.execute(
+        select(CoverageRow.counts).where(
+            CoverageRow.attribute == attribute.name,
+            CoverageRow.identity == _identity(attribute),
+            CoverageRow.revision == revision(connection),
+        )
+    ).scalar()
+    if row is None:
+        return None
+    counts = json.loads(row)
+    unreadable = tuple(UnknownValue(**text) for text in counts.pop("unreadable"))
+    return Coverage(**counts, unreadable=unreadable)
+
+
+def store(connection: Connection, attribute: Attribute, counts: Coverage, at: int) -> None:
+    """Store what was counted at revision `at`, unless something has changed since: then it is worth nothing."""
+    if revision(connection) != at:
+        return
+    connection.execute(delete(CoverageRow).where(CoverageRow.attribute == attribute.name))
+    values = {"identity": _identity(attribute), "revision": at, "counts": json.dumps(asdict(counts))}
+    connection.execute(insert(CoverageRow).values(attribute=attribute.name, **values))
+
+
+def _identity(attribute: Attribute) -> str:
+    """Return the SHA-256 of what a count depends on besides the catalogue: the schema, and the code that reads."""
+    return hashlib.sha256(f"{attribute.digest} {__version__}".encode()).hexdigest()
 
 
 def _read_observations(connection: Connection, reader: Reader) -> _Tally:

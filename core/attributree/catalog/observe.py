@@ -107,6 +107,7 @@ def quarantine(connection: Connection, image_id: int, reason: str) -> None:
     require_image(connection, image_id)
     here = update(Image).where(Image.id == image_id)
     connection.execute(here.values(state="quarantined", reason=reason))
+    new_revision(connection, "quarantine", f"image {image_id}: {reason}")
 
 
 def record_files(connection: Connection, files: Mapping[int, FileState]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +12,7 @@ from sqlalchemy import Connection
 from ..errors import CatalogError
 from ..labels import LabelSet
 from ..schema import Attribute
-from . import auto, declare, history, migrate, predictions, queries, registry, runs
-from .coverage import coverage
+from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
 from .engine import Database
 from .ingest import DEFAULT_SOURCE, ingest
 from .observe import observe, quarantine, record_files
@@ -145,8 +144,21 @@ class Catalog:
         return self._database.read(lambda c: queries.annotated(c, name, ids))
 
     def coverage(self, attribute: Attribute) -> Coverage:
-        """Return how far `attribute` is annotated; it need not be registered."""
-        return self._database.read(lambda c: coverage(c, attribute))
+        """Return how far `attribute` is annotated; it need not be registered.
+
+        Counted once for each revision of the catalogue, and stored; not where the database cannot be written.
+        """
+
+        def count(connection: Connection) -> tuple[Coverage, int | None]:
+            if stored := coverage.counted(connection, attribute):
+                return stored, None
+            return coverage.coverage(connection, attribute), queries.revision(connection)
+
+        counts, fresh_at = self._database.read(count)
+        if fresh_at is not None:
+            with suppress(CatalogError):
+                self._database.write(lambda c: coverage.store(c, attribute, counts, fresh_at))
+        return counts
 
     def new_labels(self, name: str, since_revision: int) -> int:
         """Return how many labelled or ambiguous annotations changed after `since_revision`."""

@@ -322,3 +322,14 @@ class PredictionValue(Base):
     prediction_id: Mapped[int] = _to("prediction.id", index=False, primary_key=True, ondelete="CASCADE")
     value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
     position: Mapped[int]
+
+
+class CoverageRow(Base):
+    """An attribute's coverage as it was counted at `revision`, in JSON; `identity` is that of schema and code."""
+
+    __tablename__ = "coverage"
+    attribute: Mapped[str] = mapped_column(primary_key=True)
+    identity: Mapped[Digest]
+    # No foreign key: revisions are compared with this number, it is never followed.
+    revision: Mapped[int]
+    counts: Mapped[str]
