@@ -7,10 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from .. import __version__
 from ..schema import SPLITS, Attribute
 from .derive import heard
 from .predictions import value_ids
@@ -98,7 +98,7 @@ def store(connection: Connection, attribute: Attribute, counts: Coverage, at: in
 
 def _identity(attribute: Attribute) -> str:
     """Return the SHA-256 of what a count depends on besides the catalogue: the schema, and the code that reads."""
-    return hashlib.sha256(f"{attribute.digest} {__version__}".encode()).hexdigest()
+    return hashlib.sha256(f"{attribute.digest} {version('attributree')}".encode()).hexdigest()
 
 
 def _read_observations(connection: Connection, reader: Reader) -> _Tally:
