@@ -173,14 +173,15 @@ def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best_there_can_be
     assert branch.branch.frozen == {"head": 2, "block": 1, "stage": 0}[chosen]
 
 
-def test_auto_leaves_the_stage_alone_if_the_last_block_gained_nothing(
+def test_auto_tries_the_stage_even_if_the_last_block_gained_nothing(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On drawn garments a stage gained eight points of macro-F1 where the block alone had gained none."""
     fits = iter([Fit(5, 4, 0.7, 0.1), Fit(3, 0, 0.7, 0.1), Fit(3, 2, 0.9, 0.1)])
     monkeypatch.setattr(grow_module, "fit", lambda *_, **__: next(fits))
     branch = grown(make_samples(), [make_donor()], recipe)
-    assert list(branch.depths) == ["head", "block"]
-    assert branch.depth == "head"
+    assert list(branch.depths) == ["head", "block", "stage"]
+    assert branch.depth == "stage"
 
 
 def test_each_depth_starts_from_the_probed_head_and_changes_no_other_candidate(

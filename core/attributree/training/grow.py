@@ -150,8 +150,6 @@ def _try_depths(
             out[depth] = (branch.eval(), fitted)
         if recipe.depth == "auto" and max(fitted.score for _, fitted in out.values()) >= 1 - GOOD_ENOUGH:
             break  # nothing deeper could be better by enough
-        if recipe.depth == "auto" and depth == "block" and fitted.best == 0:
-            break  # the last block had nothing to add to the head it began at, nor will those below it
     return out
 
 
