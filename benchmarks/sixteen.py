@@ -1,10 +1,11 @@
 """What the ninth attribute costs, and what sixteen weigh, on Fashion-MNIST; `make bench` runs this.
 
-    python benchmarks/sixteen.py [--seed 0 --seed 1 --seed 2] [--ninth silhouette] [--ninth-only]
+    python benchmarks/sixteen.py [--seed 0 --seed 1 --seed 2] [--ninth silhouette --ninth sleeve_length] [--ninth-only]
 
 For each seed: a catalogue with eight attributes live gets a ninth by `attributree sync-catalog`, once with the
 activation store warm and once with an empty cache; `attributree compare --arm individual` trains a whole network for
-the same attribute to its own early stop. Then, for the first seed, the others are added up to sixteen: each growth's
+the same attribute to its own early stop. Several attributes may each be the ninth, beside the same eight. Then, for
+the first seed, the others are added up to sixteen: each growth's
 proof that no old logit moved, the tree's parameters, and what predicting sixteen attributes costs beside one plain
 backbone with sixteen linear heads (not with `--ninth-only`). Written as build/bench/sixteen.json.
 """
@@ -31,10 +32,12 @@ from attributree import Workspace
 from attributree.nn import Backbone, Branch, Limb, LinearHead, Tree, copy_units
 from attributree.registry import parameters
 from commands import ROOT, BenchmarkError, Runner, new_catalogue, read_report, settings_for, with_plugins
-from fashion_mnist import ALL_ATTRIBUTES, ATTRIBUTES, DatasetError, make_dataset
+from fashion_mnist import ALL_ATTRIBUTES, DatasetError, make_dataset
 
 DISTRIBUTIONS = ("attributree-fashion-mnist", "attributree-fashion-mnist-more")
 PREDICT_IMAGES, PASSES = 64, 9
+#: What is averaged over the seeds.
+MEANS = ("warm_ratio", "cold_ratio", "macro_f1", "individual_macro_f1")
 
 
 def eight_live(folder: Path, runner: Runner, seed: int, first: Sequence[str], settings: dict[str, Any]) -> Any:
@@ -60,16 +63,17 @@ def sync(folder: Path, runner: Runner, names: Sequence[str]) -> Any:
 
 
 def add_ninth(folder: Path, runner: Runner, ninth: str) -> tuple[dict[str, Any], Any]:
-    """Add `ninth` with a warm and with a cold store, and train a whole network for it.
+    """Add `ninth` with a warm and with a cold store, each to a copy of `folder`, and train a whole network for it.
 
     Returns the figures, and sync-catalog's document for the warm store.
     """
-    cold = folder.with_name(f"{folder.name}-cold")
+    warm, cold = (folder.with_name(f"{folder.name}-{ninth}-{store}") for store in ("warm", "cold"))
+    shutil.copytree(folder, warm)
     shutil.copytree(folder, cold, ignore=shutil.ignore_patterns("cache"))
-    warm_report, cold_report = sync(folder, runner, [ninth]), sync(cold, runner, [ninth])
+    warm_report, cold_report = sync(warm, runner, [ninth]), sync(cold, runner, [ninth])
     (warm_result,), (cold_result,) = warm_report["results"], cold_report["results"]
     command = ("attributree", "compare", "--json", "--arm", "individual", "--attribute", ninth)
-    alone = read_report(runner.run(*command, cwd=folder, capture=True), "attributree compare --json")
+    alone = read_report(runner.run(*command, cwd=warm, capture=True), "attributree compare --json")
     individual = alone["arms"]["individual"]
     figures = {
         "attribute": ninth,
@@ -78,6 +82,7 @@ def add_ninth(folder: Path, runner: Runner, ninth: str) -> tuple[dict[str, Any],
         "individual_seconds": individual["train_seconds"],
         "warm_ratio": warm_result["seconds"] / individual["train_seconds"],
         "cold_ratio": cold_result["seconds"] / individual["train_seconds"],
+        "labels": warm_result["metrics"]["labels"],
         "macro_f1": warm_result["metrics"]["test"]["macro_f1"],
         "individual_macro_f1": individual["attributes"][ninth]["macro_f1"],
         "depth": warm_result["metrics"]["depth"],
@@ -152,15 +157,26 @@ def timed(work: dict[str, Callable[[], object]]) -> dict[str, float]:
 def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], weight: Any, console: Console) -> None:
     """Print the ninth attribute by seed, the proofs, and what the tree weighs."""
     table = Table(title="The ninth attribute, beside a network of its own")
-    keys = ("seed", "attribute", "warm_seconds", "cold_seconds", "individual_seconds", "warm_ratio", "cold_ratio")
+    keys = (
+        "seed",
+        "attribute",
+        "labels",
+        "warm_seconds",
+        "cold_seconds",
+        "individual_seconds",
+        "warm_ratio",
+        "cold_ratio",
+    )
     for key in (*keys, "macro_f1", "individual_macro_f1", "depth"):
         table.add_column(key.replace("_", " "), justify="right")
     for row in ninths:
         cells = (row[str(column.header).replace(" ", "_")] for column in table.columns)
         table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
     console.print(table)
-    for key in ("warm_ratio", "cold_ratio", "macro_f1", "individual_macro_f1"):
-        console.print(f"mean {key.replace('_', ' ')}: {mean(row[key] for row in ninths):.4f}", highlight=False)
+    for name in dict.fromkeys(row["attribute"] for row in ninths):
+        rows = [row for row in ninths if row["attribute"] == name]
+        means = (f"{key.replace('_', ' ')} {mean(row[key] for row in rows):.4f}" for key in MEANS)
+        console.print(f"{name}, means: {', '.join(means)}", highlight=False)
     if not weight:
         return
     worst = max(proof["max_abs_diff"] for proof in moved)
@@ -179,7 +195,15 @@ def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], we
 @click.option("--test", default=2000, show_default=True, help="Test images; 0 for all.")
 @click.option("--hidden", default=0.6, show_default=True, help="Share of the labels hidden outside the test split.")
 @click.option("--seed", "seeds", default=(0, 1, 2), multiple=True, show_default=True, help="Seeds; repeatable.")
-@click.option("--ninth", default=ALL_ATTRIBUTES[8], show_default=True, help="Which attribute is the ninth.")
+@click.option(
+    "--ninth",
+    "ninths",
+    default=(ALL_ATTRIBUTES[8],),
+    multiple=True,
+    show_default=True,
+    type=click.Choice(ALL_ATTRIBUTES),
+    help="Which attribute is the ninth; repeatable.",
+)
 @click.option("--ninth-only", is_flag=True, help="Leave out the growth to sixteen.")
 @click.option("--epochs", default=20, show_default=True, help="Most epochs of each training.")
 @click.option("--image-size", default=32, show_default=True, help="Side of the images, pixels.")
@@ -188,24 +212,25 @@ def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], we
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build/bench", help="Folder to write."
 )
-def main(seeds: tuple[int, ...], ninth: str, ninth_only: bool, out: Path, **settings: Any) -> None:
+def main(seeds: tuple[int, ...], ninths: tuple[str, ...], ninth_only: bool, out: Path, **settings: Any) -> None:
     """Measure the ninth attribute, and a tree of sixteen."""
     folder = out.resolve() / "sixteen"
     shutil.rmtree(folder, ignore_errors=True)
     runner = Runner()
-    others = [name for name in (*ATTRIBUTES, *ALL_ATTRIBUTES) if name != ninth]
-    first = list(dict.fromkeys(others))[:8]
-    ninths, grown = [], []
+    first = [name for name in ALL_ATTRIBUTES if name not in ninths][:8]
+    added, grown = [], []
     try:
         with with_plugins(runner, *DISTRIBUTIONS):
             for seed in seeds:
                 where = folder / f"seed-{seed}"
                 begun = eight_live(where, runner, seed, first, settings)
-                figures, report = add_ninth(where, runner, ninth)
-                ninths.append({"seed": seed, **figures})
-                if seed == seeds[0] and not ninth_only:
-                    grown = [begun, report, sync(where, runner, ALL_ATTRIBUTES)]
-            weight = {} if ninth_only else weigh(folder / f"seed-{seeds[0]}")
+                for ninth in ninths:
+                    figures, report = add_ninth(where, runner, ninth)
+                    added.append({"seed": seed, **figures})
+                    if not (grown or ninth_only):
+                        full = where.with_name(f"{where.name}-{ninth}-warm")
+                        grown = [begun, report, sync(full, runner, ALL_ATTRIBUTES)]
+            weight = {} if ninth_only else weigh(full)
     except (BenchmarkError, DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     parameters_of_run = {
@@ -217,9 +242,9 @@ def main(seeds: tuple[int, ...], ninth: str, ninth_only: bool, out: Path, **sett
         "torch": version("torch"),
     }
     moved = proofs(grown)
-    render(ninths, moved, weight, Console(width=max(Console().width, 150)))
+    render(added, moved, weight, Console(width=max(Console().width, 150)))
     print(", ".join(f"{key} {value}" for key, value in parameters_of_run.items()))
-    report = {"parameters": parameters_of_run, "ninth": ninths, "proofs": moved, "weight": weight}
+    report = {"parameters": parameters_of_run, "ninth": added, "proofs": moved, "weight": weight}
     written = out / "sixteen.json"
     written.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(written)
