@@ -39,7 +39,7 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
 
 
 def _attribute(connection: Connection, column: str, former: Attribute | None) -> Attribute | None:
-    cells = _cells(connection, column)
+    counts = cells(connection, column)
     several = sum(count for raw, count in cells.items() if SEPARATOR in raw)
     multi = former.labels.kind == "multi" if former else several >= MULTI_SHARE * max(1, sum(cells.values()))
     values = _values(cells, former.labels.values if former else ())
@@ -47,7 +47,7 @@ def _attribute(connection: Connection, column: str, former: Attribute | None) ->
         return former
     labels = MultiLabel(values) if multi else SingleLabel(values)
     try:
-        return Attribute(column, labels, applies_to=_article_types(connection, column))
+        return Attribute(column, labels, applies_to=article_types(connection, column))
     except SchemaError:  # a column whose name or cells cannot be an attribute's is nobody's mistake
         return former
 
@@ -81,7 +81,7 @@ def _title(texts: Counter[str]) -> str:
     return min(texts, key=lambda text: (-texts[text], text))
 
 
-def _article_types(connection: Connection, column: str) -> tuple[str, ...]:
+def article_types(connection: Connection, column: str) -> tuple[str, ...]:
     """Return the article types that anything but "not applicable" was said of; none if that is all of them."""
     said = (
         select(Product.article_type)
