@@ -10,16 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from ..errors import UnknownNameError
-from ..schema import SEPARATOR
-from .declare import declared
+from ..schema import SEPARATOR, Attribute
 from .engine import chunks
 from .observe import Log
 from .queries import revision
 from .tables import Image, Product
-from .text import Miner
+from .text import TEXT_SOURCE, Miner
 
-#: Who says what was mined.
-SOURCE = "text"
 #: What a source says that has nothing to say any more; no value is spelt so, and annotations go by the others.
 WITHDRAWN = ""
 #: Products that are read together, and examples that a summary shows.
@@ -45,6 +42,17 @@ class Mined:
     values: Counter[str] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
 
+    def add(self, keys: Sequence[str], *, candidates: bool) -> None:
+        """Count a product; several `keys` are doubtful if they are `candidates` for one value."""
+        self.products += 1
+        self.ambiguous += candidates and len(keys) > 1
+        self.values.update(keys)
+
+    def show(self, product: Row[int, str, str, str, str], raw: str) -> None:
+        """Keep a product as an example, if there is room and its text says something."""
+        if raw != WITHDRAWN and len(self.examples) < _EXAMPLES and product.sku not in {e.sku for e in self.examples}:
+            self.examples.append(Example(product.sku, product.title, product.description, raw))
+
 
 @dataclass(frozen=True)
 class MineSummary:
@@ -61,11 +69,6 @@ class MineSummary:
     revision: int
     dry_run: bool
 
-    @property
-    def changed(self) -> bool:
-        """Whether anything was stored, or would be."""
-        return bool(self.observations_new or self.withdrawn)
-
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON-ready data."""
         return asdict(self) | {
@@ -77,54 +80,49 @@ class MineSummary:
 
 def mine(
     connection: Connection,
+    known: Mapping[str, Attribute],
     names: Collection[str] | None = None,
     *,
+    languages: Collection[str] = (),
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> MineSummary:
-    """Store what every product's title and description say of `names`, by default of all declared attributes.
+    """Store what every product's title and description say of `names`, by default of all `known` attributes.
 
     A text that says the same as before stores nothing; one that says nothing any more withdraws what it said.
     `progress` is told the number of products done. Raises UnknownNameError.
     """
-    known = {name: attribute for name, (_, attribute) in declared(connection).items()}
-    for name in names or ():
+    wanted = sorted(known if names is None else set(names))
+    for name in wanted:
         if name not in known:
             raise UnknownNameError(
-                f"no declared attribute {name!r}; there are: {', '.join(sorted(known)) or 'none'}. "
-                "`attributree sync-catalog --no-train` registers what plugins declare"
+                f"no attribute {name!r} is declared; there are: {', '.join(sorted(known)) or 'none'}"
             )
-    wanted = sorted(names or known)
-    single = {name for name in wanted if known[name].labels.kind != "multi"}
-    miner = Miner(known.values())
-    log = Log(connection, SOURCE, None, "mine", ", ".join(wanted))
+    miner = Miner(known.values(), languages)
+    log = Log(connection, TEXT_SOURCE, None, "mine", ", ".join(wanted))
     mined = {name: Mined() for name in wanted}
     products = new = same = withdrawn = 0
     for part in _products(connection):
-        raws = {}
-        for product in part:
-            found = miner.mine(product.article_type, product.title, product.description)
-            for name in mined.keys() & found.keys():
-                raws[product.id, name] = SEPARATOR.join(found[name])
-                mined[name].products += 1
-                mined[name].ambiguous += name in single and len(found[name]) > 1
-                mined[name].values.update(found[name])
+        found = {p.id: miner.mine(p.article_type, p.title, p.description) for p in part}
+        for keys in found.values():
+            for name in mined.keys() & keys.keys():
+                mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
+        about = {product.id: product for product in part}
         images = _images(connection, part[0].id, part[-1].id)
         standing: dict[tuple[int, str], str] = {}
         for ids in chunks(list(images)):
             standing |= log.standing(ids, wanted)
         fresh = {}
-        about = {product.id: product for product in part}
         for image, owner in images.items():
             for name in wanted:
-                raw, before = raws.get((owner, name), WITHDRAWN), standing.get((image, name), WITHDRAWN)
-                if raw == before:
+                raw = SEPARATOR.join(found[owner].get(name, ())) or WITHDRAWN
+                if raw == standing.get((image, name), WITHDRAWN):
                     same += raw != WITHDRAWN
                     continue
                 fresh[image, name] = raw
                 withdrawn += raw == WITHDRAWN
                 new += raw != WITHDRAWN
-                _show(mined[name].examples, about[owner], raw)
+                mined[name].show(about[owner], raw)
         if not dry_run:
             log.append(fresh)
         products += len(part)
@@ -135,12 +133,7 @@ def mine(
     return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)
 
 
-def _show(examples: list[Example], product: Row[Any], raw: str) -> None:
-    if raw != WITHDRAWN and len(examples) < _EXAMPLES and product.sku not in {example.sku for example in examples}:
-        examples.append(Example(product.sku, product.title, product.description, raw))
-
-
-def _products(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
+def _products(connection: Connection) -> Iterator[Sequence[Row[int, str, str, str, str]]]:
     """Yield all products in chunks, by id."""
     query = select(Product.id, Product.sku, Product.article_type, Product.title, Product.description)
     last = 0

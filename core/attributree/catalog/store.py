@@ -98,17 +98,21 @@ class Catalog:
 
     def mine(
         self,
-        attributes: Collection[str] | None = None,
+        attributes: Mapping[str, Attribute],
+        names: Collection[str] | None = None,
         *,
+        languages: Collection[str] = (),
         dry_run: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MineSummary:
-        """Store what titles and descriptions say of `attributes` (default: all declared); see `catalog.mine`.
+        """Store what titles and descriptions say of `names`, by default of all `attributes`; see `catalog.mine`.
 
-        `dry_run` only counts. Raises UnknownNameError.
+        `attributes` are all that are declared, registered or not. `dry_run` only counts. Raises UnknownNameError.
         """
         transaction = self._database.read if dry_run else self._database.write
-        return transaction(lambda c: mine(c, attributes, dry_run=dry_run, progress=progress))
+        return transaction(
+            lambda c: mine(c, attributes, names, languages=languages, dry_run=dry_run, progress=progress)
+        )
 
     def suggest(self, attributes: Mapping[str, Attribute], *, limit: int = 20) -> Suggestions:
         """Return what could be declared besides `attributes`, at most `limit` of each kind; see `catalog.suggest`."""

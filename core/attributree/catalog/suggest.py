@@ -53,11 +53,13 @@ class SuggestedColumn:
 class Phrase:
     """Words of titles and descriptions that no schema knows.
 
+    Perhaps a value of `attribute`, whose values are spelt with the same last word; if that is empty, of none there is.
     `products` have it; `unevenness`, 0..1, is how far their article types differ from the whole catalogue's; `score`
     is what phrases are ranked by.
     """
 
     text: str
+    attribute: str
     products: int
     unevenness: float
     score: float
@@ -86,7 +88,7 @@ def suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) 
         counts = coverage.counted(connection, attribute) or coverage.coverage(connection, attribute)
         texts += counts.unreadable
     return Suggestions(
-        columns=tuple(sorted(found, key=lambda column: -column.images)[:limit]),
+        columns=tuple(sorted((c for c in found if c.images), key=lambda column: -column.images)[:limit]),
         phrases=tuple(_phrases(connection, known.values(), limit)),
         unreadable=tuple(sorted(texts, key=lambda text: (-text.count, text.attribute, text.text))[:limit]),
     )
@@ -97,12 +99,10 @@ def suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) 
 
 def _column(connection: Connection, column: str, limit: int) -> SuggestedColumn:
     cells = auto.cells(connection, column)
-    several = sum(count for raw, count in cells.items() if SEPARATOR in raw)
-    images = sum(cells.values())
     return SuggestedColumn(
         column,
-        images,
-        several >= auto.MULTI_SHARE * max(1, images),
+        sum(cells.values()),
+        auto.several_a_cell(cells),
         tuple(cluster(cells)[:limit]),
         auto.article_types(connection, column),
     )
@@ -158,9 +158,7 @@ def _commonest(texts: Counter[str]) -> str:
 
 def _phrases(connection: Connection, known: Iterable[Attribute], limit: int) -> list[Phrase]:
     query = select(Product.article_type, Product.title, Product.description)
-    texts = (
-        (row.article_type, (row.title, row.description)) for row in connection.execute(query).yield_per(1000)
-    )
+    texts = ((row.article_type, (row.title, row.description)) for row in connection.execute(query).yield_per(1000))
     return phrases(texts, Vocabulary(known))[:limit]
 
 
@@ -189,7 +187,8 @@ def phrases(products: Iterable[tuple[str, Sequence[str]]], vocabulary: Vocabular
         if seen.total() >= _LEAST_PRODUCTS and nouns.isdisjoint(stems)
     }
     found = [
-        _phrase(" ".join(written[stems]), by_type[stems], sizes) for stems in counts.keys() - _parts(counts)
+        _phrase(" ".join(written[stems]), vocabulary.attribute_of(stems), by_type[stems], sizes)
+        for stems in counts.keys() - _parts(counts)
     ]
     return sorted((phrase for phrase in found if phrase.score > 0), key=lambda phrase: (-phrase.score, phrase.text))
 
@@ -219,9 +218,9 @@ def _parts(counts: Mapping[Words, int]) -> set[Words]:
     }
 
 
-def _phrase(text: str, seen: Counter[str], sizes: Counter[str]) -> Phrase:
+def _phrase(text: str, attribute: str, seen: Counter[str], sizes: Counter[str]) -> Phrase:
     number, total = seen.total(), sizes.total()
     unevenness = sum(abs(seen[name] / number - size / total) for name, size in sizes.items()) / 2
     score = number * (1 - number / total) * (1 + unevenness)
     types = tuple(name for name, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0])) if name)
-    return Phrase(text, number, round(unevenness, 3), round(score, 3), types)
+    return Phrase(text, attribute, number, round(unevenness, 3), round(score, 3), types)

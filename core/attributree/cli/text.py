@@ -20,12 +20,12 @@ def mine(options: Globals, attribute: tuple[str, ...], dry_run: bool, as_json: b
     """Read labels off titles and descriptions.
 
     A value is found by its spellings, unless it is negated or could mean something else. What is found is stored as
-    said by the source "text": it fills gaps with a low weight, and anything that a label file or a reviewer says counts
-    instead. Mining again stores only what changed.
+    said by the source "text": it fills gaps with a low weight, and what a label file or a reviewer says counts
+    instead. Mining again stores only what changed, and withdraws what texts do not say any more.
     """
     with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
         tell = partial(reporter.count, "products")
-        summary = workspace.catalog.mine(attribute or None, dry_run=dry_run, progress=tell).to_json()
+        summary = workspace.mine(attribute or None, dry_run=dry_run, progress=tell).to_json()
     if as_json:
         print_json(summary)
     elif not options.quiet:
@@ -34,7 +34,7 @@ def mine(options: Globals, attribute: tuple[str, ...], dry_run: bool, as_json: b
 
 def _show_mined(summary: dict[str, Any]) -> None:
     if not summary["attributes"]:
-        say("no attribute is registered; `attributree sync-catalog --no-train` registers what plugins declare")
+        say("no attribute is declared; install a plugin, or set auto_attributes under [catalog]")
         return
     print_table(
         f"found in the texts of {summary['products']} products",
@@ -71,7 +71,7 @@ def suggest(options: Globals, limit: int, as_json: bool) -> None:
     schema knows; cells of declared attributes that no value spells.
     """
     with options.workspace() as workspace:
-        document = workspace.catalog.suggest(workspace.declared.attributes, limit=limit).to_json()
+        document = workspace.suggest(limit=limit).to_json()
     if as_json:
         print_json(document)
         return
@@ -86,9 +86,9 @@ def suggest(options: Globals, limit: int, as_json: bool) -> None:
     if document["phrases"]:
         print_table(
             "phrases that no schema knows",
-            ("phrase", "products", "unevenness", "article types"),
+            ("phrase", "value of", "products", "unevenness", "article types"),
             [
-                (p["text"], p["products"], p["unevenness"], ", ".join(p["article_types"]))
+                (p["text"], p["attribute"] or "?", p["products"], p["unevenness"], ", ".join(p["article_types"]))
                 for p in document["phrases"]
             ],
         )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..catalog import Catalog
@@ -100,11 +99,12 @@ def sync_catalog(
         if done:
             done(result)
 
-    only, retrain = tuple(only), tuple(retrain)
     with ExitStack() as lock:
         lock.enter_context(catalog.sync_lock())
+        if settings.catalog.mine_text:  # first: what texts say may be what a training waits for
+            _mine(catalog, settings, plugins, progress)
         seen = finished_runs(catalog)
-        plan = make_plan(catalog, settings, plugins, only=only, retrain=retrain)
+        plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
             announce(plan)
         for name in _to_declare(plan, catalog, plugins):
@@ -112,13 +112,6 @@ def sync_catalog(
         for action in plan.of("orphan"):
             assert action.attribute is not None
             catalog.orphan(action.attribute)
-        if settings.catalog.mine_text and _mine(catalog, only):
-            # What texts say may be what a training was waiting for.
-            done_already = plan.of("register", "evolve", "orphan")
-            plan = make_plan(catalog, settings, plugins, only=only, retrain=retrain)
-            plan = replace(plan, actions=(*done_already, *plan.actions))
-            if announce:
-                announce(plan)
         for action in plan.blocked:
             tell(Result(str(action.attribute), action.action, BLOCKED, action.reason))
         training = plan.training
@@ -156,11 +149,14 @@ def sync_catalog(
     return SyncReport(plan, tuple(results), trunk, live.id if live else None, tuple(quarantined.items()))
 
 
-def _mine(catalog: Catalog, only: Sequence[str]) -> bool:
-    """Mine the texts for the declared attributes, or those of `only`; return whether anything changed."""
-    attributes = [name for name, known in catalog.attributes().items() if known.state == "declared"]
-    wanted = [name for name in attributes if not only or name in only]
-    return bool(wanted) and catalog.mine(wanted).changed
+def _mine(catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None) -> None:
+    products = catalog.counts().products
+
+    def tell(done: int) -> None:
+        if progress:
+            progress("reading texts", done, products)
+
+    catalog.mine(plugins.attributes, languages=settings.catalog.languages, progress=tell)
 
 
 def finished_runs(catalog: Catalog) -> frozenset[int]:
