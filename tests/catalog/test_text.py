@@ -183,6 +183,11 @@ def test_a_slip_in_a_negation_does_not_turn_it_into_its_opposite(slip: str) -> N
     assert mined("avaliable in red") == ""
 
 
+@pytest.mark.parametrize("word", ["night", "ever", "slacks,", "years"])
+def test_words_that_are_nearly_negations_are_none(word: str) -> None:
+    assert mined(f"Our best {word} striped dress") == "pattern=striped"
+
+
 @pytest.mark.parametrize("slip", ["stiped", "stripd", "strpied", "sleve"])
 def test_a_slip_in_a_value_is_not_guessed_at(slip: str) -> None:
     assert mined(slip) == ""
