@@ -85,14 +85,22 @@ def test_a_title_is_made_from_the_name() -> None:
         (lambda: Value(" crew"), "value ' crew': key"),
         (lambda: Value("a|b"), "value 'a|b': key"),
         (lambda: Value(None), "value None: key"),  # type: ignore[arg-type]
-        (lambda: Value(NOT_APPLICABLE), "key, title, synonyms and formerly must not hold 'n/a'"),
-        (lambda: Value("N/A"), "key, title, synonyms and formerly must not hold 'n/a'"),
+        (lambda: Value(NOT_APPLICABLE), "key, title, synonyms, formerly and translations must not hold 'n/a'"),
+        (lambda: Value("N/A"), "key, title, synonyms, formerly and translations must not hold 'n/a'"),
         (lambda: Value("crew", title="-"), "value 'crew': title"),
         (lambda: Value("crew", title=3), "value 'crew': title"),  # type: ignore[arg-type]
         (lambda: Value("crew", synonyms="round"), "value 'crew': synonyms must be a tuple"),  # type: ignore[arg-type]
         (lambda: Value("crew", synonyms=("",)), "value 'crew': synonyms holds ''"),
         (lambda: Value("crew", synonyms=("a|b",)), "value 'crew': synonyms holds 'a|b'"),
         (lambda: Value("crew", formerly=(3,)), "value 'crew': formerly holds 3"),  # type: ignore[arg-type]
+        (lambda: Value("a", translations=("x",)), "value 'a': translations must map language tags to texts"),  # type: ignore[arg-type]
+        (lambda: Value("a", translations={"de": "x"}), "value 'a': translations['de'] must be a tuple"),  # type: ignore[dict-item]
+        (lambda: Value("a", translations={"German": ("x",)}), "translations holds 'German'; write a language tag"),
+        (lambda: Value("a", translations={"de": ("n/a",)}), "must not hold 'n/a'"),
+        (
+            lambda: SingleLabel((Value("a", translations={"de": ("x",)}), Value("b", synonyms=("X",)))),
+            "both 'a' and 'b'",
+        ),
         (lambda: Attribute("lining", ("a", "b")), "attribute 'lining': labels must be SingleLabel"),  # type: ignore[arg-type]
         (lambda: Attribute("lining", LINED, title=3), "attribute 'lining': title"),  # type: ignore[arg-type]
         (lambda: Attribute("lining", LINED, applies_to="top"), "attribute 'lining': applies_to must be a tuple"),  # type: ignore[arg-type]
@@ -119,6 +127,30 @@ def test_case_width_spaces_and_hyphens_do_not_matter(text: str) -> None:
     value = labels.find(text)
     assert value is not None
     assert value.key == "v_neck"
+
+
+STRIPED = Value("striped", translations={"fr": ("rayé",), "de-AT": ("gestreift", "Streifen")})
+
+
+def test_translations_are_read_like_synonyms_in_every_language() -> None:
+    labels = SingleLabel((STRIPED, Value("plain")))
+    assert labels.find("RAYÉ") == labels.find("streifen") == labels.find("striped") == STRIPED
+    assert STRIPED.spellings == ("striped", "Striped", "gestreift", "Streifen", "rayé")
+
+
+@pytest.mark.parametrize(
+    ("languages", "translated"),
+    [
+        ((), ["gestreift", "Streifen", "rayé"]),
+        (("de",), ["gestreift", "Streifen"]),
+        (("de-at",), ["gestreift", "Streifen"]),
+        (("de-CH",), []),
+        (("d",), []),
+        (("FR", "it"), ["rayé"]),
+    ],
+)
+def test_a_language_covers_its_regions(languages: tuple[str, ...], translated: list[str]) -> None:
+    assert STRIPED.spellings_in(languages) == ("striped", "Striped", *translated)
 
 
 def test_an_unknown_text_is_never_guessed_but_the_nearest_value_is_named() -> None:
@@ -176,9 +208,10 @@ def attributes(draw: st.DrawFn) -> Attribute:
     texts = draw(st.lists(words.filter(usable), min_size=2, max_size=8, unique_by=fold))
     values: list[Value] = []
     while texts:
-        key, *rest = texts[: draw(st.integers(1, 3))]
+        key, *rest = texts[: draw(st.integers(1, 4))]
         texts = texts[1 + len(rest) :]
-        values.append(Value(key, title=key, synonyms=tuple(rest[:1]), formerly=tuple(rest[1:])))
+        translations = {draw(st.sampled_from(["de", "pt-BR"])): tuple(rest[2:])} if rest[2:] else {}
+        values.append(Value(key, key, tuple(rest[:1]), tuple(rest[1:2]), translations))
     kind = draw(st.sampled_from([SingleLabel, MultiLabel, Ordinal] if len(values) > 1 else [MultiLabel]))
     labels = MultiLabel(tuple(values), draw(st.booleans())) if kind is MultiLabel else kind(tuple(values))
     applies_to = tuple(draw(st.lists(words.filter(usable), max_size=2)))
@@ -212,10 +245,31 @@ def test_the_digest_names_the_meaning_and_not_the_wording() -> None:
         Attribute("lining", SingleLabel(("unlined", "lined"))),
         Attribute("lining", SingleLabel(("lined", "unlined", "padded"))),
         Attribute("lining", SingleLabel((Value("lined", synonyms=("with lining",)), "unlined"))),  # type: ignore[arg-type]
+        Attribute("lining", SingleLabel((Value("lined", translations={"de": ("gefüttert",)}), "unlined"))),  # type: ignore[arg-type]
         Attribute("lining", MultiLabel(("lined", "unlined"))),
         Attribute("lining", MultiLabel(("lined", "unlined"), closed_world=False)),
     ]
     assert len({plain.digest, *(other.digest for other in others)}) == 1 + len(others)
+
+
+def test_a_schema_from_before_translations_is_read_and_keeps_its_digest() -> None:
+    former = {
+        "name": "lining",
+        "title": "Lining",
+        "applies_to": ["dress"],
+        "description": "",
+        "labels": {
+            "kind": "single",
+            "values": [
+                {"key": "lined", "title": "Lined", "synonyms": ["with lining"], "formerly": []},
+                {"key": "unlined", "title": "Unlined", "synonyms": [], "formerly": ["bare"]},
+            ],
+        },
+    }
+    attribute = Attribute.from_json(former)
+    assert attribute.to_json() == former
+    assert attribute.digest == "6fc0da4e219b014bfac6ff6c2ec81e4ce1c3e9ff2bcce599f0846400b0fb1e3e"
+    assert hash(attribute) == hash(Attribute.from_json(former))
 
 
 def test_declarations_cannot_be_changed() -> None:

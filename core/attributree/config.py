@@ -88,6 +88,12 @@ class CatalogSettings(_Section):
         default=False,
         description="Declare an attribute for each column that no plugin declares and that looks like one.",
     )
+    mine_text: bool = Field(
+        default=False, description="Read labels off titles and descriptions whenever the catalogue is synced."
+    )
+    languages: Names = Field(
+        default=(), description='Language tags of the translations that are mined, such as ["de", "fr"]; empty: all.'
+    )
     timeout: float = Field(
         default=30.0, gt=0, le=3600, description="Seconds to wait for a locked or unreachable database."
     )

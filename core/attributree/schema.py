@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -45,6 +45,7 @@ NOT_APPLICABLE = "n/a"
 SEPARATOR = "|"
 
 _FOLD = re.compile(r"[\s_\-]+")
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 def fold(text: str) -> str:
@@ -69,14 +70,28 @@ def _texts(where: str, what: str, texts: object) -> tuple[str, ...]:
     return out
 
 
+def _translations(where: str, translations: object) -> dict[str, tuple[str, ...]]:
+    """Return texts by language tag, in order of the tags, or raise SchemaError naming the field."""
+    if not isinstance(translations, Mapping):
+        raise SchemaError(f"{where}: translations must map language tags to texts, not be {translations!r}")
+    for tag in translations:
+        if not isinstance(tag, str) or not _LANGUAGE_TAG.fullmatch(tag):
+            raise SchemaError(f"{where}: translations holds {tag!r}; write a language tag such as 'de' or 'pt-BR'")
+    return {tag: _texts(where, f"translations[{tag!r}]", translations[tag]) for tag in sorted(translations)}
+
+
 @dataclass(frozen=True)
 class Value:
-    """One answer. `key` is stable and stored; `synonyms` are read as it; `formerly` are keys it replaces."""
+    """One answer. `key` is stable and stored; `synonyms` are read as it; `formerly` are keys it replaces.
+
+    `translations` are synonyms by language tag: {"de": ("gestreift", "Streifen"), "pt-BR": ("listrado",)}.
+    """
 
     key: str
     title: str = ""
     synonyms: tuple[str, ...] = ()
     formerly: tuple[str, ...] = ()
+    translations: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         where = f"value {self.key!r}"
@@ -88,13 +103,27 @@ class Value:
         object.__setattr__(self, "title", self.title or key.replace("_", " ").capitalize())
         object.__setattr__(self, "synonyms", _texts(where, "synonyms", self.synonyms))
         object.__setattr__(self, "formerly", _texts(where, "formerly", self.formerly))
+        object.__setattr__(self, "translations", _translations(where, self.translations))
         if fold(NOT_APPLICABLE) in map(fold, self.spellings):
-            raise SchemaError(f"{where}: key, title, synonyms and formerly must not hold {NOT_APPLICABLE!r}")
+            raise SchemaError(
+                f"{where}: key, title, synonyms, formerly and translations must not hold {NOT_APPLICABLE!r}"
+            )
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Every text that is read as this value: key, title, synonyms, former keys."""
-        return (self.key, self.title, *self.synonyms, *self.formerly)
+        """Every text that is read as this value: key, title, synonyms, former keys, translations."""
+        return self.spellings_in()
+
+    def spellings_in(self, languages: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the spellings with the translations into `languages` only (empty: all); "de" covers "de-AT"."""
+        wanted = tuple(map(str.casefold, languages))
+        translated = (
+            text
+            for tag, texts in self.translations.items()
+            if not wanted or f"{tag}-".casefold().startswith(tuple(f"{language}-" for language in wanted))
+            for text in texts
+        )
+        return (self.key, self.title, *self.synonyms, *self.formerly, *translated)
 
 
 @dataclass(frozen=True)
@@ -232,10 +261,7 @@ class Attribute:
         """Return the declaration as JSON-ready data; `from_json` reads it back."""
         labels: dict[str, Any] = {
             "kind": self.labels.kind,
-            "values": [
-                {"key": v.key, "title": v.title, "synonyms": list(v.synonyms), "formerly": list(v.formerly)}
-                for v in self.labels.values
-            ],
+            "values": [_value_json(value) for value in self.labels.values],
         }
         if isinstance(self.labels, MultiLabel):
             labels["closed_world"] = self.labels.closed_world
@@ -255,7 +281,8 @@ class Attribute:
         if kind not in KINDS:
             raise SchemaError(f"attribute {data['name']!r}: kind {kind!r} is none of {', '.join(KINDS)}")
         values = tuple(
-            Value(v["key"], v["title"], tuple(v["synonyms"]), tuple(v["formerly"])) for v in labels.pop("values")
+            Value(v["key"], v["title"], tuple(v["synonyms"]), tuple(v["formerly"]), v.get("translations", {}))
+            for v in labels.pop("values")
         )
         return cls(
             name=data["name"],
@@ -271,3 +298,16 @@ class Attribute:
         meaning = self.to_json()
         del meaning["title"], meaning["description"]
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _value_json(value: Value) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "key": value.key,
+        "title": value.title,
+        "synonyms": list(value.synonyms),
+        "formerly": list(value.formerly),
+    }
+    # Only where there are any: the digest of a value without them is what it was before values had them.
+    if value.translations:
+        data["translations"] = {tag: list(texts) for tag, texts in value.translations.items()}
+    return data

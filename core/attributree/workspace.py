@@ -8,7 +8,7 @@ ws.predict(["photos/1.jpg"])
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from .catalog import Catalog, Forgotten, IngestSummary, PredictionRecord, TreeVersion, upgrade
 from .catalog.auto import DECLARED_BY
 from .catalog.ingest import DEFAULT_SOURCE
+from .catalog.mine import MineSummary
+from .catalog.suggest import Suggestions
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
 from .plugins import LoadedPlugins, load_plugins
@@ -132,6 +134,23 @@ class Workspace:
         root = Path(images) if images is not None else None
         summary = self.catalog.ingest(Path(file), images=root, source=source, progress=progress)
         return replace(summary, undeclared=self._undeclared(summary.undeclared))
+
+    def mine(
+        self,
+        names: Collection[str] | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> MineSummary:
+        """Read labels off titles and descriptions, of all declared attributes or of `names`; see `catalog.mine`."""
+        languages = self.settings.catalog.languages
+        return self.catalog.mine(
+            self.declared.attributes, names, languages=languages, dry_run=dry_run, progress=progress
+        )
+
+    def suggest(self, *, limit: int = 20) -> Suggestions:
+        """Return what could be declared, at most `limit` of each kind; see `catalog.suggest`."""
+        return self.catalog.suggest(self.declared.attributes, limit=limit)
 
     def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""

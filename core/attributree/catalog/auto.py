@@ -11,6 +11,7 @@ from ..errors import SchemaError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, SingleLabel, Value, fold
 from .declare import attributes
 from .tables import Image, Observation, Product
+from .text import TEXT_SOURCE
 
 #: Who declares them.
 DECLARED_BY = "catalogue"
@@ -39,27 +40,32 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
 
 
 def _attribute(connection: Connection, column: str, former: Attribute | None) -> Attribute | None:
-    cells = _cells(connection, column)
-    several = sum(count for raw, count in cells.items() if SEPARATOR in raw)
-    multi = former.labels.kind == "multi" if former else several >= MULTI_SHARE * max(1, sum(cells.values()))
-    values = _values(cells, former.labels.values if former else ())
+    counts = cells(connection, column)
+    multi = former.labels.kind == "multi" if former else several_a_cell(counts)
+    values = _values(counts, former.labels.values if former else ())
     if not (1 if multi else 2) <= len(values) <= MOST_VALUES:
         return former
     labels = MultiLabel(values) if multi else SingleLabel(values)
     try:
-        return Attribute(column, labels, applies_to=_article_types(connection, column))
+        return Attribute(column, labels, applies_to=article_types(connection, column))
     except SchemaError:  # a column whose name or cells cannot be an attribute's is nobody's mistake
         return former
 
 
-def _cells(connection: Connection, column: str) -> dict[str, int]:
-    """Return on how many images each text of the column stands."""
+def cells(connection: Connection, column: str) -> dict[str, int]:
+    """Return on how many images each text of the column stands, leaving out what was mined."""
     query = (
         select(Observation.raw, func.count(Observation.image_id.distinct()).label("n"))
-        .where(Observation.attribute == column)
+        .where(Observation.attribute == column, Observation.source != TEXT_SOURCE)
         .group_by(Observation.raw)
     )
     return {row.raw: row.n for row in connection.execute(query)}
+
+
+def several_a_cell(counts: Mapping[str, int]) -> bool:
+    """Return whether a column with these cells is multi-label."""
+    several = sum(count for raw, count in counts.items() if SEPARATOR in raw)
+    return several >= MULTI_SHARE * max(1, sum(counts.values()))
 
 
 def _values(cells: Mapping[str, int], former: Iterable[Value]) -> tuple[Value, ...]:
@@ -81,13 +87,17 @@ def _title(texts: Counter[str]) -> str:
     return min(texts, key=lambda text: (-texts[text], text))
 
 
-def _article_types(connection: Connection, column: str) -> tuple[str, ...]:
+def article_types(connection: Connection, column: str) -> tuple[str, ...]:
     """Return the article types that anything but "not applicable" was said of; none if that is all of them."""
     said = (
         select(Product.article_type)
         .join(Image, Image.product_id == Product.id)
         .join(Observation, Observation.image_id == Image.id)
-        .where(Observation.attribute == column, func.lower(Observation.raw) != NOT_APPLICABLE)
+        .where(
+            Observation.attribute == column,
+            Observation.source != TEXT_SOURCE,
+            func.lower(Observation.raw) != NOT_APPLICABLE,
+        )
         .distinct()
     )
     types = set(connection.execute(said).scalars())

@@ -153,8 +153,8 @@ class UnknownTexts:
         self._others = 0
 
     def add(self, reading: Reading, cells: int = 1) -> None:
-        """Count the unknown parts of a reading that `cells` cells have."""
-        for part in reading.unknown:
+        """Count the unknown parts of a reading that `cells` cells have; a withdrawn, empty one has none."""
+        for part in filter(None, reading.unknown):
             text = part if len(part) <= _SHOWN_TEXT else part[:_SHOWN_TEXT] + "…"
             if text in self._counts or len(self._counts) < _SHOWN_VALUES:
                 self._counts[text] += cells

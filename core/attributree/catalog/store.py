@@ -15,6 +15,7 @@ from ..schema import Attribute
 from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
 from .engine import Database
 from .ingest import DEFAULT_SOURCE, ingest
+from .mine import MineSummary, mine
 from .observe import observe, quarantine, record_files
 from .records import (
     AnnotationRecord,
@@ -38,6 +39,7 @@ from .records import (
     Work,
 )
 from .runs import LEASE_SECONDS
+from .suggest import Suggestions, suggest
 
 
 class Catalog:
@@ -93,6 +95,28 @@ class Catalog:
         """Store what a reviewer or a miner says, as ingest does; return how many observations were new."""
         said = list(observations)
         return self._database.write(lambda c: observe(c, said, source, annotator, cause))
+
+    def mine(
+        self,
+        attributes: Mapping[str, Attribute],
+        names: Collection[str] | None = None,
+        *,
+        languages: Collection[str] = (),
+        dry_run: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> MineSummary:
+        """Store what titles and descriptions say of `names`, by default of all `attributes`; see `catalog.mine`.
+
+        `attributes` are all that are declared, registered or not. `dry_run` only counts. Raises UnknownNameError.
+        """
+        transaction = self._database.read if dry_run else self._database.write
+        return transaction(
+            lambda c: mine(c, attributes, names, languages=languages, dry_run=dry_run, progress=progress)
+        )
+
+    def suggest(self, attributes: Mapping[str, Attribute], *, limit: int = 20) -> Suggestions:
+        """Return what could be declared besides `attributes`, at most `limit` of each kind; see `catalog.suggest`."""
+        return self._database.read(lambda c: suggest(c, attributes, limit))
 
     def quarantine(self, image_id: int, reason: str) -> None:
         """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""

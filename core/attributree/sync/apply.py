@@ -101,6 +101,8 @@ def sync_catalog(
 
     with ExitStack() as lock:
         lock.enter_context(catalog.sync_lock())
+        if settings.catalog.mine_text:  # first: what texts say may be what a training waits for
+            _mine(catalog, settings, plugins, progress)
         seen = finished_runs(catalog)
         plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
@@ -145,6 +147,16 @@ def sync_catalog(
                 quarantined |= trainer.quarantined
     live = catalog.live()
     return SyncReport(plan, tuple(results), trunk, live.id if live else None, tuple(quarantined.items()))
+
+
+def _mine(catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None) -> None:
+    products = catalog.counts().products
+
+    def tell(done: int) -> None:
+        if progress:
+            progress("reading texts", done, products)
+
+    catalog.mine(plugins.attributes, languages=settings.catalog.languages, progress=tell)
 
 
 def finished_runs(catalog: Catalog) -> frozenset[int]:

@@ -13,7 +13,7 @@ from ..schema import NOT_APPLICABLE, SEPARATOR
 from .garments_style import Style
 
 #: How a title says each value (the words stand before the noun), and how a sentence does.
-_WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
+WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
     "neckline": {
         "crew": (("crew neck", "round neck"), "a round neck"),
         "v_neck": (("V-neck", "vee neck"), "a V-neck"),
@@ -96,11 +96,11 @@ def write_texts(style: Style, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def _title_words(name: str, label: str, rng: np.random.Generator) -> str:
-    return " and ".join(_one_of(_WORDS[name][key][0], rng) for key in label.split(SEPARATOR))
+    return " and ".join(_one_of(WORDS[name][key][0], rng) for key in label.split(SEPARATOR))
 
 
 def _noun(name: str, label: str) -> str:
-    return " and ".join(_WORDS[name][key][1] for key in label.split(SEPARATOR))
+    return " and ".join(WORDS[name][key][1] for key in label.split(SEPARATOR))
 
 
 def _one_of(options: Sequence[str], rng: np.random.Generator) -> str:
