@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from .errors import PluginError
 from .hookspecs import API_VERSION, PROJECT
-from .schema import SEPARATOR, Attribute, Labels, Value, fold
+from .schema import SEPARATOR, Attribute, Labels, MultiLabel, Value, fold
 
 #: Lines of generated code are at most so long, as formatters have it by default.
 WIDTH: Final = 88
@@ -159,7 +159,7 @@ def _words(draft: Draft) -> dict[str, str]:
         "api": f">={api},<{api + 1}",
         "attribute": attribute.name,
         "title": attribute.title,
-        "asked_of": f"asked of {', '.join(map(_plain, attribute.applies_to)) or 'every article type'}",
+        "asked_of": ", ".join(map(_plain, attribute.applies_to)) or "every article type",
         "kind": type(attribute.labels).__name__,
         "kind_means": _MEANS[attribute.labels.kind],
         "constant": attribute.name.upper(),
@@ -177,12 +177,20 @@ def _words(draft: Draft) -> dict[str, str]:
 
 
 def _declaration(attribute: Attribute, counts: Mapping[str, int]) -> str:
+    labels = attribute.labels
     lines = ["Attribute(", f"    name={_quoted(attribute.name)},", f"    title={_quoted(attribute.title)},"]
+    if attribute.description:
+        lines.append(f"    description={_quoted(attribute.description)},")
     if attribute.applies_to:
-        lines.append(f"    applies_to={_tuple(map(_quoted, attribute.applies_to), 4, 'applies_to=,')},")
-    lines += [f"    labels={type(attribute.labels).__name__}(", "        values=("]
-    lines += [f"{' ' * 12}{_value(value, counts.get(value.key))}" for value in attribute.labels.values]
-    return "\n".join([*lines, "        )", "    ),", ")"])
+        lines.append(f"    applies_to={_texts(attribute.applies_to, 4, 'applies_to=,')},")
+    lines += [f"    labels={type(labels).__name__}(", "        values=("]
+    lines += [f"{' ' * 12}{_value(value, counts.get(value.key))}" for value in labels.values]
+    lines += ["        ),", "        closed_world=False,"] if _is_open(labels) else ["        )"]
+    return "\n".join([*lines, "    ),", ")"])
+
+
+def _is_open(labels: Labels) -> bool:
+    return isinstance(labels, MultiLabel) and not labels.closed_world
 
 
 def _value(value: Value, count: int | None) -> str:
@@ -191,13 +199,22 @@ def _value(value: Value, count: int | None) -> str:
     if value.title != Value(value.key).title:
         arguments.append(f"title={_quoted(value.title)}")
     if value.synonyms:
-        arguments.append(f"synonyms={_tuple(map(_quoted, value.synonyms), 16, 'synonyms=,')}")
+        arguments.append(f"synonyms={_texts(value.synonyms, 16, 'synonyms=,')}")
+    if value.formerly:
+        arguments.append(f"formerly={_texts(value.formerly, 16, 'formerly=,')}")
+    if value.translations:
+        entries = [f"{_quoted(tag)}: {_texts(texts, 20, f'{tag!r}: ,')}" for tag, texts in value.translations.items()]
+        arguments.append("\n".join(["translations={", *(f"{' ' * 20}{entry}," for entry in entries), f"{' ' * 16}}}"]))
     note = "" if count is None else f"  # {count} image{'' if count == 1 else 's'}"
     line = f"Value({', '.join(arguments)}),{note}"
     if "\n" not in line and len(line) <= WIDTH - 12:
         return line
     inner = "".join(f"{' ' * 16}{argument},\n" for argument in arguments)
     return f"Value({note}\n{inner}{' ' * 12}),"
+
+
+def _texts(texts: Iterable[str], indent: int, beside: str) -> str:
+    return _tuple(map(_quoted, texts), indent, beside)
 
 
 def _tuple(items: Iterable[str], indent: int = 0, beside: str = "") -> str:
@@ -230,5 +247,5 @@ def _table(labels: Labels) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that cannot break a table or a docstring: on one line, without backslashes and quotation marks."""
-    return " ".join(re.sub(r'[\\"`|]', " ", text).split())
+    """Return text that cannot break a table: on one line, without control characters, backticks and bars."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f`|]", " ", text).split())
