@@ -3,20 +3,26 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from attributree import Attribute, SingleLabel, Workspace, hookimpl
+from attributree import Attribute, Ordinal, SingleLabel, Workspace, hookimpl
 from attributree.schema import SPLITS
 from attributree.testing import GarmentCatalogue, garment_attributes, write_cards
 
 
-@hookimpl
-def attributree_attributes() -> list[Attribute]:
-    return [Attribute("tone", SingleLabel(("dark", "bright")))]
+def plugin_of(attribute: Attribute) -> SimpleNamespace:
+    """Return a plugin that declares one attribute."""
+
+    @hookimpl
+    def attributree_attributes() -> list[Attribute]:
+        return [attribute]
+
+    return SimpleNamespace(attributree_attributes=attributree_attributes)
 
 
-TONE = SimpleNamespace(attributree_attributes=attributree_attributes)
+TONE = plugin_of(Attribute("tone", SingleLabel(("dark", "bright"))))
 
 
 def test_a_run_of_pytest_that_uses_none_of_it_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -37,6 +43,19 @@ def test_the_catalogue_can_be_ingested(
     summary = workspace.ingest(attributree_catalogue.products, images=attributree_catalogue.photos)
     assert summary.images_new == attributree_catalogue.counts["photos"] == 120
     assert summary.undeclared.keys() == {attribute.name for attribute in garment_attributes()}
+
+
+def test_an_author_can_ask_whether_every_cell_is_read(
+    attributree_catalogue: GarmentCatalogue, attributree_workspace: Callable[..., Workspace]
+) -> None:
+    hem = next(attribute for attribute in garment_attributes() if attribute.name == "hem")
+    fewer = replace(hem, labels=Ordinal(hem.labels.values[:3]))
+    for attribute, unread in ((hem, []), (fewer, ["maxi"])):
+        workspace = attributree_workspace({"hem": plugin_of(attribute)})
+        workspace.ingest(attributree_catalogue.products, images=attributree_catalogue.photos)
+        workspace.sync(train=False)
+        found = workspace.status()["attributes"]["hem"]["unreadable"]
+        assert [unknown["text"] for unknown in found] == unread
 
 
 def test_workspaces_share_nothing_and_know_only_the_given_plugins(
