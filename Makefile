@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test bench lint format docs cli-reference constraints clean
+.PHONY: help install demo test bench lint format docs cli-reference hooks-reference constraints clean
 
 help:
 	@echo "make demo    a partially labelled catalogue gets its attributes, in a few minutes"
@@ -51,6 +51,9 @@ docs: $(STAMP)
 
 cli-reference: $(STAMP)
 	$(BIN)/python tests/meta/test_cli_reference.py
+
+hooks-reference: $(STAMP)
+	$(BIN)/python tests/meta/test_hooks.py
 
 constraints: $(STAMP)
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -v '^attributree'; } > constraints.new

@@ -2,20 +2,18 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
-import sysconfig
 import tarfile
 import tomllib
-import venv
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attributree.testing import GarmentCatalogue, GarmentOptions, write_catalogue
+
+Environment = Any  # the class is in conftest.py, which cannot be imported
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -48,75 +46,6 @@ from attributree import Attribute, SingleLabel, hookimpl
 def attributree_attributes():
     return [Attribute("sleeves", SingleLabel(("bare", "covered")))]
 """
-
-
-class Environment:
-    """A virtual environment that has the heavy dependencies of this one and nothing else of it."""
-
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self.folder = folder
-        self.bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
-        self.variables = variables
-        venv.create(folder, with_pip=False)
-        # A path in a .pth file is added as it stands: the .pth files in there, such as that of an editable
-        # installation of this checkout, are not followed.
-        site = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-        Path(site, "shared.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-
-    def pip_install(self, what: Path) -> None:
-        """Install from disk alone, with the pip of this environment."""
-        options = ["--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--quiet"]
-        command = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", *options, str(what)]
-        subprocess.run(command, env=self.variables, check=True, timeout=120)
-
-    def run(self, *command: str, cwd: Path) -> str:
-        """Run a program of the environment and return what it prints."""
-        program, *arguments = command
-        done = subprocess.run(
-            [str(self.bin / program), *arguments],
-            cwd=cwd,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-@pytest.fixture(scope="module")
-def variables() -> dict[str, str]:
-    """The environment variables without anything that leads back into this checkout or to an index."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ATTRIBUTREE_", "PYTHON", "PIP_", "VIRTUAL_ENV"))}
-    return {**kept, "OMP_NUM_THREADS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1"}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> Path:
-    """A folder with the wheel and the source distribution."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--sdist",
-        "--no-isolation",
-        "--outdir",
-        str(folder),
-        str(ROOT),
-    ]
-    subprocess.run(command, env=variables, check=True, timeout=180, stdout=subprocess.DEVNULL)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def environment(built: Path, tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> Environment:
-    """An environment into which the wheel is installed."""
-    made = Environment(tmp_path_factory.mktemp("environment") / "venv", variables)
-    made.pip_install(next(built.glob("*.whl")))
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -1,93 +1,52 @@
-"""The neckline plugin: what it declares, and the head that it brings."""
-
-import subprocess
-import sys
-from importlib import import_module
-from types import ModuleType
+"""The neckline plugin: what every plugin keeps, and what its head is for."""
 
 import pytest
 import torch
+from torch import nn
 
-from attributree.plugins import load_plugins
-
-
-def test_it_loads_without_complaint_and_declares_the_neckline(plugin: ModuleType) -> None:
-    loaded = load_plugins(entry_points=(), extra={"neckline": plugin})
-
-    loaded.require_healthy()
-    neckline = loaded.attributes["neckline"]
-    assert neckline.labels.kind == "single"
-    assert neckline.applies("dress")
-    assert not neckline.applies("jeans")
+from attributree import Attribute
+from attributree.plugins import LoadedPlugins
+from attributree.testing import AttributeContract
 
 
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
+class TestNeckline(AttributeContract):
+    plugin = "attributree_neckline"
+    examples = (
         ("V-neck", "v_neck"),
         ("Round Neck", "crew"),
         ("bateau", "boat"),
         ("roll-neck", "turtleneck"),
         ("Bardot", "off_shoulder"),
-    ],
-)
-def test_what_merchandisers_write_is_read(plugin: ModuleType, text: str, key: str) -> None:
-    value = plugin.NECKLINE.labels.find(text)
-    assert value is not None
-    assert value.key == key
+        ("neck", None),
+    )
 
+    def test_it_is_asked_of_what_is_worn_above(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
+        assert declared.applies("dress")
+        assert not declared.applies("jeans")
 
-def test_bateau_is_a_former_key_of_boat(plugin: ModuleType) -> None:
-    boat = plugin.NECKLINE.labels.find("boat")
-    assert boat.formerly == ("bateau",)
+    def test_bateau_is_a_former_key_of_boat(self, declared: Attribute) -> None:
+        boat = declared.labels.find("boat")
+        assert boat is not None
+        assert boat.formerly == ("bateau",)
 
+    @pytest.fixture
+    def head(self, loaded: LoadedPlugins, declared: Attribute) -> nn.Module:
+        torch.manual_seed(0)
+        head = loaded.branch_head(declared, in_features=4)
+        assert type(head).__name__ == "NecklineHead"
+        return head
 
-@pytest.mark.parametrize(("height", "width"), [(7, 7), (1, 1), (2, 3), (5, 4)])
-def test_the_head_returns_one_logit_a_value_for_every_size_of_map(plugin: ModuleType, height: int, width: int) -> None:
-    loaded = load_plugins(entry_points=(), extra={"neckline": plugin})
-    head = loaded.branch_head(plugin.NECKLINE, in_features=8)
-    assert head is not None
+    def test_every_cell_of_the_map_counts(self, head: nn.Module) -> None:
+        features = torch.randn(2, 4, 6, 6, requires_grad=True)
+        head(features).square().sum().backward()
+        assert features.grad is not None
+        assert (features.grad.abs().sum(dim=(0, 1)) > 0).all()
 
-    logits = head(torch.randn(2, 8, height, width))
-
-    assert logits.shape == (2, plugin.NECKLINE.labels.outputs)
-    assert logits.dtype == torch.float32
-
-
-def test_every_parameter_of_the_head_and_every_cell_of_the_map_gets_a_gradient(plugin: ModuleType) -> None:
-    torch.manual_seed(0)
-    head = import_module("attributree_neckline.head").NecklineHead(4, 3)
-    features = torch.randn(2, 4, 6, 6, requires_grad=True)
-
-    torch.nn.functional.cross_entropy(head(features), torch.tensor([0, 2])).backward()
-
-    for name, parameter in head.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-    assert features.grad is not None
-    assert (features.grad.abs().sum(dim=(0, 1)) > 0).all()
-
-
-def test_the_head_tells_top_from_bottom_where_an_average_cannot(plugin: ModuleType) -> None:
-    torch.manual_seed(0)
-    head = import_module("attributree_neckline.head").NecklineHead(4, 3).eval()
-    features = torch.rand(1, 4, 6, 6)
-    features[:, :2, :3] += 1.0
-
-    upside_down = features.flip(2)
-
-    assert torch.allclose(features.mean(dim=(2, 3)), upside_down.mean(dim=(2, 3)))
-    assert (head(features) - head(upside_down)).abs().max() > 0.01
-
-
-def test_the_head_answers_the_same_twice_when_it_is_not_training(plugin: ModuleType) -> None:
-    head = import_module("attributree_neckline.head").NecklineHead(4, 3).eval()
-    features = torch.randn(2, 4, 6, 6)
-    assert torch.equal(head(features), head(features))
-
-
-def test_declaring_imports_no_torch(plugin: ModuleType) -> None:
-    code = "import sys, attributree_neckline as p; p.attributree_attributes(); sys.exit('torch' in sys.modules)"
-    source = str(next(iter(plugin.__path__))).rsplit("/", 1)[0]
-    run = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}, check=False)
-    assert run.returncode == 0
+    def test_the_head_tells_top_from_bottom_where_an_average_cannot(self, head: nn.Module) -> None:
+        features = torch.rand(1, 4, 6, 6)
+        features[:, :2, :3] += 1.0
+        upside_down = features.flip(2)
+        head.eval()
+        assert torch.allclose(features.mean(dim=(2, 3)), upside_down.mean(dim=(2, 3)))
+        assert (head(features) - head(upside_down)).abs().max() > 0.01

@@ -1,0 +1,31 @@
+"""What `plugins new` writes installs and passes its tests as it is, from an installed wheel."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attributree import scaffold
+
+Environment = Any  # the class is in conftest.py, which cannot be imported
+
+
+def test_the_wheel_brings_every_template(built: Path) -> None:
+    templates = {path.name for path in (Path(scaffold.__file__).parent / "templates").iterdir()}
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    assert len(templates) >= 6
+    assert {f"attributree/templates/{name}" for name in templates} <= names
+
+
+@pytest.mark.parametrize("options", ["", "--kind multi --head --value red --value 'blue=navy|azure'"])
+def test_a_new_distribution_installs_and_passes_its_tests(
+    environment: Environment, tmp_path: Path, options: str
+) -> None:
+    name = "trial-headed" if options else "trial-plain"
+    environment.shell(f"attributree plugins new {name} {options}", tmp_path)
+    environment.shell(f"pip install --quiet -e attributree-{name}", tmp_path)
+    told = environment.shell("pytest -q -W error -m 'not attributree_grows'", tmp_path / f"attributree-{name}")
+    assert "13 passed, 1 deselected" in told
+    assert f"attributree-{name}" in environment.shell("attributree plugins list --json", tmp_path)
