@@ -74,7 +74,7 @@ def garment_attributes() -> tuple[Attribute, ...]:
         Attribute("neckline", SingleLabel(_NECKLINE), applies_to=worn_above),
         Attribute("sleeve_length", Ordinal(_SLEEVE_LENGTH), applies_to=worn_above),
         Attribute("pattern", SingleLabel(_PATTERN), applies_to=worn_above),
-        Attribute("colour", MultiLabel(_COLOUR), applies_to=ARTICLE_TYPES),
+        Attribute("colour", MultiLabel(_COLOUR)),
         Attribute("hem", Ordinal(_HEM), title="Hem length", applies_to=("dress",)),
         Attribute("wash", Ordinal(_WASH), applies_to=("jeans",)),
     )

@@ -11,32 +11,41 @@ def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> No
     loaded = load_plugins(entry_points=(), extra={"sleeves": plugin})
 
     loaded.require_healthy()
-    assert list(loaded.attributes) == ["sleeve_length"]
-    assert loaded.branch_head(plugin.SLEEVE_LENGTH, in_features=8) is None
+    assert list(loaded.attributes) == ["sleeve_length", "sleeve_style"]
+    for attribute in loaded.attributes.values():
+        assert loaded.branch_head(attribute, in_features=8) is None
 
 
-def test_the_values_are_steps_from_none_to_the_wrist(plugin: ModuleType) -> None:
+def test_the_lengths_are_steps_from_none_to_the_wrist(plugin: ModuleType) -> None:
     labels = plugin.SLEEVE_LENGTH.labels
     assert labels.kind == "ordinal"
     assert labels.keys == ("sleeveless", "cap", "short", "elbow", "three_quarter", "long")
     assert labels.outputs == 5
 
 
+def test_exactly_one_style_holds(plugin: ModuleType) -> None:
+    assert plugin.SLEEVE_STYLE.labels.kind == "single"
+
+
 @pytest.mark.parametrize(
-    ("text", "key"),
+    ("name", "text", "key"),
     [
-        ("3/4 sleeves", "three_quarter"),
-        ("Long-Sleeved", "long"),
-        ("capped sleeve", "cap"),
-        ("no sleeves", "sleeveless"),
+        ("sleeve_length", "3/4 sleeves", "three_quarter"),
+        ("sleeve_length", "Long-Sleeved", "long"),
+        ("sleeve_length", "capped sleeve", "cap"),
+        ("sleeve_length", "no sleeves", "sleeveless"),
+        ("sleeve_style", "Puffed Sleeve", "puff"),
+        ("sleeve_style", "dolman", "batwing"),
     ],
 )
-def test_what_merchandisers_write_is_read(plugin: ModuleType, text: str, key: str) -> None:
-    value = plugin.SLEEVE_LENGTH.labels.find(text)
+def test_what_merchandisers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
+    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
+    value = declared[name].labels.find(text)
     assert value is not None
     assert value.key == key
 
 
 def test_trousers_are_not_asked(plugin: ModuleType) -> None:
-    assert plugin.SLEEVE_LENGTH.applies("top")
-    assert not plugin.SLEEVE_LENGTH.applies("jeans")
+    for attribute in plugin.attributree_attributes():
+        assert attribute.applies("top")
+        assert not attribute.applies("jeans")
