@@ -108,5 +108,5 @@ def test_a_sync_grows_every_branch_on_a_tiny_trunk_and_the_tree_predicts(
     asked = Counter(prediction.attribute for prediction in predictions)
     assert sorted(asked) == names
     right = Counter(p.attribute for p in predictions if p.values == (truth[p.image][p.attribute],))
-    for name in ("tile_shape", "tile_warmth"):
+    for name in ("tile_edge", "tile_warmth"):
         assert right[name] / asked[name] > 0.6, (name, right[name], asked[name])
