@@ -32,6 +32,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/three_ways.py --hidden 0.3 --seed 0
 	$(BIN)/python benchmarks/three_ways.py --hidden 0.9 --seed 0
 	$(BIN)/python benchmarks/sixteen.py
+	$(BIN)/python benchmarks/first_party.py
 	$(BIN)/python benchmarks/ambiguous.py
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/text_mining.py

@@ -99,9 +99,9 @@ class Runner:
 
 @contextmanager
 def with_plugins(runner: Runner, *distributions: str) -> Iterator[None]:
-    """Install benchmark plugins for the time being; one that was not there before is uninstalled again."""
+    """Install plugins of this repository for the time being; those that were not there before are uninstalled again."""
     before = {name: installed(name) for name in distributions}
-    paths = [f"./benchmarks/{name}" for name in distributions]
+    paths = [f"./{_home(name)}/{name}" for name in distributions]
     runner.run("pip", "install", "--quiet", "--no-build-isolation", "--no-deps", *paths, cwd=ROOT)
     try:
         yield
@@ -109,6 +109,14 @@ def with_plugins(runner: Runner, *distributions: str) -> Iterator[None]:
         gone = [name for name in distributions if not before[name] and installed(name)]
         if gone:
             runner.run("pip", "uninstall", "--quiet", "--yes", *gone, cwd=ROOT)
+
+
+def _home(distribution: str) -> str:
+    """Return the folder of this repository that holds a distribution. Raises BenchmarkError if none does."""
+    for home in ("plugins", "benchmarks"):
+        if (ROOT / home / distribution / "pyproject.toml").is_file():
+            return home
+    raise BenchmarkError(f"{distribution} is neither in plugins/ nor in benchmarks/")
 
 
 def new_catalogue(folder: Path, runner: Runner, settings: str, *files: tuple[Path, Path, str]) -> None:

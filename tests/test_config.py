@@ -398,10 +398,10 @@ def test_the_example_holds_every_setting_at_its_default() -> None:
 
 
 def test_the_commented_example_of_an_attribute_is_valid_when_it_is_uncommented() -> None:
-    head, _, example = render_default_toml().partition("# [attributes.neckline]")
+    head, _, example = render_default_toml().partition("# [attributes.shape]")
     uncommented = "\n".join(line.removeprefix("# ") for line in example.splitlines())
-    settings = Settings.model_validate(tomllib.loads(f"{head}\n[attributes.neckline]\n{uncommented}"))
-    assert set(settings.attributes["neckline"].model_fields_set) == set(AttributeSettings.model_fields)
+    settings = Settings.model_validate(tomllib.loads(f"{head}\n[attributes.shape]\n{uncommented}"))
+    assert set(settings.attributes["shape"].model_fields_set) == set(AttributeSettings.model_fields)
 
 
 @given(st.text(min_size=1))

@@ -1,7 +1,7 @@
 """Settings: plugins.toml, the environment and the command line, checked and merged.
 
     settings = load_settings(Path("plugins.toml"))
-    settings.for_attribute("neckline").epochs
+    settings.for_attribute("shape").epochs
 
 An option wins over the environment (`ATTRIBUTREE_TRAINING__EPOCHS=5`), that over the file, that over the default.
 Relative paths in the file are relative to the file's folder; in the environment and in options, to the current one.
@@ -348,7 +348,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, .
         # ATTRIBUTREE_SOMETHING may be another program's; with `__` in it, it is meant for us.
         if len(names) == 1 and names[0].lower() not in Settings.model_fields:
             continue
-        # An attribute's name in mixed case is meant as it is written; NECKLINE is neckline.
+        # An attribute's name in mixed case is meant as it is written; SHAPE is shape.
         kept = 1 if names[0].lower() == "attributes" and not "".join(names[1:2]).isupper() else None
         yield tuple(name if i == kept else name.lower() for i, name in enumerate(names)), variable, text
 
@@ -447,7 +447,7 @@ def render_default_toml(database: str | None = None) -> str:
         for key, info in type(section).model_fields.items():
             value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
             lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
-    lines += ["", *_comment(AttributeSettings.__doc__), "# [attributes.neckline]"]
+    lines += ["", *_comment(AttributeSettings.__doc__), "# [attributes.shape]"]
     examples = {"epochs": 30, "min_labels": 100, "target_precision": 0.95, "flip": False}
     for key, info in AttributeSettings.model_fields.items():
         value = examples.get(key, info.default)

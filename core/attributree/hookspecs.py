@@ -7,7 +7,7 @@ of `plugin_dirs`. It marks its functions with `hookimpl`, and may leave out argu
 
     @hookimpl
     def attributree_attributes():
-        return [Attribute("lining", SingleLabel(("lined", "unlined")))]
+        return [Attribute("finish", SingleLabel(("matt", "glossy")))]
 
 Hook wrappers are refused: a plugin speaks for its own attributes and never rewrites another's answer.
 """

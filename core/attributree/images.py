@@ -117,7 +117,7 @@ def decode_image(path: Path, size: int) -> tuple[npt.NDArray[np.uint8], str]:
     """Return the image as (size, size, 3) RGB uint8, and the SHA-256 of its file.
 
     The picture is turned as its EXIF data say, put on white where it is transparent, and padded with
-    white to a square: a crop would cut off hems and sleeves. Raises ImageError with the reason.
+    white to a square: a crop would cut off what attributes are seen by. Raises ImageError with the reason.
     """
     with _reading():
         header = inspect_image(path)

@@ -1,7 +1,7 @@
 """Finding plugins and asking them: one that is broken is reported with its reason, the others work.
 
     loaded = load_plugins(settings.plugins)
-    loaded.attributes["neckline"]       # what is declared
+    loaded.attributes["shape"]          # what is declared
     loaded.problems                     # what is broken, and why
 
 Plugins come from the entry-point group `attributree` and from `*.py` files in `plugin_dirs`. They are loaded and

@@ -52,7 +52,7 @@ LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 def fold(text: str) -> str:
     """Return `text` as it is compared: case, width, spaces, underscores and hyphens do not matter.
 
-    >>> fold("V-Neck") == fold("v_neck ") == "v neck"
+    >>> fold("Half-Round") == fold("half_round ") == "half round"
     True
     """
     return _FOLD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
@@ -238,7 +238,7 @@ class Attribute:
     def __post_init__(self) -> None:
         where = f"attribute {self.name!r}"
         if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise SchemaError(f"{where}: name must be an identifier such as 'sleeve_length'")
+            raise SchemaError(f"{where}: name must be an identifier such as 'edge_shape'")
         if self.name in RESERVED_COLUMNS:
             raise SchemaError(f"{where}: name is a reserved column of label files; choose another")
         if self.name in RESERVED_NAMES or self.name.startswith("_"):

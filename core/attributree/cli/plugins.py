@@ -27,7 +27,7 @@ def list_plugins(options: Globals, as_json: bool) -> None:
     if as_json:
         print_json({"plugins": [info.to_json() for info in loaded.plugins]})
     elif not loaded.plugins:
-        say("no plugin is installed; try: pip install attributree-neckline")
+        say("no plugin is installed; pip install one, or put one-file plugins into a folder of plugin_dirs")
     else:
         print_table(
             "plugins",

@@ -66,7 +66,7 @@ def key_of(prediction: Prediction) -> int | str:
 
 
 def caption(prediction: Prediction) -> str:
-    """Return a prediction in a few words: "neckline crew 93%"."""
+    """Return a prediction in a few words: "shape: round 93%"."""
     if prediction.decision == ERROR:
         return f"{prediction.attribute}: no answer"
     said = " + ".join(prediction.values).replace("_", " ") or "none"

@@ -1,7 +1,8 @@
 """A catalogue of drawn garments: small product photos, a label file as untidy as a shop's, and the truth.
 
 For tests, benchmarks, demonstrations and plugin authors; Pillow and NumPy, no torch. Tops, dresses and jeans
-carry six attributes (`garment_attributes`), drawn independently of each other and of pose, light and background.
+carry six attributes (`garment_attributes`), drawn independently of each other and of pose, light and background;
+`detailed` ones carry all seventeen that the first-party plugins ask.
 
     catalogue = write_catalogue(Path("shop"), 600, seed=0)
 
@@ -25,9 +26,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..schema import Attribute
+from .garments_details import add_details, detailed_attributes
 from .garments_labels import state_labels
 from .garments_paint import photograph
-from .garments_style import ARTICLE_TYPES, Style, draw_style, garment_attributes
+from .garments_style import ARTICLE_TYPES, Style, draw_style, plain_attributes
 from .garments_text import write_texts
 
 __all__ = [
@@ -72,6 +75,7 @@ class GarmentOptions:
     schema knows it. `second_photo` is the share of products with two photos. `variation` scales what
     photos differ by besides the garment (pose, figure, background, light, noise): with 0 every garment lies
     straight on a plain backdrop, and fewer labels teach the same. `article_types` maps each article type to its weight.
+    `detailed` garments have collars, closures, rips and more besides: see `garment_attributes`.
     """
 
     size: int = 64
@@ -82,6 +86,7 @@ class GarmentOptions:
     second_photo: float = 0.15
     variation: float = 1.0
     article_types: Mapping[str, float] = field(default_factory=lambda: dict(_DEFAULT_TYPES), hash=False)
+    detailed: bool = False
 
     def __post_init__(self) -> None:
         _check_size(self.size)
@@ -99,7 +104,7 @@ DEFAULT_OPTIONS = GarmentOptions()
 
 @dataclass(frozen=True, eq=False)
 class Garment:
-    """One photo of one product. `labels` holds the truth for all six attributes, 'n/a' where one does not apply.
+    """One photo of one product. `labels` holds the truth for all attributes, 'n/a' where one does not apply.
 
     `image` (size, size, 3) RGB uint8. Two colours are written 'blue|white', the body's first.
     """
@@ -116,7 +121,7 @@ class Garment:
 class GarmentCatalogue:
     """What `write_catalogue` wrote.
 
-    `truth` maps each image, as the label files name it, to its six true labels. `counts` has `photos`, `products`,
+    `truth` maps each image, as the label files name it, to its true labels. `counts` has `photos`, `products`,
     and over all cells of `products.csv` how many are `stated` (`ambiguous`, `contradictory` and `misspelt`
     ones among them), `hidden`, and `not_applicable`.
     """
@@ -130,6 +135,11 @@ class GarmentCatalogue:
     counts: Mapping[str, int]
 
 
+def garment_attributes(*, detailed: bool = False) -> tuple[Attribute, ...]:
+    """Return the six attributes of the synthetic catalogue, or the seventeen of a detailed one, in columns' order."""
+    return detailed_attributes() if detailed else plain_attributes()
+
+
 def draw_garments(
     count: int,
     *,
@@ -137,13 +147,14 @@ def draw_garments(
     size: int = 64,
     variation: float = 1.0,
     article_types: Mapping[str, float] = _DEFAULT_TYPES,
+    detailed: bool = False,
 ) -> Iterator[Garment]:
     """Yield `count` products, one photo each; the first ones do not depend on `count`.
 
     The same arguments give the same bytes. Raises ValueError for a size under 32 or an unknown article type.
     """
-    options = GarmentOptions(size=size, variation=variation, article_types=article_types)  # checks them
-    products = _products(seed, options.article_types)
+    options = GarmentOptions(size=size, variation=variation, article_types=article_types, detailed=detailed)
+    products = _products(seed, options)
     return (product.photo(0, size, variation) for product in islice(products, count))
 
 
@@ -166,7 +177,7 @@ def write_catalogue(
         raise ValueError(f"image_format is {image_format!r}; write 'png' or 'jpeg'")
     photos = folder / "photos"
     photos.mkdir(parents=True, exist_ok=True)
-    attributes = garment_attributes()
+    attributes = garment_attributes(detailed=options.detailed)
     counts = dict.fromkeys(_COUNTS, 0)
     shop: list[dict[str, str]] = []
     supplier: list[dict[str, str]] = []
@@ -229,16 +240,18 @@ class _Product:
         return np.random.default_rng(self.clerks[index])
 
 
-def _products(seed: int, article_types: Mapping[str, float]) -> Iterator[_Product]:
+def _products(seed: int, options: GarmentOptions) -> Iterator[_Product]:
     """Yield products without end; the n-th depends on the n-th child of `seed` alone."""
     root = np.random.SeedSequence(seed)
-    bounds = np.cumsum([article_types.get(name, 0.0) for name in ARTICLE_TYPES])
+    bounds = np.cumsum([options.article_types.get(name, 0.0) for name in ARTICLE_TYPES])
     for number in count_from():
         (child,) = root.spawn(1)
-        design, office, *rest = child.spawn(6)
+        design, office, *rest, workshop = child.spawn(7)
         rng = np.random.default_rng(design)
         article_type = ARTICLE_TYPES[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
         style = draw_style(rng, article_type)
+        if options.detailed:
+            style = add_details(style, np.random.default_rng(workshop))
         rng = np.random.default_rng(office)
         luck = float(rng.random())
         texts = write_texts(style, rng)
@@ -248,7 +261,7 @@ def _products(seed: int, article_types: Mapping[str, float]) -> Iterator[_Produc
 
 def _photos(seed: int, options: GarmentOptions) -> Iterator[tuple[_Product, int]]:
     """Yield products with the index of each of their photos, without end."""
-    for product in _products(seed, options.article_types):
+    for product in _products(seed, options):
         yield product, 0
         if product.luck < options.second_photo:
             yield product, 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal
 
-#: What a hasty eye takes each value for; ordinal values are taken for their neighbours.
+#: What a hasty eye takes a value for. Ordinal values are taken for their neighbours, those not listed for any other.
 _CONFUSABLE: Mapping[str, tuple[str, ...]] = {
     "crew": ("scoop", "boat"),
     "v_neck": ("scoop",),
@@ -96,7 +96,8 @@ def _mistake(attribute: Attribute, truth: str, rng: np.random.Generator) -> str:
         return str(rng.choice([*keys[max(at - 1, 0) : at], *keys[at + 1 : at + 2]]))
     present = truth.split(SEPARATOR)
     at = int(rng.integers(len(present)))
-    wrong = str(rng.choice(_CONFUSABLE[present[at]]))
+    others = [key for key in attribute.labels.keys if key not in present]
+    wrong = str(rng.choice(_CONFUSABLE.get(present[at], others)))
     mistaken = [wrong if i == at else key for i, key in enumerate(present)]
     return SEPARATOR.join(dict.fromkeys(mistaken))
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
+from .garments_details import DetailedStyle
+from .garments_marks import mark_jeans, mark_upper
 from .garments_shapes import Arms, Outline, dress_figure, hang, jeans_figure, outline_jeans, outline_upper
 from .garments_style import Cut, Fabric, Field, Rgb, Style
 
@@ -57,6 +59,9 @@ def photograph(style: Style, rng: np.random.Generator, size: int, variation: flo
     if shape.hanger:
         picture = _over(picture, hanger_tint, canvas.stroke(shape.hanger))
     picture = _over(picture, cloth * light[..., None], garment)
+    for mark in shape.marks:
+        mask = garment * np.maximum(canvas.fill(mark.polygons), canvas.stroke(mark.lines))
+        picture = _over(picture, np.array(mark.colour, dtype=np.float32) * light[..., None], mask)
     return _expose(picture, rng, grain, size, variation)
 
 
@@ -119,6 +124,8 @@ def _pose(style: Style, rng: np.random.Generator, variation: float) -> Outline:
     if isinstance(style.cut, Cut):
         arms: Arms = (_arm_angles(rng, variation), _arm_angles(rng, variation))
         shape = outline_upper(style.cut, arms)
+        if isinstance(style, DetailedStyle):
+            mark_upper(shape, style, arms)
         if shown < figure:
             dress_figure(shape, style.cut, arms, head=rng.random() < 0.5, trousers=style.article_type == "top")
         elif shown < hanger:
@@ -126,6 +133,8 @@ def _pose(style: Style, rng: np.random.Generator, variation: float) -> Outline:
         return shape
     stance = (rng.uniform(-0.03, 0.10), rng.uniform(-0.03, 0.10))
     shape = outline_jeans(style.cut, stance)
+    if isinstance(style, DetailedStyle):
+        mark_jeans(shape, style, stance)
     if shown < figure:
         jeans_figure(shape, style.cut, stance)
     return shape

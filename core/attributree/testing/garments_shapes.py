@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .garments_style import Cut, Field, JeansCut
+from .garments_style import Cut, Field, JeansCut, Rgb
 
 #: For the left and the right arm, the angles of upper and lower arm from the vertical, in radians.
 Arms = tuple[tuple[float, float], tuple[float, float]]
@@ -29,15 +29,29 @@ class Limb:
     cuff: Field
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Something of one colour that lies on the garment: polygons, and polylines with a width in garment units."""
+
+    colour: Rgb
+    polygons: list[Field] = field(default_factory=list)
+    lines: list[tuple[Field, float]] = field(default_factory=list)
+
+
 @dataclass
 class Outline:
-    """The polygons of one garment in one pose. `seams` are polylines with a width in garment units."""
+    """The polygons of one garment in one pose. `seams` are polylines with a width in garment units.
+
+    `extra` is outer cloth besides body and sleeves, and `marks` lie on the garment, the last one on top.
+    """
 
     body: Field
     sleeves: list[Limb] = field(default_factory=list)
     opening: Field | None = None
     collar: Field | None = None
+    extra: list[Field] = field(default_factory=list)
     seams: list[tuple[Field, float]] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     skin: list[Field] = field(default_factory=list)
     trousers: list[Field] = field(default_factory=list)
     hanger: list[tuple[Field, float]] = field(default_factory=list)
@@ -46,7 +60,7 @@ class Outline:
     def garment(self) -> list[Field]:
         """The polygons made of the garment's outer cloth."""
         collar = [] if self.collar is None else [self.collar]
-        return [self.body, *collar, *(limb.outline for limb in self.sleeves)]
+        return [self.body, *collar, *(limb.outline for limb in self.sleeves), *self.extra]
 
 
 def _mirror(points: Field) -> Field:
@@ -164,6 +178,8 @@ def dress_figure(shape: Outline, cut: Cut, arms: Arms, *, head: bool, trousers: 
         outer = [start, elbow + 0.02 * upper_in, wrist + 0.05 * lower_in, hand + 0.05 * lower_in]
         inner = [hand + 0.12 * lower_in, wrist + 0.15 * lower_in, elbow + 0.19 * upper_in, start + 0.24 * upper_in]
         shape.skin.append(np.stack(outer + inner))
+    if trousers and cut.hem[1] < 1.3:
+        shape.skin.append(np.array([(-0.36, 0.5), (0.36, 0.5), (0.42, 1.3), (-0.42, 1.3)]))
     for sign in (-1.0, 1.0):
         leg = [(0.0, 1.2), (0.42, 1.2), (0.44, 1.6), (0.30, 2.3), (0.22, 3.1), (0.26, 3.25), (0.09, 3.25), (0.05, 1.65)]
         (shape.trousers if trousers else shape.skin).append(np.array(leg) * (sign, 1.0))

@@ -67,14 +67,14 @@ _WASH = (
 )
 
 
-def garment_attributes() -> tuple[Attribute, ...]:
-    """Return the six attributes of the synthetic catalogue, in the order of its columns."""
+def plain_attributes() -> tuple[Attribute, ...]:
+    """Return the six attributes that every synthetic garment has, in the order of their columns."""
     worn_above = ("top", "dress")
     return (
         Attribute("neckline", SingleLabel(_NECKLINE), applies_to=worn_above),
         Attribute("sleeve_length", Ordinal(_SLEEVE_LENGTH), applies_to=worn_above),
         Attribute("pattern", SingleLabel(_PATTERN), applies_to=worn_above),
-        Attribute("colour", MultiLabel(_COLOUR), applies_to=ARTICLE_TYPES),
+        Attribute("colour", MultiLabel(_COLOUR)),
         Attribute("hem", Ordinal(_HEM), title="Hem length", applies_to=("dress",)),
         Attribute("wash", Ordinal(_WASH), applies_to=("jeans",)),
     )
@@ -178,8 +178,8 @@ def draw_style(rng: np.random.Generator, article_type: str) -> Style:
     """Return a random garment of `article_type`; every attribute is drawn independently of the others."""
     if article_type == "jeans":
         return _draw_jeans(rng)
-    neckline, sleeve, hem = _pick(rng, _NECKS), _pick(rng, _SLEEVES), _pick(rng, _HEMS)
-    pattern = _pick(rng, _PERIODS, p=(0.32, 0.17, 0.17, 0.17, 0.17))
+    neckline, sleeve, hem = draw_one(rng, _NECKS), draw_one(rng, _SLEEVES), draw_one(rng, _HEMS)
+    pattern = draw_one(rng, _PERIODS, p=(0.32, 0.17, 0.17, 0.17, 0.17))
     colours, shades = _draw_colours(rng, 1 if pattern == "solid" else 2)
     is_dress = article_type == "dress"
     labels = {
@@ -227,8 +227,8 @@ def _draw_cut(rng: np.random.Generator, neckline: str, sleeve: str, hem: str | N
 
 
 def _draw_jeans(rng: np.random.Generator) -> Style:
-    wash = _pick(rng, _DENIM_VALUE)
-    fit = _pick(rng, ("skinny leg", "straight leg", "wide leg"))
+    wash = draw_one(rng, _DENIM_VALUE)
+    fit = draw_one(rng, ("skinny leg", "straight leg", "wide leg"))
     grey = wash == "black" or rng.random() < 0.2
     saturation = rng.uniform(0.0, 0.10) if grey else rng.uniform(0.30, 0.45) + 0.25 * (wash == "dark")
     value = rng.uniform(*_DENIM_VALUE[wash])
@@ -275,7 +275,7 @@ def _draw_colours(rng: np.random.Generator, count: int) -> tuple[list[str], list
     names: list[str] = []
     shades: list[Rgb] = []
     while len(names) < count:
-        name = _pick(rng, _SHADES)
+        name = draw_one(rng, _SHADES)
         shade = _draw_shade(rng, name)
         # 0.3 in linear distance keeps red on brown, or blue on black, from passing for a solid fabric.
         if name not in names and all(np.linalg.norm(np.subtract(shade, other)) > 0.3 for other in shades):
@@ -289,7 +289,8 @@ def _draw_shade(rng: np.random.Generator, colour: str) -> Rgb:
     return colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
 
 
-def _pick(rng: np.random.Generator, options: Mapping[str, Any] | Sequence[str], p: Sequence[float] = ()) -> str:
+def draw_one(rng: np.random.Generator, options: Mapping[str, Any] | Sequence[str], p: Sequence[float] = ()) -> str:
+    """Return one of `options`, each as likely as any other unless `p` has their weights."""
     names = list(options)
     if not p:
         return names[int(rng.integers(len(names)))]

@@ -13,8 +13,16 @@ import numpy as np
 from ..schema import NOT_APPLICABLE, SEPARATOR
 from .garments_style import Style
 
+_Words = Mapping[str, tuple[tuple[str, ...], str]]
+
+_HEMS: _Words = {
+    "mini": (("mini",), "mini length"),
+    "knee": (("knee length",), "knee length"),
+    "midi": (("midi", "calf length"), "midi length"),
+    "maxi": (("maxi", "ankle length"), "maxi length"),
+}
 #: How a title says each value (the words stand before the noun), and how a sentence does.
-_WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
+_WORDS: Mapping[str, _Words] = {
     "neckline": {
         "crew": (("crew neck", "round neck"), "a round neck"),
         "v_neck": (("V-neck", "vee neck"), "a V-neck"),
@@ -47,12 +55,8 @@ _WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
         "pink": (("pink", "pink", "blush"), "pink"),
         "brown": (("brown", "brown", "chocolate"), "brown"),
     },
-    "hem": {
-        "mini": (("mini",), "mini length"),
-        "knee": (("knee length",), "knee length"),
-        "midi": (("midi", "calf length"), "midi length"),
-        "maxi": (("maxi", "ankle length"), "maxi length"),
-    },
+    "hem": _HEMS,
+    "dress_length": _HEMS,
     "wash": {
         "light": (("light wash", "bleached"), "a light wash"),
         "medium": (("medium wash", "mid wash"), "a medium wash"),
@@ -61,13 +65,14 @@ _WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
     },
 }
 #: The order of adjectives in a title.
-_ORDER = ("colour", "wash", "pattern", "neckline", "sleeve_length", "hem")
+_ORDER = ("colour", "wash", "pattern", "neckline", "sleeve_length", "hem", "dress_length")
 _SENTENCES = {
     "neckline": ("Finished with {}.", "It has {}."),
     "sleeve_length": ("Comes with {}.", "Made with {}."),
     "pattern": ("Cut from {} fabric.", "Made in {} weave."),
     "colour": ("The photo shows it in {}.", "Yours in {}."),
     "hem": ("It is cut to {}.", "The skirt is {}."),
+    "dress_length": ("It is cut to {}.", "The skirt is {}."),
     "wash": ("Finished in {}.", "Dyed to {}."),
 }
 _NOUNS = {"top": ("top", "tee", "jersey top", "blouse"), "dress": ("dress", "jersey dress"), "jeans": ("jeans",)}
@@ -90,7 +95,7 @@ class Texts:
 
 def write_texts(style: Style, rng: np.random.Generator) -> Texts:
     """Return title and description of a garment; together they leave at least one attribute unmentioned."""
-    told = [name for name in _ORDER if style.labels[name] != NOT_APPLICABLE]
+    told = [name for name in _ORDER if style.labels.get(name, NOT_APPLICABLE) != NOT_APPLICABLE]
     mentions = [told[int(i)] for i in rng.permutation(len(told))][: len(told) - 1]
     in_title = mentions[: int(rng.choice((0, 1, 2), p=(0.12, 0.48, 0.40)))]
     in_body = mentions[len(in_title) :][: int(rng.choice((0, 1, 2), p=(0.35, 0.45, 0.20)))]

@@ -2,7 +2,7 @@
 
 A trunk without learnt weights is no ground to grow on, so the whole backbone is trained once, as one multi-label
 model with a head for each attribute that has labels. Its upper units are the donor of the first branches; attributes
-that come later find a trunk that has seen clothes, or whatever the catalogue holds.
+that come later find a trunk that has seen the kind of picture that the catalogue holds.
 """
 
 from __future__ import annotations

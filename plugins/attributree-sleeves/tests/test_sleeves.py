@@ -7,6 +7,7 @@ from attributree.testing import AttributeContract
 
 class TestSleeveLength(AttributeContract):
     plugin = "attributree_sleeves"
+    attribute = "sleeve_length"
     examples = (
         ("3/4 sleeves", "three_quarter"),
         ("Long-Sleeved", "long"),
@@ -15,9 +16,10 @@ class TestSleeveLength(AttributeContract):
         ("sleeve", None),
     )
 
-    def test_it_declares_the_sleeve_length_and_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
-        assert list(loaded.attributes) == ["sleeve_length"]
-        assert loaded.branch_head(declared, in_features=8) is None
+    def test_two_attributes_are_declared_and_no_head(self, loaded: LoadedPlugins) -> None:
+        assert list(loaded.attributes) == ["sleeve_length", "sleeve_style"]
+        for attribute in loaded.attributes.values():
+            assert loaded.branch_head(attribute, in_features=8) is None
 
     def test_the_values_are_steps_from_none_to_the_wrist(self, declared: Attribute) -> None:
         labels = declared.labels
@@ -27,4 +29,15 @@ class TestSleeveLength(AttributeContract):
 
     def test_trousers_are_not_asked(self, declared: Attribute) -> None:
         assert declared.applies("top")
+        assert not declared.applies("jeans")
+
+
+class TestSleeveStyle(AttributeContract):
+    plugin = "attributree_sleeves"
+    attribute = "sleeve_style"
+    examples = (("Puffed Sleeve", "puff"), ("dolman", "batwing"))
+
+    def test_exactly_one_style_holds_and_trousers_are_not_asked(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
+        assert declared.applies("dress")
         assert not declared.applies("jeans")

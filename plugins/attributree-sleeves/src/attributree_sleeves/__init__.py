@@ -1,8 +1,8 @@
-"""The sleeve length of tops and dresses, as steps from none to the wrist."""
+"""The sleeves of tops and dresses: their length, as steps from none to the wrist, and how they are cut."""
 
 from __future__ import annotations
 
-from attributree import Attribute, Ordinal, Value, hookimpl
+from attributree import Attribute, Ordinal, SingleLabel, Value, hookimpl
 
 SLEEVE_LENGTH = Attribute(
     name="sleeve_length",
@@ -28,6 +28,32 @@ SLEEVE_LENGTH = Attribute(
     ),
 )
 
+SLEEVE_STYLE = Attribute(
+    name="sleeve_style",
+    title="Sleeve style",
+    description="How the sleeve is cut and joined to the body; not applicable where there is none.",
+    applies_to=("top", "dress"),
+    labels=SingleLabel(
+        values=(
+            Value(
+                "set_in", title="Set-in", synonyms=("plain sleeve", "plain sleeves", "regular sleeve", "fitted sleeve")
+            ),
+            Value("raglan", synonyms=("raglan sleeve", "raglan sleeves", "baseball sleeve")),
+            Value("puff", title="Puff sleeve", synonyms=("puffed", "puffed sleeve", "puff sleeves", "leg of mutton")),
+            Value(
+                "balloon", title="Balloon sleeve", synonyms=("balloon sleeves", "bishop", "bishop sleeve", "lantern")
+            ),
+            Value("bell", title="Bell sleeve", synonyms=("bell sleeves", "flared sleeve", "trumpet sleeve")),
+            Value("flutter", title="Flutter sleeve", synonyms=("flutter sleeves", "ruffle sleeve", "butterfly sleeve")),
+            Value("batwing", synonyms=("batwing sleeve", "dolman", "dolman sleeve", "kimono", "kimono sleeve")),
+            Value("drop_shoulder", title="Drop shoulder", synonyms=("dropped shoulder", "drop sleeve")),
+            Value("cold_shoulder", title="Cold shoulder", synonyms=("cut out shoulder", "open shoulder")),
+            Value("roll_up", title="Roll-up", synonyms=("rolled", "rolled sleeve", "roll tab", "turn up sleeve")),
+            Value("slit", title="Slit sleeve", synonyms=("split sleeve", "open sleeve", "cape sleeve")),
+        )
+    ),
+)
+
 
 @hookimpl
 def attributree_api() -> str:
@@ -36,4 +62,4 @@ def attributree_api() -> str:
 
 @hookimpl
 def attributree_attributes() -> list[Attribute]:
-    return [SLEEVE_LENGTH]
+    return [SLEEVE_LENGTH, SLEEVE_STYLE]

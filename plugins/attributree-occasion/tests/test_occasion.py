@@ -1,0 +1,45 @@
+"""The occasion plugin: what it declares."""
+
+from types import ModuleType
+
+import pytest
+
+from attributree.plugins import load_plugins
+
+
+def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> None:
+    loaded = load_plugins(entry_points=(), extra={"occasion": plugin})
+
+    loaded.require_healthy()
+    assert list(loaded.attributes) == ["occasion"]
+    for attribute in loaded.attributes.values():
+        assert loaded.branch_head(attribute, in_features=8) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "key"),
+    [
+        ("occasion", "Black Tie", "formal"),
+        ("occasion", "office", "work"),
+        ("occasion", "night-out", "party"),
+        ("occasion", "everyday", "casual"),
+    ],
+)
+def test_what_merchandisers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
+    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
+    value = declared[name].labels.find(text)
+    assert value is not None
+    assert value.key == key
+
+
+def test_only_its_article_types_are_asked(plugin: ModuleType) -> None:
+    for attribute in plugin.attributree_attributes():
+        assert attribute.applies("top")
+        assert attribute.applies("dress")
+        assert attribute.applies("jeans")
+        assert not attribute.applies("bag")
+
+
+def test_an_occasion_that_is_not_listed_is_unknown(plugin: ModuleType) -> None:
+    assert plugin.OCCASION.labels.kind == "multi"
+    assert not plugin.OCCASION.labels.closed_world
