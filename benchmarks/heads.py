@@ -5,7 +5,9 @@
 A small trunk is learnt from the pattern and the colour of drawn garments, as one that has never heard of what comes
 later. Then neckline and sleeve length grow on it with every head that answers them: on frozen features (depth `head`),
 and with the last block trained too (depth `block`); each time from the same trunk, donors and splits. Seeds are those
-of the growths; drawings and trunk are the same. Scores are macro-F1 on the test split. Written as build/bench/heads.json.
+of the growths; drawings and trunk are the same. Scores are macro-F1 on the test split.
+
+Written as build/bench/heads.json.
 """
 
 from __future__ import annotations

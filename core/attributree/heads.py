@@ -33,6 +33,17 @@ from .errors import ConfigError, UnknownNameError
 from .head_names import unfit
 from .schema import Attribute
 
+__all__ = [
+    "HEADS",
+    "AttentionHead",
+    "LinearHead",
+    "MultiLabelHead",
+    "MultiscaleHead",
+    "OrdinalHead",
+    "default_options",
+    "new_head",
+]
+
 
 class LinearHead(nn.Module):
     """Average over the map, dropout, one linear layer: (B, F, H, W) to (B, K). The standard head.

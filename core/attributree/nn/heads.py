@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import PluginError
-from ..head_names import STANDARD_HEAD
+from ..head_names import HEAD_NAMES, STANDARD_HEAD
 from ..heads import default_options, new_head
 from ..plugins import LoadedPlugins
 from ..schema import Attribute
@@ -64,7 +64,7 @@ class HeadFactory:
         """
         owner = self.plugins.head_owner(self.attribute, self.in_features) if self.plugins and not self.name else None
         if owner:
-            return owner, {}
+            return f"plugin {owner}" if owner in HEAD_NAMES else owner, {}
         name = self.name or STANDARD_HEAD
         return name, {**default_options(name), **self.options}
 

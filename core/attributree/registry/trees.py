@@ -13,7 +13,7 @@ from torch import nn
 
 from ..catalog import BranchRecord, TrunkRecord
 from ..errors import ArtifactError, PluginError
-from ..head_names import HEAD_NAMES, STANDARD_HEAD
+from ..head_names import HEAD_NAMES
 from ..nn import Backbone, Branch, HeadFactory, Limb, Tree, TrunkSpec, build_backbone, weights_of
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
@@ -71,14 +71,15 @@ def head_factory(record: BranchRecord, attribute: Attribute, in_features: int, p
     """
     if record.head in HEAD_NAMES:
         return HeadFactory(attribute, in_features, plugins, record.head, record.head_options)
-    owner = plugins.head_owner(attribute, in_features) or STANDARD_HEAD
+    factory = HeadFactory(attribute, in_features, plugins)
+    owner, _ = factory.whose()
     if owner != record.head:
         raise ArtifactError(
             f"branch {record.id} of {record.attribute!r} was trained with the head of {record.head}, "
             f"now there is the head of {owner}; install {record.head} again, or retrain: "
             f"attributree sync-catalog --retrain {record.attribute}"
         )
-    return HeadFactory(attribute, in_features, plugins)
+    return factory
 
 
 def unit_digests(units: Mapping[str, nn.Module]) -> tuple[str, ...]:
