@@ -189,6 +189,14 @@ def test_a_branch_grows_with_every_head_for_every_kind(name: str, kind: str) -> 
     assert grown.scores["test"].macro_f1 > (0.4 if name == "ordinal" else 0.85)
 
 
+@pytest.mark.parametrize("name", HEAD_NAMES)
+def test_the_documentation_lists_a_head_with_the_parameters_it_has(name: str) -> None:
+    page = Path(__file__).parents[1] / "docs" / "heads.md"
+    (row,) = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` |")]
+    assert f"`{HEADS[name].__name__}`" in row
+    assert row.endswith(f"| {parameters(HEADS[name](512, 12)):,} |")
+
+
 # -- the names -------------------------------------------------------------------------------------
 
 
