@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-from ..catalog import Coverage
+from ..catalog import Coverage, UnknownValue
 from ..config import Settings
 from ..head_names import unfit
 from ..plugins import PluginInfo
@@ -22,7 +22,7 @@ WARNING: Final[Severity] = "warning"  # something is not what its writer meant, 
 NOTE: Final[Severity] = "note"  # worth knowing
 _ORDER: Final[tuple[Severity, ...]] = (ERROR, WARNING, NOTE)
 
-#: Texts of one column that are named; the others are counted.
+#: Texts that are named; the others are counted.
 _SHOWN = 5
 #: What people separate values with, where a label file only knows `|`; 3/4 is a fraction.
 _SEPARATORS = re.compile(r"\s*[,;]\s*|(?<=[^\W\d])\s*/\s*(?=[^\W\d])")
@@ -247,22 +247,24 @@ def _near_column(name: str, columns: Mapping[str, int]) -> str | None:
 
 
 def _unreadable(name: str, counts: Coverage, whose: Mapping[str, str | None]) -> Iterator[Finding]:
-    """Cells that no value spells: those near to one by name, the others together."""
-    near = [text for text in counts.unreadable if text.nearest]
-    for text in near[:_SHOWN]:
-        what = f"{text.text!r} in {_cells(text.count)} is no value; near it: {text.nearest}"
-        do = f"add it to the synonyms of {text.nearest}, or mend the label file"
-        yield Finding(WARNING, "labels", name, what, do, **whose)
-    others = [text for text in counts.unreadable if text not in near[:_SHOWN]]
+    """Cells that no value spells: together by the value that is near, and those that are near to none."""
+    near: dict[str | None, list[UnknownValue]] = {}
+    for text in counts.unreadable:
+        near.setdefault(text.nearest, []).append(text)
+    others = near.pop(None, [])
+    for value, texts in near.items():
+        do = f"add {'it' if len(texts) == 1 else 'them'} to the synonyms of {value}, or mend the label file"
+        yield Finding(WARNING, "labels", name, f"{_said(texts)} no value of it; near {value}", do, **whose)
     if others:
-        some = ", ".join(repr(text.text) for text in others[:3])
-        what = f"{_cells(sum(text.count for text in others))} say what no value spells: {some}"
-        do = f"`attributree status --json` lists them all under {name}; declare values for those that are meant"
-        yield Finding(NOTE, "labels", name, what + (", ..." if len(others) > 3 else ""), do, **whose)
+        do = f"declare values for what is meant; `attributree status --json` lists them all under {name}"
+        yield Finding(NOTE, "labels", name, f"{_said(others)} no value of it, and near none", do, **whose)
 
 
-def _cells(count: int) -> str:
-    return f"{count} cell{'' if count == 1 else 's'}"
+def _said(texts: Sequence[UnknownValue]) -> str:
+    """Return the commonest of `texts` and in how many cells they all stand, with the verb."""
+    some = ", ".join(repr(text.text) for text in texts[:_SHOWN]) + (", ..." if len(texts) > _SHOWN else "")
+    cells = sum(text.count for text in texts)
+    return f"{some} in {cells} cell{'' if cells == 1 else 's'} {'is' if len(texts) == 1 else 'are'}"
 
 
 _CHECKS: Final[tuple[Callable[[Symptoms], Iterator[Finding]], ...]] = (
