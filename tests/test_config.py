@@ -242,6 +242,11 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
             "[attributes.neckline]\ndepth = 'deep'",
             "attributes -> neckline -> depth: input should be 'auto', 'head', 'block' or 'stage'",
         ),
+        (
+            "[attributes.neckline]\nhead = 'lstm'",
+            "attributes -> neckline -> head: input should be 'linear', 'multiscale', 'attention', 'ordinal' or "
+            "'multilabel'",
+        ),
         ("[training]\nepochs = 0", "training -> epochs: input should be greater than or equal to 1"),
         ("[training]\nlearning_rate = inf", "training -> learning_rate: input should be a finite number"),
         ("[training]\ntarget_precision = 90", "training -> target_precision: input should be less than or equal to 1"),
@@ -354,6 +359,7 @@ def test_whatever_an_attribute_may_set_is_a_training_setting() -> None:
         "[trunk]\nimage_size = 256",
         "[attributes.logo]\ndepth = 'head'",
         "[attributes.logo]\nflip = false",
+        "[attributes.logo]\nhead = 'attention'",
     ],
 )
 def test_the_digest_changes_with_what_changes_the_outcome(shop: Path, change: str) -> None:

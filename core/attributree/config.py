@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
+from .head_names import HeadName
 from .schema import LANGUAGE_TAG
 
 FILE_NAME: Final = "plugins.toml"
@@ -210,6 +211,10 @@ class AttributeSettings(_Section):
         default="auto",
         description='How much of the network the branch owns: "auto" (measured), "head", "block" or "stage".',
     )
+    head: HeadName | None = Field(
+        default=None,
+        description='Instead of the plugin\'s: "linear", "multiscale", "attention", "ordinal" or "multilabel".',
+    )
     epochs: int | None = Field(default=None, ge=1, le=10_000, description="Most epochs to train.")
     min_labels: int | None = Field(default=None, ge=1, description="Labelled images needed before it is trained.")
     target_precision: float | None = Field(default=None, gt=0, le=1, description="Precision of accepted predictions.")
@@ -220,6 +225,7 @@ class BranchSettings(TrainingSettings):
     """The training settings of one attribute, with what [attributes.NAME] changes."""
 
     depth: Depth = "auto"
+    head: HeadName | None = None
 
 
 class Settings(_Section):
@@ -448,7 +454,7 @@ def render_default_toml(database: str | None = None) -> str:
             value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
             lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
     lines += ["", *_comment(AttributeSettings.__doc__), "# [attributes.shape]"]
-    examples = {"epochs": 30, "min_labels": 100, "target_precision": 0.95, "flip": False}
+    examples = {"head": "multiscale", "epochs": 30, "min_labels": 100, "target_precision": 0.95, "flip": False}
     for key, info in AttributeSettings.model_fields.items():
         value = examples.get(key, info.default)
         lines.append(f"# {f'{key} = {_toml(value)}':<24} # {info.description}")

@@ -11,7 +11,7 @@ PACKAGE = Path(attributree.__file__).parent
 #: The packages and modules that may import torch when they are imported themselves.
 HEAVY = {
     *("nn", "training", "registry", "inference", "stores", "sync/train.py", "sync/tops.py"),
-    *("comparison/measure.py", "comparison/run.py"),
+    *("heads.py", "comparison/measure.py", "comparison/run.py"),
 }
 HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
 

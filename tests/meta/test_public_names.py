@@ -43,6 +43,14 @@ def test_every_public_name_can_be_imported() -> None:
     assert list(attributree.__all__) == sorted(attributree.__all__)
 
 
+def test_plugins_find_every_head_under_one_module() -> None:
+    heads = import_module("attributree.heads")
+    assert set(heads.HEADS.values()) == {getattr(heads, name) for name in heads.__all__ if name.endswith("Head")}
+    assert list(heads.__all__) == sorted(
+        heads.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'workspace_'"):
         _ = attributree.workspace_

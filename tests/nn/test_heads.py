@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from attributree import Attribute, Ordinal, SingleLabel, hookimpl
-from attributree.nn import LinearHead, build_head
+from attributree.heads import AttentionHead
+from attributree.nn import HeadFactory, LinearHead, build_head
 from attributree.plugins import LoadedPlugins, load_plugins
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")))
@@ -55,6 +56,21 @@ def test_a_plugin_brings_the_head_of_its_attribute_and_others_get_the_standard_o
     assert isinstance(build_head(NECKLINE, 8, plugins()), Noted)
     other = Attribute("fit", SingleLabel(("slim", "loose")))
     assert isinstance(build_head(other, 8, plugins()), LinearHead)
+
+
+def test_a_factory_knows_whose_head_it_builds_and_what_it_was_made_with() -> None:
+    assert HeadFactory(NECKLINE, 8, plugins()).whose() == ("shop", {})
+    assert HeadFactory(NECKLINE, 8).whose() == ("linear", {"dropout": 0.2})
+    picked = HeadFactory(NECKLINE, 8, plugins(), "attention", {"queries": 3})
+    assert picked.whose() == ("attention", {"queries": 3, "dropout": 0.2})
+    head = picked()
+    assert isinstance(head, AttentionHead)
+    assert head.queries.shape == (3, 8)
+
+
+def test_a_plugin_that_is_called_like_a_head_is_not_taken_for_it() -> None:
+    loaded = load_plugins(entry_points=[], extra={"attention": Plugin()})
+    assert HeadFactory(NECKLINE, 8, loaded).whose() == ("plugin attention", {})
 
 
 def test_a_dry_run_leaves_a_head_ready_for_training_and_otherwise_untouched() -> None:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
 from attributree.catalog import BranchRecord, TrunkRecord
 from attributree.errors import ArtifactError
+from attributree.head_names import HEAD_NAMES
+from attributree.heads import new_head
 from attributree.nn import RANDOM, Backbone, Branch, LinearHead, TrunkSpec, build_backbone, copy_units
 from attributree.plugins import LoadedPlugins, load_plugins
 from attributree.registry import (
-    STANDARD_HEAD,
     ArtifactStore,
     LoadedTree,
     as_trained,
@@ -87,7 +88,7 @@ def make_branch(store: ArtifactStore, trunk: TrunkRecord, backbone: Backbone) ->
             parts=save_branch(store, Branch(units, LinearHead(backbone.out_channels, 3))),
             trunk=trunk.digest,
             depth="head",
-            head=STANDARD_HEAD,
+            head="linear",
             donor="backbone",
             values=VALUES,
             kind="single",
@@ -193,18 +194,50 @@ def test_a_branch_whose_plugin_is_gone_is_left_out_and_the_others_answer(
     assert set(loaded.branches) == set(branches)
 
 
-def test_a_head_that_a_plugin_brings_now_is_not_mistaken_for_the_one_that_was_trained(
+def test_a_plugin_that_brings_a_head_now_does_not_displace_the_one_that_was_trained(
+    store: ArtifactStore, trunk: TrunkRecord, branches: dict[str, BranchRecord], loaded: LoadedTree
+) -> None:
+    after = load_tree(store, trunk, branches, plugins(BrokenPlugin()))
+    assert after.missing == {}
+    assert prove_unchanged(loaded.tree, after.tree, list(branches), PIXELS).max_abs_diff == 0.0
+
+
+def test_the_head_of_one_plugin_is_not_mistaken_for_that_of_another(
     store: ArtifactStore, trunk: TrunkRecord, branches: dict[str, BranchRecord]
 ) -> None:
+    branches["neckline"] = replace(branches["neckline"], head="tailor")
     loaded = load_tree(store, trunk, branches, plugins(Plugin()))
-    assert "trained with the head of linear, now there is the head of shop" in loaded.missing["neckline"]
+    assert "trained with the head of tailor, now there is the head of shop" in loaded.missing["neckline"]
     branches["neckline"] = replace(branches["neckline"], head="shop")
     assert load_tree(store, trunk, branches, plugins(Plugin())).missing == {}
+
+
+@pytest.mark.parametrize("name", HEAD_NAMES)
+def test_a_branch_with_a_head_of_the_library_answers_as_it_did(
+    store: ArtifactStore, trunk: TrunkRecord, backbone: Backbone, make_branch: Callable[..., BranchRecord], name: str
+) -> None:
+    torch.manual_seed(3)
+    attribute = Attribute("length", Ordinal(VALUES) if name == "ordinal" else SingleLabel(VALUES))
+    options = {"grids": [[1, 1], [2, 1]]} if name == "multiscale" else {"dropout": 0.3}
+    head = new_head(name, attribute, backbone.out_channels, **options)
+    torch.nn.init.normal_(next(iter(head.parameters())))
+    branch = Branch(copy_units(backbone.upper), head).eval()
+    record = replace(
+        make_branch("length", 5),
+        kind=attribute.labels.kind,
+        head=name,
+        parts=save_branch(store, branch),
+        config={"head_options": options},
+    )
+    features = torch.rand(2, *backbone.feature_shape)
+    again = load_branch(store, record, backbone, plugins()).eval()
+    assert torch.equal(again(features), branch(features))
 
 
 def test_a_branch_whose_plugin_is_broken_is_left_out_and_the_others_answer(
     store: ArtifactStore, trunk: TrunkRecord, branches: dict[str, BranchRecord]
 ) -> None:
+    branches["neckline"] = replace(branches["neckline"], head="shop")
     loaded = load_tree(store, trunk, branches, plugins(BrokenPlugin()))
     assert set(loaded.tree.branches) == {"sleeve", "pattern"}
     assert "out of thread" in loaded.missing["neckline"]

@@ -392,6 +392,26 @@ def test_an_attribute_nobody_declares_any_more_is_orphaned_once() -> None:
     assert plan_sync(replace(gone, catalogued={"neckline": registered(state="orphaned")}), SETTINGS) == Plan()
 
 
+def test_a_head_that_cannot_answer_its_attribute_blocks_it_before_anything_is_trained() -> None:
+    ordinal = settings(attributes={"neckline": {"head": "ordinal"}, "hem": {"head": "ordinal"}})
+    plan = plan_sync(world(NECKLINE, HEM), ordinal)
+    assert steps(plan) == [("blocked", "neckline"), ("grow", "hem")]
+    assert plan.blocked[0].reason == (
+        "attributes -> neckline -> head: the ordinal head answers ordinal attributes, neckline is single; "
+        "take another one"
+    )
+
+
+def test_another_head_is_a_setting_like_others_that_retrains_nothing_by_itself() -> None:
+    live = version(branch(config={**SETTINGS.for_attribute("neckline").model_dump(), "head_options": {"dropout": 0.2}}))
+    assert plan_sync(world(NECKLINE, live=live), SETTINGS).notes == ()
+    plan = plan_sync(world(NECKLINE, live=live), settings(attributes={"neckline": {"head": "attention"}}))
+    assert plan.actions == ()
+    assert plan.notes == (
+        "neckline was trained with other settings (head None -> attention); to apply them: --retrain neckline",
+    )
+
+
 def test_an_orphan_that_shall_be_retrained_is_blocked_with_the_way_out() -> None:
     gone = world(catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
     action = one(plan_sync(gone, SETTINGS, retrain=["neckline"]))

@@ -220,6 +220,12 @@ class BranchRecord:
     run_id: int | None = None
     created_at: datetime | None = None
 
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        """What the head was made with, if it is one of attributree's own."""
+        options: Mapping[str, Any] = self.config.get("head_options", {})
+        return options
+
 
 @dataclass(frozen=True)
 class Work:

@@ -264,7 +264,8 @@ class Trial:
         self._tell(f"{name}: {what}", epoch, of)
 
     def _new_head(self, name: str) -> HeadFactory:
-        return HeadFactory(self._samples[name].labels.attribute, self._backbone.out_channels, self._ground.plugins)
+        attribute, plugins = self._samples[name].labels.attribute, self._ground.plugins
+        return HeadFactory(attribute, self._backbone.out_channels, plugins, self._recipes[name].head)
 
     def _measure(self, trees: Sequence[Tree]) -> dict[str, Answered]:
         return measure(trees, self._samples, self._recipes, self._types, self._ground.device)

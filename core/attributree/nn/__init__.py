@@ -1,6 +1,7 @@
 """The network: trunk, branches, heads, losses and the tree. torch, and never SQLAlchemy."""
 
-from .heads import HeadFactory, LinearHead, build_head
+from ..heads import LinearHead
+from .heads import HeadFactory, build_head
 from .losses import balance, log_probabilities, masked_loss, probabilities
 from .tree import Branch, Crown, Limb, Tree, Weights, copy_units, weights_of
 from .trunk import HUB, RANDOM, Backbone, Trunk, TrunkSpec, build_backbone

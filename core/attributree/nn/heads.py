@@ -1,10 +1,11 @@
-"""Heads: the last module of a branch, features to logits."""
+"""The head of a branch: the one that is configured, its plugin's, or the standard one."""
 
 from __future__ import annotations
 
 import copy
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,38 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import PluginError
+from ..head_names import HEAD_NAMES, STANDARD_HEAD
+from ..heads import default_options, new_head
 from ..plugins import LoadedPlugins
 from ..schema import Attribute
 
 
-class LinearHead(nn.Module):
-    """Average over the map, dropout, one linear layer: (B, in_features, H, W) to (B, outputs).
-
-    Costs in_features * outputs + outputs parameters. A head with `pooled = True` answers features that were averaged
-    over the map before, (B, in_features, 1, 1), as it answers the map: it is trained on those, which costs little.
-    """
-
-    pooled = True
-
-    def __init__(self, in_features: int, outputs: int, dropout: float = 0.2) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(in_features, outputs)
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.linear(self.dropout(features.mean(dim=(2, 3))))
-        return logits
-
-
-def build_head(attribute: Attribute, in_features: int, plugins: LoadedPlugins | None = None) -> nn.Module:
-    """Return the head that a plugin brings for `attribute`, or a LinearHead.
+def build_head(
+    attribute: Attribute,
+    in_features: int,
+    plugins: LoadedPlugins | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Return the library's head of that `name`, made with `options`; without one a plugin's, or the standard one.
 
     A plugin's head is tried on a batch of zeros first. Raises PluginError naming the plugin if it is not a
-    module, fails, or returns anything but (B, attribute.labels.outputs) floats.
+    module, fails, or returns anything but (B, attribute.labels.outputs) floats; ConfigError if the head of that name
+    cannot answer the attribute.
     """
+    if name is not None:
+        return new_head(name, attribute, in_features, **(options or {}))
     head = plugins.branch_head(attribute, in_features) if plugins else None
     if head is None:
-        return LinearHead(in_features, attribute.labels.outputs)
+        return new_head(STANDARD_HEAD, attribute, in_features)
     problem = _try_head(head, attribute, in_features)
     if problem and plugins:
         owner = plugins.head_owner(attribute, in_features)
@@ -58,9 +51,22 @@ class HeadFactory:
     attribute: Attribute
     in_features: int
     plugins: LoadedPlugins | None = None
+    name: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self) -> nn.Module:
-        return build_head(self.attribute, self.in_features, self.plugins)
+        return build_head(self.attribute, self.in_features, self.plugins, self.name, self.options)
+
+    def whose(self) -> tuple[str, dict[str, Any]]:
+        """Return what a branch's record says of its head: a library head's name and options, or a plugin and nothing.
+
+        Asks plugins for the head to find out, which draws random numbers: ask before seeding.
+        """
+        owner = self.plugins.head_owner(self.attribute, self.in_features) if self.plugins and not self.name else None
+        if owner:
+            return f"plugin {owner}" if owner in HEAD_NAMES else owner, {}
+        name = self.name or STANDARD_HEAD
+        return name, {**default_options(name), **self.options}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as a head that is ready made, the same each time: plugins stay here."""

@@ -3,10 +3,10 @@
 from .artifacts import ArtifactStore
 from .garbage import Garbage, collect_garbage
 from .trees import (
-    STANDARD_HEAD,
     LoadedTree,
     Proof,
     as_trained,
+    head_factory,
     load_backbone,
     load_branch,
     load_tree,
@@ -20,13 +20,13 @@ from .trees import (
 )
 
 __all__ = [
-    "STANDARD_HEAD",
     "ArtifactStore",
     "Garbage",
     "LoadedTree",
     "Proof",
     "as_trained",
     "collect_garbage",
+    "head_factory",
     "load_backbone",
     "load_branch",
     "load_tree",

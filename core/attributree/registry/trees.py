@@ -13,13 +13,11 @@ from torch import nn
 
 from ..catalog import BranchRecord, TrunkRecord
 from ..errors import ArtifactError, PluginError
-from ..nn import Backbone, Branch, Limb, Tree, TrunkSpec, build_backbone, build_head, weights_of
+from ..head_names import HEAD_NAMES
+from ..nn import Backbone, Branch, HeadFactory, Limb, Tree, TrunkSpec, build_backbone, weights_of
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
 from .artifacts import ArtifactStore, digest_of
-
-#: `BranchRecord.head` of a branch whose head is attributree's own.
-STANDARD_HEAD = "linear"
 
 
 def as_trained(record: BranchRecord) -> Attribute:
@@ -58,18 +56,30 @@ def load_branch(
 
     Raises ArtifactError if a part does not fit, or its head's plugin is gone; PluginError if that plugin fails.
     """
-    attribute = as_trained(record)
-    own_head = plugins.head_owner(attribute, backbone.out_channels)
-    if (own_head or STANDARD_HEAD) != record.head:
-        raise ArtifactError(
-            f"branch {record.id} of {record.attribute!r} was trained with the head of {record.head}, "
-            f"now there is the head of {own_head or STANDARD_HEAD}; install {record.head} again, or retrain: "
-            f"attributree sync-catalog --retrain {record.attribute}"
-        )
+    new_head = head_factory(record, as_trained(record), backbone.out_channels, plugins)
     units = load_units(store, record, backbone, loaded)
-    head = build_head(attribute, backbone.out_channels, plugins)
+    head = new_head()
     head.load_state_dict(store.get(record.parts[-1], head.state_dict()))
     return Branch(units, head)
+
+
+def head_factory(record: BranchRecord, attribute: Attribute, in_features: int, plugins: LoadedPlugins) -> HeadFactory:
+    """Return what builds heads of `attribute` like the stored branch's.
+
+    One of attributree's own is built by its name and options, whatever a plugin brings today. Raises ArtifactError if
+    the head was a plugin's that is gone.
+    """
+    if record.head in HEAD_NAMES:
+        return HeadFactory(attribute, in_features, plugins, record.head, record.head_options)
+    factory = HeadFactory(attribute, in_features, plugins)
+    owner, _ = factory.whose()
+    if owner != record.head:
+        raise ArtifactError(
+            f"branch {record.id} of {record.attribute!r} was trained with the head of {record.head}, "
+            f"now there is the head of {owner}; install {record.head} again, or retrain: "
+            f"attributree sync-catalog --retrain {record.attribute}"
+        )
+    return factory
 
 
 def unit_digests(units: Mapping[str, nn.Module]) -> tuple[str, ...]:

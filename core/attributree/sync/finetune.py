@@ -16,10 +16,10 @@ from ..config import NOT_IN_DIGEST, Settings
 from ..errors import CatalogError
 from ..inference import Pictures, branch_probabilities
 from ..labels import LabelSet
-from ..nn import Crown, HeadFactory, Tree
+from ..nn import Crown, Tree
 from ..plugins import LoadedPlugins
 from ..progress import Progress
-from ..registry import LoadedTree, save_branch, save_trunk
+from ..registry import LoadedTree, head_factory, save_branch, save_trunk
 from ..training import (
     Executor,
     Finetuned,
@@ -111,7 +111,7 @@ def _finetune(
         for name, more in unknown.items()
     }
     heads = {
-        name: HeadFactory(part.attribute, loaded.backbone.out_channels, ground.plugins)
+        name: head_factory(live.branches[name], part.attribute, loaded.backbone.out_channels, ground.plugins)
         for name, part in label_sets.items()
     }
     checkpoints = ground.checkpoints(
@@ -187,7 +187,7 @@ def _conclude(
                 save_branch(ground.store, refined.branch),
                 trunk.digest,
                 depth=metrics[name]["depth"],
-                head=former.head,
+                head=(former.head, former.head_options),
                 donor=metrics[name]["donor"],
                 calibration=refined.calibration,
                 metrics=metrics[name],

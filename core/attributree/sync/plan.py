@@ -9,6 +9,7 @@ from typing import Any
 from ..catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, TreeVersion
 from ..config import NOT_IN_DIGEST, Settings
 from ..errors import UnknownNameError
+from ..head_names import unfit
 from ..plugins import PluginInfo
 from ..schema import Attribute, fold
 
@@ -241,7 +242,8 @@ def _training_action(world: World, settings: Settings, name: str, *, forced: boo
     reason = _why_train(world, settings, name, branch, forced)
     if reason is None:
         return None
-    needs = missing(attribute, coverage, settings.for_attribute(name).min_labels)
+    own = settings.for_attribute(name)
+    needs = missing(attribute, coverage, own.min_labels) or unfit(own.head, attribute)
     if needs and branch and not forced and not moves:
         return None  # the live branch goes on; a retraining would have nothing to learn from
     needs = needs or (None if forced or moves else _given_up(world, settings, name))

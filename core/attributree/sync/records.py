@@ -17,22 +17,25 @@ def branch_record(
     trunk: str,
     *,
     depth: str,
-    head: str,
+    head: tuple[str, Mapping[str, Any]],
     donor: str,
     calibration: Calibration,
     metrics: dict[str, Any],
     recipe: BranchSettings,
     run_id: int | None,
 ) -> BranchRecord:
-    """Return the record of a branch that was trained on `labels`; it gets its id when it is committed."""
-    attribute = labels.attribute
+    """Return the record of a branch that was trained on `labels`; it gets its id when it is committed.
+
+    `head` is its name, or the plugin that brings it, and what it was made with.
+    """
+    attribute, (whose, options) = labels.attribute, head
     return BranchRecord(
         id=None,
         attribute=attribute.name,
         parts=parts,
         trunk=trunk,
         depth=depth,
-        head=head,
+        head=whose,
         donor=donor,
         values=attribute.labels.keys,
         kind=attribute.labels.kind,
@@ -44,7 +47,7 @@ def branch_record(
         cut=calibration.cut,
         calibrated=calibration.calibrated,
         metrics=metrics,
-        config=recipe.model_dump(),
+        config={**recipe.model_dump(), "head_options": dict(options)},
         run_id=run_id,
     )
 

@@ -14,13 +14,21 @@ import numpy as np
 from ..answers import Floats
 from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
 from ..config import NOT_IN_DIGEST, BranchSettings, Settings
-from ..errors import ArtifactError, AttributreeError, LeaseError, OvertakenError, PluginError, TrainingError
+from ..errors import (
+    ArtifactError,
+    AttributreeError,
+    ConfigError,
+    LeaseError,
+    OvertakenError,
+    PluginError,
+    TrainingError,
+)
 from ..inference import branch_probabilities
 from ..labels import LabelSet
-from ..nn import RANDOM, Backbone, HeadFactory, build_backbone, build_head
+from ..nn import RANDOM, Backbone, HeadFactory, build_backbone
 from ..plugins import LoadedPlugins
 from ..progress import Progress
-from ..registry import STANDARD_HEAD, LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
+from ..registry import LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
 from ..schema import Attribute
 from ..training import (
     Checkpoints,
@@ -150,15 +158,15 @@ class Trainer:
         for name, label_set in label_sets.items():
             try:
                 samples[name] = ground.pixels(ground.usable(label_set, pictures), pictures)
-                build_head(label_set.attribute, backbone.out_channels, self.plugins)
-            except (TrainingError, PluginError) as error:
+                self._new_head(label_set.attribute, backbone)()
+            except (TrainingError, PluginError, ConfigError) as error:
                 failed[name] = str(error)
                 samples.pop(name, None)
         while samples:
             recipe = ground.recipe(list(samples))
             seed_everything(recipe.seed, "heads of the trunk")
             heads = {
-                name: GuardedHead(name, build_head(part.labels.attribute, backbone.out_channels, self.plugins))
+                name: GuardedHead(name, self._new_head(part.labels.attribute, backbone)())
                 for name, part in samples.items()
             }
             self._trunk_run = checkpoints = ground.checkpoints(
@@ -214,7 +222,7 @@ class Trainer:
             return self._grow(action, label_set, run, start)
         except LeaseError as error:
             return Result(name, action.action, SKIPPED, str(error), seconds=time.monotonic() - start)
-        except (TrainingError, PluginError) as error:
+        except (TrainingError, PluginError, ConfigError) as error:
             return self._fail(action, run, start, str(error), retry=False)
         except AttributreeError as error:
             return self._fail(action, run, start, str(error), retry=True)
@@ -236,8 +244,8 @@ class Trainer:
         trunk, backbone = self._standing()
         name, attribute = str(action.attribute), label_set.attribute
         recipe, progress = self.settings.for_attribute(name), self.progress
-        owner = self.plugins.head_owner(attribute, backbone.out_channels) or STANDARD_HEAD
-        head = build_head(attribute, backbone.out_channels, self.plugins)  # a bad one is caught before any work
+        new_head = self._new_head(attribute, backbone)
+        whose, head = new_head.whose(), new_head()  # a bad one is caught before any work
         pictures = self.ground.decode(label_set.image_ids.tolist())
         usable = self.ground.usable(label_set, pictures)
         samples = self.ground.samples(usable, pictures, backbone, trunk.digest, flip=recipe.flip)
@@ -248,14 +256,14 @@ class Trainer:
             config=self.settings.digest_for(name),
             trunk=trunk.digest,
             donors=[donor.digests for donor in donors],
-            head=[owner, repr(head)],
+            head=[*whose, repr(head)],
             executor=self.executor.name,
         )
         grown = self.executor.run(
             grow,
             samples,
             donors,
-            HeadFactory(attribute, backbone.out_channels, self.plugins),
+            new_head,
             recipe,
             tops=self.ground.tops(backbone, trunk.digest, pictures),
             checkpoints=checkpoints,
@@ -269,7 +277,7 @@ class Trainer:
             parts,
             trunk.digest,
             depth=grown.depth,
-            head=owner,
+            head=whose,
             donor=grown.donor,
             calibration=grown.calibration,
             metrics=describe(grown),
@@ -296,6 +304,10 @@ class Trainer:
             result = replace(result, status=PROMOTED, branch=branch, unchanged=proof.to_json())
         checkpoints.forget()
         return result
+
+    def _new_head(self, attribute: Attribute, backbone: Backbone) -> HeadFactory:
+        name = self.settings.for_attribute(attribute.name).head
+        return HeadFactory(attribute, backbone.out_channels, self.plugins, name)
 
     def _go_live(self, record: BranchRecord, reason: str, done: FinishedRun) -> tuple[TreeVersion, Proof]:
         """Promote one branch, beside whatever other workers have promoted meanwhile."""

@@ -34,7 +34,7 @@ class TestNeckline(AttributeContract):
     def head(self, loaded: LoadedPlugins, declared: Attribute) -> nn.Module:
         torch.manual_seed(0)
         head = loaded.branch_head(declared, in_features=4)
-        assert type(head).__name__ == "NecklineHead"
+        assert type(head).__name__ == "MultiscaleHead"
         return head
 
     def test_every_cell_of_the_map_counts(self, head: nn.Module) -> None:
@@ -43,10 +43,12 @@ class TestNeckline(AttributeContract):
         assert features.grad is not None
         assert (features.grad.abs().sum(dim=(0, 1)) > 0).all()
 
-    def test_the_head_tells_top_from_bottom_where_an_average_cannot(self, head: nn.Module) -> None:
+    def test_the_head_looks_at_the_whole_and_at_the_upper_and_lower_half(self, head: nn.Module) -> None:
+        assert head.grids == ((1, 1), (2, 1))
         features = torch.rand(1, 4, 6, 6)
         features[:, :2, :3] += 1.0
-        upside_down = features.flip(2)
+        upside_down, mirrored = features.flip(2), features.flip(3)
         head.eval()
         assert torch.allclose(features.mean(dim=(2, 3)), upside_down.mean(dim=(2, 3)))
         assert (head(features) - head(upside_down)).abs().max() > 0.01
+        assert torch.allclose(head(features), head(mirrored), atol=1e-6)  # left and right are one to a neckline

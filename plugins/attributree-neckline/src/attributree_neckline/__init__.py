@@ -48,6 +48,6 @@ def attributree_attributes() -> list[Attribute]:
 
 @hookimpl
 def attributree_branch_head(attribute: Attribute, in_features: int) -> nn.Module | None:
-    from .head import NecklineHead  # torch only in here: every command loads the plugin
+    from attributree.heads import MultiscaleHead  # torch only in here: every command loads the plugin
 
-    return NecklineHead(in_features, attribute.labels.outputs)
+    return MultiscaleHead(in_features, attribute.labels.outputs, grids=(1, (2, 1)))  # the whole, upper and lower half
