@@ -14,9 +14,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .catalog import Catalog, Forgotten, IngestSummary, PredictionRecord, TreeVersion, upgrade
+from .catalog import (
+    Catalog,
+    ExportOptions,
+    ExportSummary,
+    Forgotten,
+    IngestSummary,
+    PredictionRecord,
+    TreeVersion,
+    upgrade,
+)
 from .catalog.auto import DECLARED_BY
 from .catalog.ingest import DEFAULT_SOURCE
+from .catalog.writers import format_of
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
 from .plugins import LoadedPlugins, load_plugins
@@ -132,6 +142,32 @@ class Workspace:
         root = Path(images) if images is not None else None
         summary = self.catalog.ingest(Path(file), images=root, source=source, progress=progress)
         return replace(summary, undeclared=self._undeclared(summary.undeclared))
+
+    def export(
+        self,
+        file: Path | str,
+        *,
+        form: str | None = None,
+        attributes: Iterable[str] = (),
+        images: Path | str | None = None,
+        observations: bool = False,
+        provenance: bool = True,
+        predictions: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> ExportSummary:
+        """Write the catalogue as a label file that `ingest` reads back; `form` is csv, jsonl or parquet (by suffix).
+
+        See `attributree.catalog.ExportOptions` for what can be written, and docs/exports.md for how it reads.
+        """
+        options = ExportOptions(
+            attributes=tuple(attributes),
+            images=Path(images) if images is not None else None,
+            observations=observations,
+            provenance=provenance,
+            predictions=predictions,
+        )
+        file = Path(file)
+        return self.catalog.export(file, form or format_of(file), options, progress=progress)
 
     def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""

@@ -1,5 +1,6 @@
 """The catalogue: products, images, labels and the registry of trees, in SQLite or PostgreSQL. Never torch."""
 
+from .export import ExportOptions
 from .ingest import DEFAULT_SOURCE, split_of
 from .migrate import check, current, upgrade
 from .readers import read_labels
@@ -10,6 +11,7 @@ from .records import (
     CatalogCounts,
     CatalogValue,
     Coverage,
+    ExportSummary,
     FileState,
     FinishedRun,
     Forgotten,
@@ -45,6 +47,8 @@ __all__ = [
     "CatalogCounts",
     "CatalogValue",
     "Coverage",
+    "ExportOptions",
+    "ExportSummary",
     "FileState",
     "FinishedRun",
     "Forgotten",

@@ -18,7 +18,10 @@ from ..schema import Attribute
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One row of a label file. `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones."""
+    """One row of a label file. `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones.
+
+    Rows of an export may name a `source` and an `annotator` of their own.
+    """
 
     line: int
     image: str
@@ -28,6 +31,8 @@ class LabelRow:
     description: str
     split: str
     labels: dict[str, str]
+    source: str = ""
+    annotator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,25 @@ class IngestSummary:
             "quarantined": [asdict(item) for item in self.quarantined],
             "unknown_values": [asdict(item) for item in self.unknown_values],
         }
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps."""
+
+    file: str
+    format: str
+    images: int
+    rows: int
+    disputed: int
+    predicted: int
+    columns: tuple[str, ...]
+    roots: tuple[str, ...]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {"columns": list(self.columns), "roots": list(self.roots)}
 
 
 @dataclass(frozen=True, slots=True)

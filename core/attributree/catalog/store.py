@@ -14,6 +14,7 @@ from ..labels import LabelSet
 from ..schema import Attribute
 from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
 from .engine import Database
+from .export import ExportOptions, export
 from .ingest import DEFAULT_SOURCE, ingest
 from .observe import observe, quarantine, record_files
 from .records import (
@@ -22,6 +23,7 @@ from .records import (
     CatalogAttribute,
     CatalogCounts,
     Coverage,
+    ExportSummary,
     FileState,
     FinishedRun,
     Forgotten,
@@ -101,6 +103,23 @@ class Catalog:
     def record_files(self, files: Mapping[int, FileState]) -> None:
         """Remember the SHA-256 of images' files, by image id; a changed file forgets it."""
         self._database.write(lambda c: record_files(c, files))
+
+    # -- what goes out -----------------------------------------------------------------------------
+
+    def export(
+        self,
+        file: Path,
+        form: str,
+        options: ExportOptions | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> ExportSummary:
+        """Write a label file (csv, jsonl or parquet) of one snapshot; see `catalog.export`.
+
+        `progress` is told the number of images done. Raises CatalogError, leaving what was there, if it cannot be
+        written.
+        """
+        return self._database.read(lambda c: export(c, Path(file), form, options or ExportOptions(), progress))
 
     # -- attributes --------------------------------------------------------------------------------
 

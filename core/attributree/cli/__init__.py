@@ -96,4 +96,4 @@ def main() -> None:
         sys.exit(1)
 
 
-from . import catalog, compare, plugins, predict, pretrain, product, registry, sync, watch  # noqa: E402, F401  # they register their commands
+from . import catalog, compare, export, plugins, predict, pretrain, product, registry, sync, watch  # noqa: E402, F401  # they register their commands

@@ -1,0 +1,82 @@
+"""export and label-studio: the catalogue as files, and reviews on their way back."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import click
+
+from . import Globals, cli, pass_globals
+from .output import Reporter, print_json, say
+
+#: Characters of a file that go to stdout at once.
+_BLOCK = 1 << 20
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--format", "form", type=click.Choice(("csv", "jsonl", "parquet")), help="Format.  [by FILE's suffix]")
+@click.option("--attribute", "attributes", metavar="ATTR", multiple=True, help="Only this column; repeatable.")
+@click.option("--images", metavar="ROOT", type=click.Path(path_type=Path), help="Only images below this images root.")
+@click.option("--observations", is_flag=True, help="What each source said, verbatim, instead of what is known.")
+@click.option("--predictions", is_flag=True, help="Add what was predicted for the gaps, in columns beside them.")
+@click.option("--no-provenance", is_flag=True, help="Leave state, source, annotator and revision out.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@pass_globals
+def export(
+    options: Globals,
+    file: Path,
+    form: str | None,
+    attributes: tuple[str, ...],
+    images: Path | None,
+    observations: bool,
+    predictions: bool,
+    no_provenance: bool,
+    as_json: bool,
+) -> None:
+    """Write the catalogue as a label file that ingest reads back to the same: CSV, JSONL or Parquet.
+
+    One row an image, and another for each source where sources disagree. FILE is - for stdout, with --format.
+    """
+    if observations and predictions:
+        raise click.UsageError("--predictions go beside what is known; leave --observations out")
+    to_stdout = str(file) == "-"
+    if to_stdout and form not in ("csv", "jsonl"):
+        raise click.UsageError("stdout needs --format csv or --format jsonl")
+    if to_stdout and as_json:
+        raise click.UsageError("stdout holds either the file or --json")
+    with (
+        options.workspace() as workspace,
+        Reporter(quiet=options.quiet) as reporter,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        summary = workspace.export(
+            Path(folder) / "stdout" if to_stdout else file,
+            form=form,
+            attributes=attributes,
+            images=images,
+            observations=observations,
+            provenance=not no_provenance,
+            predictions=predictions,
+            progress=partial(reporter.count, f"{file}, images"),
+        )
+        if to_stdout:
+            _copy_to_stdout(Path(folder) / "stdout")
+    if as_json:
+        print_json(summary.to_json())
+    elif not options.quiet:
+        more = f", {summary.predicted} predictions" if predictions else ""
+        say(f"{file}: {summary.images} images in {summary.rows} rows{more} (revision {summary.revision})")
+        if summary.disputed:
+            say(f"  {summary.disputed} images have a further row for each source that they are disputed between")
+        if len(summary.roots) > 1:
+            say(f"  the images lie under {len(summary.roots)} roots; ingest wants one: export each with --images ROOT")
+
+
+def _copy_to_stdout(file: Path) -> None:
+    """Write a text file to stdout: all was read before the first byte goes out, however slowly it is taken."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        while block := opened.read(_BLOCK):
+            click.echo(block, nl=False)
