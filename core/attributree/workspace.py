@@ -21,11 +21,16 @@ from .catalog import (
     Forgotten,
     IngestSummary,
     PredictionRecord,
+    ReviewSummary,
+    TaskOptions,
+    TaskSummary,
     TreeVersion,
+    labelling_config,
     upgrade,
 )
 from .catalog.auto import DECLARED_BY
 from .catalog.ingest import DEFAULT_SOURCE
+from .catalog.studio import LOCAL_FILES
 from .catalog.writers import format_of
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
@@ -168,6 +173,31 @@ class Workspace:
         )
         file = Path(file)
         return self.catalog.export(file, form or format_of(file), options, progress=progress)
+
+    def export_tasks(
+        self,
+        file: Path | str,
+        *,
+        attributes: Iterable[str] = (),
+        only_review: bool = False,
+        prefix: str = LOCAL_FILES,
+        reviews: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> TaskSummary:
+        """Write tasks for Label Studio, with what was predicted for the gaps; see `attributree.catalog.TaskOptions`."""
+        options = TaskOptions(attributes=tuple(attributes), only_review=only_review, prefix=prefix, reviews=reviews)
+        return self.catalog.export_tasks(Path(file), options, progress=progress)
+
+    def labelling_config(self, attributes: Iterable[str] = ()) -> str:
+        """Return the labelling configuration, in XML, of a Label Studio project for these attributes, or for all."""
+        return labelling_config(self.catalog.asked(tuple(attributes)))
+
+    def import_reviews(
+        self, file: Path | str, *, source: str = "review", progress: Callable[[int], None] | None = None
+    ) -> ReviewSummary:
+        """Store what annotators chose in Label Studio: its export in JSON or JSON-MIN."""
+        summary = self.catalog.import_reviews(Path(file), source=source, progress=progress)
+        return replace(summary, undeclared=self._undeclared(summary.undeclared))
 
     def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""

@@ -26,6 +26,8 @@ from .records import (
     ProductHistory,
     Promotion,
     Quarantine,
+    ReviewSummary,
+    TaskSummary,
     TrainingRun,
     TreeVersion,
     TrunkRecord,
@@ -35,6 +37,7 @@ from .records import (
 from .resolve import Annotation, Reading, combine, read_cell
 from .runs import LEASE_SECONDS, new_owner
 from .store import Catalog
+from .studio import TaskOptions, labelling_config
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -64,6 +67,9 @@ __all__ = [
     "Promotion",
     "Quarantine",
     "Reading",
+    "ReviewSummary",
+    "TaskOptions",
+    "TaskSummary",
     "TrainingRun",
     "TreeVersion",
     "TrunkRecord",
@@ -72,6 +78,7 @@ __all__ = [
     "check",
     "combine",
     "current",
+    "labelling_config",
     "new_owner",
     "read_cell",
     "read_labels",

@@ -289,6 +289,10 @@ def _agreed(voices: Voices) -> str | None:
 
 
 def _prediction(record: PredictionRecord) -> dict[str, Cell]:
-    values = SEPARATOR.join(record.values)
-    cells = (values, round(record.confidence, 4), record.decision, record.version)
+    cells: tuple[Cell, ...] = (
+        SEPARATOR.join(record.values),
+        round(record.confidence, 4),
+        record.decision,
+        record.version,
+    )
     return {beside(record.attribute, word): cell for word, cell in zip(PREDICTED, cells, strict=True)}

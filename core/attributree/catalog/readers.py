@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import IngestError
 from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
-from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse
+from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
 from .marks import ANNOTATOR, SOURCE, is_export, restore, unmark_column
 from .records import LabelRow
 
@@ -240,7 +240,7 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
         case None if not inner:
             return ""
         case str():
-            if "\0" in value or not _encodable(value):
+            if not storable(value):
                 problem = "holds a NUL character or half a surrogate pair, which no text may"
                 raise refuse(file, problem, row=row, column=column)
             return value
@@ -256,16 +256,6 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
             kind = "an object" if isinstance(value, _Pairs | dict) else type(value).__name__
             problem = f"{kind} is not a cell; write text, a number, true or false, or a list of them"
             raise refuse(file, problem, row=row, column=column)
-
-
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # -- Parquet ---------------------------------------------------------------------------------------

@@ -34,12 +34,16 @@ from .records import (
     PredictionRecord,
     ProductHistory,
     Promotion,
+    ReviewSummary,
+    TaskSummary,
     TrainingRun,
     TreeVersion,
     TrunkRecord,
     Work,
 )
 from .runs import LEASE_SECONDS
+from .studio import TaskOptions, asked, export_tasks
+from .studio_reviews import import_reviews
 
 
 class Catalog:
@@ -96,6 +100,12 @@ class Catalog:
         said = list(observations)
         return self._database.write(lambda c: observe(c, said, source, annotator, cause))
 
+    def import_reviews(
+        self, file: Path, *, source: str = "review", progress: Callable[[int], None] | None = None
+    ) -> ReviewSummary:
+        """Store the annotations of an export of Label Studio's, all or nothing; see `catalog.studio_reviews`."""
+        return self._database.write(lambda c: import_reviews(c, Path(file), source, progress))
+
     def quarantine(self, image_id: int, reason: str) -> None:
         """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""
         self._database.write(lambda c: quarantine(c, image_id, reason))
@@ -120,6 +130,16 @@ class Catalog:
         written.
         """
         return self._database.read(lambda c: export(c, Path(file), form, options or ExportOptions(), progress))
+
+    def export_tasks(
+        self, file: Path, options: TaskOptions | None = None, *, progress: Callable[[int], None] | None = None
+    ) -> TaskSummary:
+        """Write Label Studio's tasks of one snapshot; see `catalog.studio`. Raises as `export` does."""
+        return self._database.read(lambda c: export_tasks(c, Path(file), options or TaskOptions(), progress))
+
+    def asked(self, names: Sequence[str] = ()) -> list[Attribute]:
+        """Return the declared attributes, or those of `names`. Raises UnknownNameError, CatalogError for none."""
+        return self._database.read(lambda c: asked(c, names))
 
     # -- attributes --------------------------------------------------------------------------------
 
