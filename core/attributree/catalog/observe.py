@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..errors import CatalogError
+from ..schema import RESERVED_COLUMNS
 from .declare import declared
 from .derive import derive, new_revision
 from .engine import chunks
@@ -88,7 +89,7 @@ def observe(
     """Store observations on known images; return how many were not standing already.
 
     The last one counts if an image is there twice. Raises UnknownNameError for an unknown image and CatalogError
-    for an empty text.
+    for an empty text or a reserved column.
     """
     log = Log(connection, cause, source)
     for part in chunks(said, _CHUNK):
@@ -97,6 +98,8 @@ def observe(
                 raise CatalogError(
                     f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text"
                 )
+            if item.attribute in RESERVED_COLUMNS:
+                raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
         known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
         for item in part:
             if item.image_id not in known:
