@@ -145,7 +145,9 @@ def test_an_export_is_ingested_to_the_same_annotations_splits_and_products(
 ) -> None:
     monkeypatch.setattr(export, "_PAGE", 4)
     file = shop.folder / f"export.{form}"
-    summary = full.export(file, form)
+    done: list[int] = []
+    summary = full.export(file, form, progress=done.append)
+    assert done == [4, 6]  # a page at a time
     assert (summary.images, summary.rows, summary.disputed) == (6, 17, 4)
     other = new_catalog()
     assert other.ingest(file).rows == summary.rows
@@ -265,6 +267,8 @@ def test_columns_and_images_can_be_chosen(full: Catalog, shop: Shop, tmp_path: P
     ):
         full.export(file, "csv")
     assert full.export(file, "csv", ExportOptions(images=tmp_path / "root")).images == 1
+    with pytest.raises(UnknownNameError, match=r"no image lies under the images root nowhere \(there: /.*shop\)"):
+        full.export(file, "csv", ExportOptions(images=Path("nowhere")))
 
 
 def test_a_file_that_cannot_be_written_leaves_the_former_one(

@@ -91,12 +91,12 @@ def test_what_label_studio_exports_goes_in_and_out_with_ids_choices_and_annotato
         task(3, "c.png", annotation(1004, 10, item("colour", "blue"), was_cancelled=True)),
         task(4, "d.png"),
         # The same image in another project.
-        task(77, "a.png", annotation(2001, 11, item("neckline", "crew"))),
+        task(77, "a.png", annotation(2001, -1, item("neckline", "crew"))),
     ]
     file = write(shop, tasks)
     summary = stocked.import_reviews(file)
     assert (summary.tasks, summary.annotations, summary.skipped, summary.observations_new) == (5, 4, 1, 6)
-    assert summary.annotators == {"10": 1, "11": 1, "anna@x.example": 2}
+    assert summary.annotators == {"-1": 1, "10": 1, "anna@x.example": 2}
     out = shop.folder / "tasks.json"
     written = stocked.export_tasks(out, TaskOptions(reviews="review"))
     assert (written.tasks, written.annotations) == (5, 4)

@@ -57,10 +57,10 @@ def export(
 ) -> ExportSummary:
     """Write the catalogue to `file`, which is there whole or not at all, in bounded memory.
 
-    Raises UnknownNameError for an attribute that is neither declared nor a column, CatalogError if the file cannot be
-    written or two images would have the same name in it.
+    Raises UnknownNameError for an attribute that is neither declared nor a column, or an images root without images;
+    CatalogError if the file cannot be written or two images would have the same name in it.
     """
-    _refuse_twins(connection, options.images)
+    _check_roots(connection, options.images)
     work = _Export(connection, options)
     with replacing(file) as partial, open_table(partial, form, work.header()) as write:
         for images in pages(connection, options.images):
@@ -99,9 +99,12 @@ def pages(connection: Connection, root: Path | None = None, state: str | None = 
         last = page[-1].id
 
 
-def _refuse_twins(connection: Connection, root: Path | None) -> None:
-    """Raise CatalogError if two images roots have an image of the same path: a label file knows paths only."""
+def _check_roots(connection: Connection, root: Path | None) -> None:
+    """Raise UnknownNameError for a root without images, CatalogError if two roots have an image of the same path."""
     if root is not None:
+        roots = sorted(connection.execute(select(Image.root).distinct()).scalars())
+        if root.resolve().as_posix() not in roots:
+            raise UnknownNameError(f"no image lies under the images root {root} (there: {', '.join(roots) or 'none'})")
         return
     query = select(Image.path, func.min(Image.root), func.max(Image.root)).group_by(Image.path)
     twins = connection.execute(query.having(func.count() > 1).limit(1)).first()

@@ -183,5 +183,5 @@ def _annotation(told: Mapping[str, Any], annotator: str | None) -> dict[str, Any
     if told.get("updated_at"):
         annotation["updated_at"] = told["updated_at"]
     if annotator is not None:
-        annotation["completed_by"] = int(annotator) if annotator.isdecimal() else {"email": annotator}
+        annotation["completed_by"] = int(annotator) if annotator.removeprefix("-").isdecimal() else {"email": annotator}
     return annotation
