@@ -14,11 +14,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .catalog import Catalog, Forgotten, IngestSummary, PredictionRecord, TreeVersion, upgrade
+from .catalog import (
+    Catalog,
+    ExportOptions,
+    ExportSummary,
+    Forgotten,
+    IngestSummary,
+    PredictionRecord,
+    ReviewSummary,
+    TaskOptions,
+    TaskSummary,
+    TreeVersion,
+    labelling_config,
+    upgrade,
+)
 from .catalog.auto import DECLARED_BY
 from .catalog.ingest import DEFAULT_SOURCE
 from .catalog.mine import MineSummary
+from .catalog.studio import LOCAL_FILES
 from .catalog.suggest import Suggestions
+from .catalog.writers import format_of
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError
 from .plugins import LoadedPlugins, load_plugins
@@ -151,6 +166,57 @@ class Workspace:
     def suggest(self, *, limit: int = 20) -> Suggestions:
         """Return what could be declared, at most `limit` of each kind; see `catalog.suggest`."""
         return self.catalog.suggest(self.declared.attributes, limit=limit)
+
+    def export(
+        self,
+        file: Path | str,
+        *,
+        form: str | None = None,
+        attributes: Iterable[str] = (),
+        images: Path | str | None = None,
+        observations: bool = False,
+        provenance: bool = True,
+        predictions: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> ExportSummary:
+        """Write the catalogue as a label file that `ingest` reads back; `form` is csv, jsonl or parquet (by suffix).
+
+        See `attributree.catalog.ExportOptions` for what can be written, and docs/exports.md for how it reads.
+        """
+        options = ExportOptions(
+            attributes=tuple(attributes),
+            images=Path(images) if images is not None else None,
+            observations=observations,
+            provenance=provenance,
+            predictions=predictions,
+        )
+        file = Path(file)
+        return self.catalog.export(file, form or format_of(file), options, progress=progress)
+
+    def export_tasks(
+        self,
+        file: Path | str,
+        *,
+        attributes: Iterable[str] = (),
+        only_review: bool = False,
+        prefix: str = LOCAL_FILES,
+        reviews: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> TaskSummary:
+        """Write tasks for Label Studio, with what was predicted for the gaps; see `attributree.catalog.TaskOptions`."""
+        options = TaskOptions(attributes=tuple(attributes), only_review=only_review, prefix=prefix, reviews=reviews)
+        return self.catalog.export_tasks(Path(file), options, progress=progress)
+
+    def labelling_config(self, attributes: Iterable[str] = ()) -> str:
+        """Return the labelling configuration, in XML, of a Label Studio project for these attributes, or for all."""
+        return labelling_config(self.catalog.asked(tuple(attributes)))
+
+    def import_reviews(
+        self, file: Path | str, *, source: str = "review", progress: Callable[[int], None] | None = None
+    ) -> ReviewSummary:
+        """Store what annotators chose in Label Studio: its export in JSON or JSON-MIN."""
+        summary = self.catalog.import_reviews(Path(file), source=source, progress=progress)
+        return replace(summary, undeclared=self._undeclared(summary.undeclared))
 
     def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from attributree.catalog import Catalog, upgrade
+from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord, upgrade
 
 
 class Shop:
@@ -91,3 +91,31 @@ def url(request: pytest.FixtureRequest) -> str:
 def catalog(url: str) -> Iterator[Catalog]:
     with Catalog.open(url, timeout=5) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def predict() -> Callable[..., int]:
+    """Makes a branch of an attribute live that nobody trained, and stores what it says: by path, (value, decision)."""
+
+    def predict(catalog: Catalog, name: str, said: dict[str, tuple[str, str]]) -> int:
+        trunk = TrunkRecord("t" * 64, {})
+        keys = catalog.attributes()[name].schema.labels.keys
+        branch = BranchRecord(
+            None, name, ("h" * 64,), trunk.digest, "head", "linear", None, keys, "single", "s" * 64, 1, "f" * 64, 9,
+            1.0, 0.5, True,
+        )  # fmt: skip
+        live = catalog.live()
+        branches = (*(live.branches.values() if live else ()), branch)
+        version = catalog.commit_version(NewVersion(trunk, branches, live.id if live else None, "grow", "test"))
+        ids = {image.path: image.id for image in catalog.images()}
+        made_by = version.branches[name].id
+        assert made_by is not None
+        catalog.save_predictions(
+            [
+                PredictionRecord(ids[path], name, (value,), 0.93124, decision, version.id, made_by)
+                for path, (value, decision) in said.items()
+            ]
+        )
+        return version.id
+
+    return predict

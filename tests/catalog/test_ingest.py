@@ -369,6 +369,8 @@ def test_an_observation_of_nothing_or_on_no_image_is_refused(catalog: Catalog, s
         catalog.observe([NewObservation(1, "neckline", "crew"), NewObservation(99, "neckline", "crew")], source="text")
     with pytest.raises(CatalogError, match="is no text"):
         catalog.observe([NewObservation(1, "neckline", " ")], source="text")
+    with pytest.raises(CatalogError, match="'title': that is a reserved column"):
+        catalog.observe([NewObservation(1, "title", "A top")], source="text")
     assert catalog.counts().observations == 0
 
 

@@ -51,6 +51,29 @@ def test_reserved_columns_and_labels_are_told_apart(write: Write) -> None:
     ]
 
 
+def test_an_export_is_told_by_its_source_column_and_read_without_its_marks(write: Write) -> None:
+    path = write(
+        "image,title,neckline,neckline::source,x::source::,'=note,::source,::annotator\n"
+        "'-a.jpg,'=1,crew,import,1,''=2,supplier,anna\n"
+        "b.jpg,'quoted'\n"
+    )
+    labels = {"neckline": "crew", "x::source": "1", "=note": "'=2"}
+    assert rows(path) == [
+        LabelRow(2, "-a.jpg", "", "", "=1", "", "", labels, "supplier", "anna"),
+        LabelRow(3, "b.jpg", "", "", "'quoted'", "", "", {}),
+    ]
+    line = json.dumps({"image": "'-a.jpg", "neckline": "crew", "neckline::state": "labelled", "::source": None})
+    assert rows(write(line, "labels.jsonl")) == [LabelRow(1, "'-a.jpg", "", "", "", "", "", {"neckline": "crew"})]
+
+
+def test_the_marks_of_an_export_do_not_count_as_length_of_a_name(write: Write) -> None:
+    long = "é" * 120 + "::version"
+    path = write(f"image,{long}::,{'é' * 124}::confidence,::source\na.jpg,1,0.5,\n")
+    assert rows(path)[0].labels == {long: "1"}
+    with pytest.raises(IngestError, match="the name of column 2 is longer than 255 bytes"):
+        rows(write(f"image,{'é' * 128},::source\na.jpg,1,\n"))
+
+
 def test_rows_are_numbered_by_the_line_where_they_begin(write: Write) -> None:
     path = write('image,title\r\na.jpg,"two\r\nlines"\r\nb.jpg,x\r\n')
     assert [(row.line, row.title) for row in rows(path)] == [(2, "two\r\nlines"), (4, "x")]

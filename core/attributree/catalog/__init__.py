@@ -1,5 +1,6 @@
 """The catalogue: products, images, labels and the registry of trees, in SQLite or PostgreSQL. Never torch."""
 
+from .export import ExportOptions
 from .ingest import DEFAULT_SOURCE, split_of
 from .migrate import check, current, upgrade
 from .readers import read_labels
@@ -10,6 +11,7 @@ from .records import (
     CatalogCounts,
     CatalogValue,
     Coverage,
+    ExportSummary,
     FileState,
     FinishedRun,
     Forgotten,
@@ -24,6 +26,8 @@ from .records import (
     ProductHistory,
     Promotion,
     Quarantine,
+    ReviewSummary,
+    TaskSummary,
     TrainingRun,
     TreeVersion,
     TrunkRecord,
@@ -33,6 +37,7 @@ from .records import (
 from .resolve import Annotation, Reading, combine, read_cell
 from .runs import LEASE_SECONDS, new_owner
 from .store import Catalog
+from .studio import TaskOptions, labelling_config
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -45,6 +50,8 @@ __all__ = [
     "CatalogCounts",
     "CatalogValue",
     "Coverage",
+    "ExportOptions",
+    "ExportSummary",
     "FileState",
     "FinishedRun",
     "Forgotten",
@@ -60,6 +67,9 @@ __all__ = [
     "Promotion",
     "Quarantine",
     "Reading",
+    "ReviewSummary",
+    "TaskOptions",
+    "TaskSummary",
     "TrainingRun",
     "TreeVersion",
     "TrunkRecord",
@@ -68,6 +78,7 @@ __all__ = [
     "check",
     "combine",
     "current",
+    "labelling_config",
     "new_owner",
     "read_cell",
     "read_labels",

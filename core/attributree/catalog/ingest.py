@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..schema import SPLITS
 from .declare import declared
 from .engine import chunks
 from .lines import refuse
-from .observe import Log
+from .observe import Log, Voice
 from .queries import revision
 from .readers import read_labels
 from .records import IngestSummary, LabelRow, Quarantine
@@ -99,7 +99,8 @@ class _Ingest:
         self.connection = connection
         self.file = file
         self.root = root
-        self.log = Log(connection, source, None, "ingest", str(file))
+        self.source = source
+        self.log = Log(connection, "ingest", str(file))
         self.readers = {name: Reader(attribute) for name, (_, attribute) in declared(connection).items()}
         self.unknown = {name: UnknownTexts() for name in self.readers}
         self.undeclared: Counter[str] = Counter()
@@ -108,7 +109,8 @@ class _Ingest:
         self._moved: set[int] = set()  # products whose article type changed
         self._moved_images: set[int] = set()  # images that went to another product
         self._left: set[str] = set()  # skus that images went away from
-        self._said: dict[str, _Seen] = {}  # by column, per image; by "sku", per image; by product text, per product
+        # By voice and column, per image; by "sku", per image; by product text, per product.
+        self._said: dict[Hashable, _Seen] = {}
         self._splits = {split: _Seen() for split in SPLITS}
 
     def store(self, rows: list[LabelRow]) -> None:
@@ -132,7 +134,7 @@ class _Ingest:
         unknown = [v for name, texts in self.unknown.items() for v in texts.report(self.readers[name].attribute)]
         return IngestSummary(
             file=str(self.file),
-            source=self.log.source,
+            source=self.source,
             rows=self.rows,
             images_new=self.images_new,
             products_new=self.products_new,
@@ -307,12 +309,19 @@ class _Ingest:
         self.images_new += len(new)
 
     def _save_observations(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> None:
+        ids = {path: picture.id for path, picture in pictures.items() if picture.id is not None}
+        by_voice: dict[Voice, list[LabelRow]] = {}
+        for row in rows:
+            by_voice.setdefault((row.source or self.source, row.annotator or None), []).append(row)
+        for voice, theirs in by_voice.items():
+            self._save_voice(voice, theirs, ids)
+
+    def _save_voice(self, voice: Voice, rows: list[LabelRow], ids: dict[str, int]) -> None:
         said: dict[tuple[int, str], str] = {}
         columns = {column for row in rows for column in row.labels}
-        ids = {path: picture.id for path, picture in pictures.items() if picture.id is not None}
-        standing = self.log.standing(sorted(ids.values()), columns) if columns else {}
+        standing = self.log.standing(voice, sorted({ids[row.image] for row in rows}), columns) if columns else {}
         for image_id, column, raw, line in self._cells(rows, ids):
-            seen = self._seen(column)
+            seen = self._seen((voice, column))
             key = (image_id, column)
             if standing.get(key) == raw:
                 self.log.same += 1
@@ -322,7 +331,7 @@ class _Ingest:
             else:
                 said[key] = standing[key] = raw
             seen.add(image_id)
-        self.log.append(said)
+        self.log.append(voice, said)
 
     def _cells(self, rows: list[LabelRow], ids: dict[str, int]) -> Iterator[tuple[int, str, str, int]]:
         """Yield (image, column, text, line) and count what no schema can read."""
@@ -335,6 +344,5 @@ class _Ingest:
                     self.unknown[column].add(reader.read(raw))
                 yield ids[row.image], column, raw, row.line
 
-    def _seen(self, what: str) -> _Seen:
-        # Label columns cannot be named like a reserved one, so the two kinds share a dictionary.
+    def _seen(self, what: Hashable) -> _Seen:
         return self._said.setdefault(what, _Seen())

@@ -29,6 +29,17 @@ def refuse(file: Path, problem: str, *, row: int | None = None, column: str | No
     return IngestError(f"{where}: {problem}")
 
 
+def storable(text: str) -> bool:
+    """Return whether a database takes `text`: it has no NUL and no half surrogate pair."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def read_lines(file: Path) -> Iterator[str]:
     """Yield the lines of `file` with their ends: UTF-8 with or without BOM, or UTF-16 with one.
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..errors import CatalogError
+from ..schema import RESERVED_COLUMNS
 from .declare import declared
 from .derive import derive, new_revision
 from .engine import chunks
 from .queries import require_image
 from .records import FileState, NewObservation
 from .tables import Image, Observation
+
+#: Who says something: source and annotator.
+Voice = tuple[str, str | None]
 
 #: Observations of `observe` that are stored together.
 _CHUNK = 1000
@@ -25,8 +29,6 @@ class Log:
     """Observations to append, those that stand already, and what this transaction changed."""
 
     connection: Connection
-    source: str
-    annotator: str | None
     cause: str
     detail: str
     new: int = 0
@@ -40,25 +42,31 @@ class Log:
             self._revision = new_revision(self.connection, self.cause, self.detail)
         return self._revision
 
-    def standing(self, image_ids: Sequence[int], columns: Iterable[str]) -> dict[tuple[int, str], str]:
-        """Return the newest text of this source in each (image, column)."""
+    def turn(self, detail: str) -> None:
+        """Give what follows a revision of its own, described by `detail`."""
+        self.detail, self._revision = detail, None
+
+    def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> dict[tuple[int, str], str]:
+        """Return the newest text of a voice in each (image, column)."""
+        source, annotator = voice
         query = (
             select(Observation.image_id, Observation.attribute, Observation.raw)
             .where(
                 Observation.image_id.in_(image_ids),
                 Observation.attribute.in_(list(columns)),
-                Observation.source == self.source,
-                Observation.annotator.is_not_distinct_from(self.annotator),
+                Observation.source == source,
+                Observation.annotator.is_not_distinct_from(annotator),
             )
             .order_by(Observation.id)
         )
         return {(row.image_id, row.attribute): row.raw for row in self.connection.execute(query)}
 
-    def append(self, said: dict[tuple[int, str], str]) -> None:
+    def append(self, voice: Voice, said: dict[tuple[int, str], str]) -> None:
         """Store observations of (image, column) that are not standing."""
         if not said:
             return
-        rest = {"source": self.source, "annotator": self.annotator, "revision": self.revise()}
+        source, annotator = voice
+        rest = {"source": source, "annotator": annotator, "revision": self.revise()}
         rows = [{"image_id": image, "attribute": column, "raw": raw, **rest} for (image, column), raw in said.items()]
         self.connection.execute(insert(Observation), rows)
         for image, column in said:
@@ -81,22 +89,24 @@ def observe(
     """Store observations on known images; return how many were not standing already.
 
     The last one counts if an image is there twice. Raises UnknownNameError for an unknown image and CatalogError
-    for an empty text.
+    for an empty text or a reserved column.
     """
-    log = Log(connection, source, annotator, cause, source)
+    log = Log(connection, cause, source)
     for part in chunks(said, _CHUNK):
         for item in part:
             if not item.raw.strip() or "\0" in item.raw:
                 raise CatalogError(
                     f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text"
                 )
+            if item.attribute in RESERVED_COLUMNS:
+                raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
         known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
         for item in part:
             if item.image_id not in known:
                 require_image(connection, item.image_id)
         wanted = {(item.image_id, item.attribute): item.raw.strip() for item in part}
-        standing = log.standing(sorted(known), {column for _, column in wanted})
-        log.append({key: raw for key, raw in wanted.items() if standing.get(key) != raw})
+        standing = log.standing((source, annotator), sorted(known), {column for _, column in wanted})
+        log.append((source, annotator), {key: raw for key, raw in wanted.items() if standing.get(key) != raw})
     if log.new:
         log.derive()
     return log.new

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import IngestError
 from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
-from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse
+from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
+from .marks import ANNOTATOR, SOURCE, is_export, restore, unmark_column
 from .records import LabelRow
 
 #: Longest text, in bytes, of cells and column names that the database indexes.
@@ -34,7 +35,11 @@ def read_labels(file: Path) -> Iterator[LabelRow]:
 
 
 def _row(file: Path, line: int, cells: Mapping[str, str]) -> LabelRow:
-    """Return the checked row: texts stripped, otherwise verbatim."""
+    """Return the checked row: texts stripped, otherwise verbatim. What an export says about cells is left out."""
+    source, annotator = "", ""
+    if is_export(cells):
+        source, annotator = cells[SOURCE].strip(), cells.get(ANNOTATOR, "").strip()
+        cells = {column: cell for name, cell in cells.items() if (column := unmark_column(name)) is not None}
     texts = {column: text for column, cell in cells.items() if (text := cell.strip())}
     for column, text in texts.items():
         if len(text) > MAX_FIELD:
@@ -57,17 +62,21 @@ def _row(file: Path, line: int, cells: Mapping[str, str]) -> LabelRow:
         description=texts.get("description", ""),
         split=split,
         labels={column: text for column, text in texts.items() if column not in RESERVED_COLUMNS},
+        source=source,
+        annotator=annotator,
     )
 
 
 def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
     """Raise IngestError if the columns are not those of a label file."""
+    exported = is_export(columns)
     for position, column in enumerate(columns, 1):
         if not column:
             raise refuse(file, f"column {position} has no name; name it or drop it", row=row)
         if columns.index(column) != position - 1:
             raise refuse(file, "the column is there twice; rename or drop one", row=row, column=column)
-        if len(column.encode()) > _MAX_COLUMN:
+        kept = unmark_column(column) if exported else column
+        if len((kept or "").encode()) > _MAX_COLUMN:
             raise refuse(file, f"the name of column {position} is longer than {_MAX_COLUMN} bytes", row=row)
     if "image" not in columns:
         hint = ""
@@ -117,6 +126,7 @@ def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     record = _Record(file)
     reader = csv.reader(record, strict=True)
     header: list[str] = []
+    exported = False
     while True:
         row = record.row
         try:
@@ -135,10 +145,15 @@ def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
             continue  # an empty line
         if not header:
             header = [name.strip() for name in cells]
+            if exported := is_export(header):
+                header = [restore(name) for name in header]
             _check_columns(file, header, row)
         elif len(cells) > len(header):
             problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
             raise refuse(file, problem, row=row)
+        elif exported:
+            cells += [""] * (len(header) - len(cells))
+            yield row, dict(zip(header, map(restore, cells), strict=True))
         else:
             yield row, dict(zip(header, cells, strict=False))
     if not header:
@@ -225,7 +240,7 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
         case None if not inner:
             return ""
         case str():
-            if "\0" in value or not _encodable(value):
+            if not storable(value):
                 problem = "holds a NUL character or half a surrogate pair, which no text may"
                 raise refuse(file, problem, row=row, column=column)
             return value
@@ -241,16 +256,6 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
             kind = "an object" if isinstance(value, _Pairs | dict) else type(value).__name__
             problem = f"{kind} is not a cell; write text, a number, true or false, or a list of them"
             raise refuse(file, problem, row=row, column=column)
-
-
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # -- Parquet ---------------------------------------------------------------------------------------

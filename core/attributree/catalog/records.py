@@ -18,7 +18,10 @@ from ..schema import Attribute
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One row of a label file. `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones."""
+    """One row of a label file. `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones.
+
+    Rows of an export may name a `source` and an `annotator` of their own.
+    """
 
     line: int
     image: str
@@ -28,6 +31,8 @@ class LabelRow:
     description: str
     split: str
     labels: dict[str, str]
+    source: str = ""
+    annotator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,69 @@ class IngestSummary:
         """Return the summary as JSON-ready data."""
         return asdict(self) | {
             "quarantined": [asdict(item) for item in self.quarantined],
+            "unknown_values": [asdict(item) for item in self.unknown_values],
+        }
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps."""
+
+    file: str
+    format: str
+    images: int
+    rows: int
+    disputed: int
+    predicted: int
+    columns: tuple[str, ...]
+    roots: tuple[str, ...]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {"columns": list(self.columns), "roots": list(self.roots)}
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """What was written for Label Studio: tasks, and in them predicted and reviewed answers."""
+
+    file: str
+    attributes: tuple[str, ...]
+    tasks: int
+    predictions: int
+    annotations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {"attributes": list(self.attributes)}
+
+
+@dataclass(frozen=True)
+class ReviewSummary:
+    """What one export of Label Studio's brought. `annotators` counts annotations; "" is nobody that it names.
+
+    `unknown_images` are tasks with annotations whose image is not in the catalogue; `undeclared` counts answers to
+    questions that no attribute asks.
+    """
+
+    file: str
+    source: str
+    tasks: int
+    annotations: int
+    skipped: int
+    observations_new: int
+    observations_same: int
+    annotators: dict[str, int]
+    unknown_images: tuple[str, ...]
+    unknown_values: tuple[UnknownValue, ...]
+    undeclared: dict[str, int]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {
+            "unknown_images": list(self.unknown_images),
             "unknown_values": [asdict(item) for item in self.unknown_values],
         }
 

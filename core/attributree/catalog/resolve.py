@@ -132,13 +132,15 @@ class Reader:
             self._annotations[key] = annotation
         return annotation
 
+    def heard(self, said: Sequence[tuple[str, str]]) -> list[int]:
+        """Return which of `said` count, by position: the readable ones of the highest rank."""
+        readable = [i for i, (_, raw) in enumerate(said) if self.read(raw).readable]
+        top = max((RANKS.get(said[i][0], _RANK) for i in readable), default=_RANK)
+        return [i for i in readable if RANKS.get(said[i][0], _RANK) == top]
+
     def _combine(self, said: tuple[tuple[str, str], ...]) -> Annotation | None:
-        heard = [(source, reading) for source, raw in said if (reading := self.read(raw)).readable]
-        if not heard:
-            return None
-        top = max(RANKS.get(source, _RANK) for source, _ in heard)
-        heard = [(source, reading) for source, reading in heard if RANKS.get(source, _RANK) == top]
-        annotation = combine(self.attribute, [reading for _, reading in heard])
+        heard = [said[i] for i in self.heard(said)]
+        annotation = combine(self.attribute, [self.read(raw) for _, raw in heard])
         if annotation is None:
             return None
         weight = max(WEIGHTS.get(source, _WEIGHT) for source, _ in heard)

@@ -14,6 +14,7 @@ from ..labels import LabelSet
 from ..schema import Attribute
 from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
 from .engine import Database
+from .export import ExportOptions, export
 from .ingest import DEFAULT_SOURCE, ingest
 from .mine import MineSummary, mine
 from .observe import observe, quarantine, record_files
@@ -23,6 +24,7 @@ from .records import (
     CatalogAttribute,
     CatalogCounts,
     Coverage,
+    ExportSummary,
     FileState,
     FinishedRun,
     Forgotten,
@@ -33,12 +35,16 @@ from .records import (
     PredictionRecord,
     ProductHistory,
     Promotion,
+    ReviewSummary,
+    TaskSummary,
     TrainingRun,
     TreeVersion,
     TrunkRecord,
     Work,
 )
 from .runs import LEASE_SECONDS
+from .studio import TaskOptions, asked, export_tasks
+from .studio_reviews import import_reviews
 from .suggest import Suggestions, suggest
 
 
@@ -118,6 +124,12 @@ class Catalog:
         """Return what could be declared besides `attributes`, at most `limit` of each kind; see `catalog.suggest`."""
         return self._database.read(lambda c: suggest(c, attributes, limit))
 
+    def import_reviews(
+        self, file: Path, *, source: str = "review", progress: Callable[[int], None] | None = None
+    ) -> ReviewSummary:
+        """Store the annotations of an export of Label Studio's, all or nothing; see `catalog.studio_reviews`."""
+        return self._database.write(lambda c: import_reviews(c, Path(file), source, progress))
+
     def quarantine(self, image_id: int, reason: str) -> None:
         """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""
         self._database.write(lambda c: quarantine(c, image_id, reason))
@@ -125,6 +137,33 @@ class Catalog:
     def record_files(self, files: Mapping[int, FileState]) -> None:
         """Remember the SHA-256 of images' files, by image id; a changed file forgets it."""
         self._database.write(lambda c: record_files(c, files))
+
+    # -- what goes out -----------------------------------------------------------------------------
+
+    def export(
+        self,
+        file: Path,
+        form: str,
+        options: ExportOptions | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> ExportSummary:
+        """Write a label file (csv, jsonl or parquet) of one snapshot; see `catalog.export`.
+
+        `progress` is told the number of images done. Raises CatalogError, leaving what was there, if it cannot be
+        written.
+        """
+        return self._database.read(lambda c: export(c, Path(file), form, options or ExportOptions(), progress))
+
+    def export_tasks(
+        self, file: Path, options: TaskOptions | None = None, *, progress: Callable[[int], None] | None = None
+    ) -> TaskSummary:
+        """Write Label Studio's tasks of one snapshot; see `catalog.studio`. Raises as `export` does."""
+        return self._database.read(lambda c: export_tasks(c, Path(file), options or TaskOptions(), progress))
+
+    def asked(self, names: Sequence[str] = ()) -> list[Attribute]:
+        """Return the declared attributes, or those of `names`. Raises UnknownNameError, CatalogError for none."""
+        return self._database.read(lambda c: asked(c, names))
 
     # -- attributes --------------------------------------------------------------------------------
 

@@ -96,4 +96,18 @@ def main() -> None:
         sys.exit(1)
 
 
-from . import catalog, compare, doctor, plugins, predict, pretrain, product, registry, scaffold, sync, text, watch  # noqa: E402, F401  # they register their commands
+from . import (  # noqa: E402, F401  # they register their commands
+    catalog,
+    compare,
+    doctor,
+    export,
+    plugins,
+    predict,
+    pretrain,
+    product,
+    registry,
+    scaffold,
+    sync,
+    text,
+    watch,
+)
