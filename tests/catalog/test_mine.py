@@ -1,12 +1,13 @@
 """Mined texts are observations of the source text: stored once, withdrawn, and outranked by everybody else."""
 
+import json
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, select
 
 from attributree import Attribute, MultiLabel, SingleLabel, Value
-from attributree.catalog import Catalog, NewObservation
+from attributree.catalog import Catalog, ExportOptions, NewObservation
 from attributree.catalog.auto import LEAST_IMAGES
 from attributree.catalog.tables import AnnotationRow, Observation
 from attributree.errors import UnknownNameError
@@ -102,6 +103,9 @@ def test_a_text_that_changes_takes_back_what_it_said(labelled: Catalog, shop: Sh
     coverage = labelled.coverage(PATTERN)
     assert (coverage.labelled, coverage.unknown, coverage.unreadable) == (1, 3, ())
     assert labelled.mine(KNOWN).observations_new == 0
+    labelled.export(exported := file.with_name("said.jsonl"), "jsonl", ExportOptions(observations=True))
+    mined = [row for row in map(json.loads, exported.read_text().splitlines()) if row.get("::source") == "text"]
+    assert [row.get("pattern") for row in mined] == [None, None, "floral", None]  # nothing that was taken back
 
 
 def test_import_and_review_outrank_the_text_whose_labels_weigh_less(labelled: Catalog) -> None:

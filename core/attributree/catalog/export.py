@@ -18,7 +18,7 @@ from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .declare import declared
 from .ingest import DEFAULT_SOURCE
 from .marks import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, mark_column
-from .observe import Voice
+from .observe import WITHDRAWN, Voice
 from .predictions import load as load_predictions
 from .queries import revision
 from .records import ExportSummary, PredictionRecord
@@ -172,7 +172,10 @@ class _Export:
         found: dict[int, dict[str, dict[Voice, tuple[str, int]]]] = {image.id: {} for image in images}
         for image_id, column, raw, source, annotator, number in self.connection.execute(query):
             if image_id in found:  # images of other roots lie between
-                found[image_id].setdefault(column, {})[source, annotator] = (raw, number)
+                voices = found[image_id].setdefault(column, {})
+                voices[source, annotator] = (raw, number)
+                if raw == WITHDRAWN:
+                    del voices[source, annotator]
         return found
 
     def _predicted(self, images: Sequence[Any]) -> dict[tuple[int, str], PredictionRecord]:

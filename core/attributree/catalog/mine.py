@@ -12,13 +12,11 @@ from sqlalchemy import Connection, Row, select
 from ..errors import UnknownNameError
 from ..schema import SEPARATOR, Attribute
 from .engine import chunks
-from .observe import Log
+from .observe import WITHDRAWN, Log
 from .queries import revision
 from .tables import Image, Product
 from .text import TEXT_SOURCE, Miner
 
-#: What a source says that has nothing to say any more; no value is spelt so, and annotations go by the others.
-WITHDRAWN = ""
 #: Products that are read together, and examples that a summary shows.
 _CHUNK, _EXAMPLES = 1000, 3
 
@@ -99,7 +97,7 @@ def mine(
                 f"no attribute {name!r} is declared; there are: {', '.join(sorted(known)) or 'none'}"
             )
     miner = Miner(known.values(), languages)
-    log = Log(connection, TEXT_SOURCE, None, "mine", ", ".join(wanted))
+    log, voice = Log(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
     mined = {name: Mined() for name in wanted}
     products = new = same = withdrawn = 0
     for part in _products(connection):
@@ -111,7 +109,7 @@ def mine(
         images = _images(connection, part[0].id, part[-1].id)
         standing: dict[tuple[int, str], str] = {}
         for ids in chunks(list(images)):
-            standing |= log.standing(ids, wanted)
+            standing |= log.standing(voice, ids, wanted)
         fresh = {}
         for image, owner in images.items():
             for name in wanted:
@@ -124,7 +122,7 @@ def mine(
                 new += raw != WITHDRAWN
                 mined[name].show(about[owner], raw)
         if not dry_run:
-            log.append(fresh)
+            log.append(voice, fresh)
         products += len(part)
         if progress:
             progress(products)

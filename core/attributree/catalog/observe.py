@@ -20,6 +20,8 @@ from .tables import Image, Observation
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
 
+#: What a source says that has nothing to say any more; no value is spelt so, and annotations go by the others.
+WITHDRAWN = ""
 #: Observations of `observe` that are stored together.
 _CHUNK = 1000
 
