@@ -1,6 +1,6 @@
 """All first-party plugins at once on a drawn catalogue: one sync-catalog grows every branch; `make bench` runs this.
 
-    python benchmarks/first_party.py [--count 2000] [--epochs 6] [--seed 0] [--hidden 0.4]
+    python benchmarks/first_party.py [--count 3000] [--epochs 10] [--seed 0] [--hidden 0.4]
 
 Installs every fashion plugin of plugins/, draws tops, dresses and jeans with all seventeen attributes, hides a share
 of their labels, and runs init, ingest, one sync-catalog and evaluate as a user would. The trunk starts from random
@@ -136,11 +136,11 @@ def measure(folder: Path, shop: GarmentCatalogue, runner: Runner, config: str) -
 
 
 @click.command()
-@click.option("--count", default=2000, show_default=True, help="Photos to draw.")
+@click.option("--count", default=3000, show_default=True, help="Photos to draw.")
 @click.option("--hidden", default=0.4, show_default=True, help="Share of the labels hidden.")
 @click.option("--variation", default=0.1, show_default=True, help="How varied the photos are, 0 to 1.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the drawings and of the training.")
-@click.option("--epochs", default=6, show_default=True, help="Most epochs of each training.")
+@click.option("--epochs", default=10, show_default=True, help="Most epochs of each training.")
 @click.option("--image-size", default=64, show_default=True, help="Side of the photos, pixels.")
 @click.option("--backbone", default="resnet18", show_default=True, help="Any timm model with stages.")
 @click.option(
