@@ -34,6 +34,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/sixteen.py
 	$(BIN)/python benchmarks/ambiguous.py
 	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/text_mining.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

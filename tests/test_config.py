@@ -249,6 +249,10 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
             "[catalog]\ndatabase = 'mysql://x'",
             "catalog -> database: must begin with sqlite:// or postgresql+psycopg://",
         ),
+        (
+            '[catalog]\nlanguages = ["de", "German"]',
+            "catalog -> languages -> 1: must be a language tag such as 'de' or 'pt-BR'",
+        ),
         ("[catalog]\nartifacts = ''", "catalog -> artifacts: must not be empty"),
         ("[trunk]\nbackbone = ' '", "trunk -> backbone: must not be empty"),
         ("[plugins]\ndisabled = ['a', '']", "plugins -> disabled -> 1: must not be empty"),

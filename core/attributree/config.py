@@ -20,10 +20,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
+from .schema import LANGUAGE_TAG
 
 FILE_NAME: Final = "plugins.toml"
 PREFIX: Final = "ATTRIBUTREE_"
@@ -58,9 +59,16 @@ def _not_blank(value: object) -> object:
     return value
 
 
+def _language(value: str) -> str:
+    if not LANGUAGE_TAG.fullmatch(value):
+        raise ValueError("must be a language tag such as 'de' or 'pt-BR'")
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Folder = Annotated[Path, BeforeValidator(_not_blank)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_split)]
+Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], BeforeValidator(_split)]
 
 
 class _Section(BaseModel):
@@ -91,7 +99,7 @@ class CatalogSettings(_Section):
     mine_text: bool = Field(
         default=False, description="Read labels off titles and descriptions whenever the catalogue is synced."
     )
-    languages: Names = Field(
+    languages: Languages = Field(
         default=(), description='Language tags of the translations that are mined, such as ["de", "fr"]; empty: all.'
     )
     timeout: float = Field(

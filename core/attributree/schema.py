@@ -45,7 +45,8 @@ NOT_APPLICABLE = "n/a"
 SEPARATOR = "|"
 
 _FOLD = re.compile(r"[\s_\-]+")
-_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+#: What names a language, as BCP 47 has it.
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 def fold(text: str) -> str:
@@ -75,7 +76,7 @@ def _translations(where: str, translations: object) -> dict[str, tuple[str, ...]
     if not isinstance(translations, Mapping):
         raise SchemaError(f"{where}: translations must map language tags to texts, not be {translations!r}")
     for tag in translations:
-        if not isinstance(tag, str) or not _LANGUAGE_TAG.fullmatch(tag):
+        if not isinstance(tag, str) or not LANGUAGE_TAG.fullmatch(tag):
             raise SchemaError(f"{where}: translations holds {tag!r}; write a language tag such as 'de' or 'pt-BR'")
     return {tag: _texts(where, f"translations[{tag!r}]", translations[tag]) for tag in sorted(translations)}
 

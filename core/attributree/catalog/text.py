@@ -38,10 +38,13 @@ GENERAL_WORDS = frozenset(
 )
 #: Where a clause ends, a line (¶) among them; no spelling reaches across.
 BREAKS = frozenset(".,;:!?()|•¶")
+_SENTENCE_ENDS = BREAKS - {",", ":"}
 #: Words that deny what follows in their clause: English, German, French, Spanish, Italian, Dutch, Portuguese.
 NEGATIONS = frozenset(
     """
-    no not non without never nor neither lacks lacking minus than instead unlike except
+    no not non none nothing zero without never nor neither hardly barely scarcely lacks lacking minus than instead
+    unlike except avoid avoids omit omits omitted skip skips skipped goodbye
+    arent cant didnt doesnt dont hasnt havent isnt wasnt wont
     ohne nicht kein keine keinem keinen keiner keines nie weder statt
     sans pas ni jamais aucun aucune
     sin nunca senza né mai zonder geen niet nooit sem não nem
@@ -50,8 +53,8 @@ NEGATIONS = frozenset(
 #: Words after which a sentence is about other goods, or about other colours of this one.
 _ASIDES = frozenset(
     """
-    available goes match matched matches matching pair paired pairing pairs similar styled team teamed teams wear
-    wearing wears worn
+    accessories anything available bought browse buy customers discover explore match matched matches matching other
+    pair paired pairing pairs photographed see shop similar styled team teamed teams wear wearing wears worn
     erhältlich kombinieren kombiniert passend passt assorti assortie disponible porter combina combinar
     """.split()
 )
@@ -59,18 +62,46 @@ _ASIDES = frozenset(
 _CONTRASTS = frozenset("but sondern aber mais sino pero ma maar mas".split())
 _OR = frozenset("or nor oder noch ou ni o né".split())
 _AND = frozenset("and und et y e en".split())
+#: Answers that deny what stands before the colon: "stripes: none".
 _DENIALS = frozenset("no none not nein keine non nee não".split())
+#: Two words that deny together, and two that lead to other goods.
+_DENYING_PAIRS = frozenset(
+    {("free", "of"), ("free", "from"), ("far", "from"), ("rid", "of")}
+    | {("left", "out"), ("leave", "out"), ("leaves", "out")}
+)
+_ASIDE_PAIRS = frozenset(
+    {("also", "in"), ("also", "come"), ("also", "comes"), ("also", "offered"), ("also", "sold")}
+    | {("complete", "the"), ("completes", "the"), ("goes", "with")}
+)
+#: Words of their own, though a slip in a negation would make them.
+_NO_SLIPS = frozenset("bears ever hairs lever mother night patch ships slacks tears void watch years".split())
 #: How many words, besides those that tie others together, may stand between a negation and what it denies.
 _REACH = 2
 
 _INLINE = re.compile(r"</?(?:a|abbr|b|em|font|i|mark|small|span|strong|sub|sup|u)(?:\s[^<>]{0,300})?>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z!][^<>]{0,300}>", re.IGNORECASE)
 _DASH = re.compile(r"\s[-–—]+\s|—")
-_NOT = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
+_NOT = re.compile(r"n?['\u2019]t\b|n['\u2019](?!s\b)[a-z]?\b", re.IGNORECASE)
 _NON = re.compile(r"\b(?:un|non)[-_\u2010\u2011](?=\w)", re.IGNORECASE)
 _OWNER = re.compile(r"['\u2019]s\b", re.IGNORECASE)
 # Letters with the vowel signs and accents that Python does not count among them.
 _WORD = re.compile(r"\d+/\d+|(?:[^\W_]|[\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff])+|[.,;:!?()|•¶]")
+
+
+def _slips(known: Iterable[str]) -> frozenset[str]:
+    """Return `known` and, of its words of five letters and more, all that one wrong, lost or swapped letter makes."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    found = set(known)
+    for word in [word for word in found if len(word) >= 5]:
+        for i in range(len(word)):
+            head, tail = word[:i], word[i:]
+            found |= {head + tail[1:], head + tail[1:2] + tail[:1] + tail[2:]}
+            found |= {head + letter + rest for letter in letters for rest in (tail, tail[1:])}
+    return frozenset(found - _NO_SLIPS)
+
+
+# A slip must not turn what is denied into what is said; what it costs is only found less often.
+_DENYING, _TURNING = _slips(NEGATIONS), _slips(_ASIDES)
 
 Words = tuple[str, ...]
 Owner = tuple[str, str]  # attribute, key
@@ -181,7 +212,8 @@ class Miner:
     def mine(self, article_type: str, *texts: str) -> dict[str, tuple[str, ...]]:
         """Return the keys that `texts` name, in the schema's order, for each attribute that they name any of.
 
-        Several keys of a single-label attribute are candidates. Left out are spellings that are negated or about
+        An attribute that can have one value has it from the first text that names any: descriptions digress, titles do
+        not. Several keys in that are candidates. Left out are spellings that are negated or about
         something else, that values of two attributes share, and that say little by themselves, such as "short".
         """
         if article_type not in self._applying:
@@ -190,7 +222,8 @@ class Miner:
         vocabulary, attributes = self._applying[article_type]
         said: set[Owner] = set()
         for text in texts:
-            said |= _said(vocabulary, words(text))
+            named = {a.name for a in attributes if a.labels.kind != "multi"} & {name for name, _ in said}
+            said |= {owner for owner in _said(vocabulary, words(text)) if owner[0] not in named}
         found = {a.name: tuple(key for key in a.labels.keys if (a.name, key) in said) for a in attributes}
         return {name: keys for name, keys in found.items() if keys}
 
@@ -215,7 +248,7 @@ def _said(vocabulary: Vocabulary, text: Words) -> set[Owner]:
             continue
         # The "no" of "no sleeves or stripes" is part of one spelling, and denies the next.
         denied = match if text[match.start] in NEGATIONS else None
-        if len(match.owners) == 1 and not _aside(text, match, taken):
+        if len(match.owners) == 1 and not _aside(text, match, taken) and not _asked(text, match):
             said |= match.owners
     return said
 
@@ -232,7 +265,7 @@ def _negated(text: Words, match: Match, taken: Collection[int]) -> bool:
     after = text[match.end : match.end + 2]
     if match.end not in taken and after[:1] in (("free",), ("less",)):
         return True
-    if len(after) == 2 and after[0] in (":", "?") and after[1] in _DENIALS:
+    if len(after) == 2 and after[0] == ":" and after[1] in _DENIALS:
         return True
     # Where "or" ends a list, as in "no collar, stripes or dots", all of it is denied.
     listed = bool(_OR.intersection((*text[match.start - 1 : match.start], *after[:1])))
@@ -241,7 +274,7 @@ def _negated(text: Words, match: Match, taken: Collection[int]) -> bool:
         word = text[i]
         if word in _CONTRASTS or (word in BREAKS and word != "¶" and not (word == "," and listed)):
             return False
-        if i not in taken and (word in NEGATIONS or (word == "free" and text[i + 1] in ("of", "from"))):
+        if i not in taken and (word in _DENYING or text[i : i + 2] in _DENYING_PAIRS):
             return word != "non" or between == 0
         between += word not in STOP_WORDS and word not in BREAKS
         if between > _REACH:
@@ -252,8 +285,14 @@ def _negated(text: Words, match: Match, taken: Collection[int]) -> bool:
 def _aside(text: Words, match: Match, taken: Collection[int]) -> bool:
     """Return whether the sentence is not about what the picture shows when it comes to `match`."""
     for i in range(match.start - 1, -1, -1):
-        if text[i] in BREAKS and text[i] not in (",", ":"):
+        if text[i] in _SENTENCE_ENDS:
             return False
-        if i not in taken and text[i] in _ASIDES:
+        if i not in taken and (text[i] in _TURNING or text[i : i + 2] in _ASIDE_PAIRS):
             return True
     return False
+
+
+def _asked(text: Words, match: Match) -> bool:
+    """Return whether `match` stands in a question."""
+    end = next((word for word in text[match.end :] if word in _SENTENCE_ENDS), "")
+    return end == "?"

@@ -26,7 +26,14 @@ def history(options: Globals, sku: str, as_json: bool) -> None:
             f"{kept.image.path}{state}",
             ("when", "revision", "source", "annotator", "attribute", "said"),
             [
-                (f"{o.created_at:%Y-%m-%d %H:%M}", o.revision, o.source, o.annotator, o.attribute, o.raw)
+                (
+                    f"{o.created_at:%Y-%m-%d %H:%M}",
+                    o.revision,
+                    o.source,
+                    o.annotator,
+                    o.attribute,
+                    o.raw or "(withdrawn)",
+                )
                 for o in kept.observations
             ],
         )

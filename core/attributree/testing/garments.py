@@ -241,9 +241,9 @@ def _products(seed: int, article_types: Mapping[str, float]) -> Iterator[_Produc
         style = draw_style(rng, article_type)
         rng = np.random.default_rng(office)
         luck = float(rng.random())
-        title, description = write_texts(style, rng)
+        texts = write_texts(style, rng)
         sku = f"{article_type.upper()}-{number:05d}-{int(child.generate_state(1)[0]):08x}"
-        yield _Product(style, sku, title, description, luck, rest[:2], rest[2:])
+        yield _Product(style, sku, texts.title, texts.description, luck, rest[:2], rest[2:])
 
 
 def _photos(seed: int, options: GarmentOptions) -> Iterator[tuple[_Product, int]]:

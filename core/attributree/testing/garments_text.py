@@ -6,6 +6,7 @@ A text never mentions every attribute of its garment, and what it does mention i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..schema import NOT_APPLICABLE, SEPARATOR
 from .garments_style import Style
 
 #: How a title says each value (the words stand before the noun), and how a sentence does.
-WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
+_WORDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
     "neckline": {
         "crew": (("crew neck", "round neck"), "a round neck"),
         "v_neck": (("V-neck", "vee neck"), "a V-neck"),
@@ -78,7 +79,16 @@ _MATERIALS = {
 _CLOSINGS = ("A wardrobe favourite.", "Easy to wear with anything.", "New this season.", "Iron on the reverse.", "")
 
 
-def write_texts(style: Style, rng: np.random.Generator) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Texts:
+    """What a shop writes of a garment, and which attributes it `told`."""
+
+    title: str
+    description: str
+    told: frozenset[str]
+
+
+def write_texts(style: Style, rng: np.random.Generator) -> Texts:
     """Return title and description of a garment; together they leave at least one attribute unmentioned."""
     told = [name for name in _ORDER if style.labels[name] != NOT_APPLICABLE]
     mentions = [told[int(i)] for i in rng.permutation(len(told))][: len(told) - 1]
@@ -92,15 +102,15 @@ def write_texts(style: Style, rng: np.random.Generator) -> tuple[str, str]:
     sentences = [f"{style.fit} in {_one_of(_MATERIALS[style.article_type], rng)}.".capitalize()]
     sentences += [_one_of(_SENTENCES[name], rng).format(_noun(name, style.labels[name])) for name in in_body]
     sentences.append(_one_of(_CLOSINGS, rng))
-    return title[0].upper() + title[1:], " ".join(sentences).strip()
+    return Texts(title[0].upper() + title[1:], " ".join(sentences).strip(), frozenset((*in_title, *in_body)))
 
 
 def _title_words(name: str, label: str, rng: np.random.Generator) -> str:
-    return " and ".join(_one_of(WORDS[name][key][0], rng) for key in label.split(SEPARATOR))
+    return " and ".join(_one_of(_WORDS[name][key][0], rng) for key in label.split(SEPARATOR))
 
 
 def _noun(name: str, label: str) -> str:
-    return " and ".join(WORDS[name][key][1] for key in label.split(SEPARATOR))
+    return " and ".join(_WORDS[name][key][1] for key in label.split(SEPARATOR))
 
 
 def _one_of(options: Sequence[str], rng: np.random.Generator) -> str:
