@@ -1,7 +1,7 @@
 """A new plugin from templates: what `attributree plugins new` writes, without a network.
 
-draft = Draft("hem", Attribute("hem", Ordinal(("mini", "midi", "maxi"))))
-write_distribution(draft, Path("plugins"))          # -> plugins/attributree-hem
+draft = Draft("gloss", Attribute("gloss", Ordinal(("matt", "satin", "mirror"))))
+write_distribution(draft, Path("plugins"))          # -> plugins/attributree-gloss
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def plugin_name(text: str) -> str:
     if not _NAME.fullmatch(name):
         raise PluginError(
             f"{text!r} is no plugin name: write lower-case letters and digits, words joined by `-` or `_`, "
-            "such as sleeve-length"
+            "such as surface-finish"
         )
     return name.replace("-", "_")
 
@@ -76,7 +76,7 @@ def plugin_name(text: str) -> str:
 def read_value(text: str) -> Value:
     """Return the value that `KEY` or `KEY=SYNONYM|SYNONYM` declares. Raises SchemaError.
 
-    `V-neck` gets the key `v_neck` and, since it has a capital, the title as it is written.
+    `Two-tone` gets the key `two_tone` and, since it has a capital, the title as it is written.
     """
     spelling, _, synonyms = text.partition("=")
     title = "" if spelling == spelling.casefold() else spelling.strip()

@@ -101,9 +101,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def environment(built: Path, tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> Environment:
-    """An environment into which the wheel is installed."""
+    """An environment into which the wheel is installed, and what a module's tests install beside it."""
     made = Environment(tmp_path_factory.mktemp("environment") / "venv", variables)
     made.pip_install(next(built.glob("*.whl")))
     for name in ("pip", "pytest"):

@@ -1,5 +1,6 @@
 """What `plugins new` writes installs and passes its tests as it is, from an installed wheel."""
 
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from attributree import scaffold
 Environment = Any  # the class is in conftest.py, which cannot be imported
 
 
-def test_the_wheel_brings_every_template(built: Path) -> None:
-    templates = {path.name for path in (Path(scaffold.__file__).parent / "templates").iterdir()}
-    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
-        names = set(wheel.namelist())
+def test_the_wheel_and_the_source_distribution_bring_every_template(built: Path) -> None:
+    templates = {f"attributree/templates/{path.name}" for path in Path(scaffold.__file__).parent.glob("templates/*")}
     assert len(templates) >= 6
-    assert {f"attributree/templates/{name}" for name in templates} <= names
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        assert templates <= set(wheel.namelist())
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        assert templates <= {name.partition("/core/")[2] for name in archive.getnames()}
 
 
 @pytest.mark.parametrize("options", ["", "--kind multi --head --value red --value 'blue=navy|azure'"])
