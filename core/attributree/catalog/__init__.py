@@ -1,6 +1,7 @@
 """The catalogue: products, images, labels and the registry of trees, in SQLite or PostgreSQL. Never torch."""
 
 from .ingest import DEFAULT_SOURCE, split_of
+from .lineage import describe_change, follow, predecessor
 from .migrate import check, current, upgrade
 from .readers import read_labels
 from .records import (
@@ -24,6 +25,7 @@ from .records import (
     ProductHistory,
     Promotion,
     Quarantine,
+    SchemaChange,
     TrainingRun,
     TreeVersion,
     TrunkRecord,
@@ -60,6 +62,7 @@ __all__ = [
     "Promotion",
     "Quarantine",
     "Reading",
+    "SchemaChange",
     "TrainingRun",
     "TreeVersion",
     "TrunkRecord",
@@ -68,7 +71,10 @@ __all__ = [
     "check",
     "combine",
     "current",
+    "describe_change",
+    "follow",
     "new_owner",
+    "predecessor",
     "read_cell",
     "read_labels",
     "split_of",

@@ -31,6 +31,7 @@ from ..training import (
     logits_at,
     predict_joint,
 )
+from .actor import made_with
 from .ground import Ground
 from .lease import Leases
 from .plan import Plan
@@ -193,6 +194,7 @@ def _conclude(
                 metrics=metrics[name],
                 recipe=ground.settings.for_attribute(name),
                 run_id=runs[name].id,
+                made_with=made_with(ground.plugins),
             )
         )
     status = KEPT if lost else PROMOTED

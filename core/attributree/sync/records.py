@@ -23,8 +23,12 @@ def branch_record(
     metrics: dict[str, Any],
     recipe: BranchSettings,
     run_id: int | None,
+    made_with: Mapping[str, Any],
 ) -> BranchRecord:
-    """Return the record of a branch that was trained on `labels`; it gets its id when it is committed."""
+    """Return the record of a branch that was trained on `labels` by the code `made_with`.
+
+    It gets its id when it is committed.
+    """
     attribute = labels.attribute
     return BranchRecord(
         id=None,
@@ -46,6 +50,7 @@ def branch_record(
         metrics=metrics,
         config=recipe.model_dump(),
         run_id=run_id,
+        made_with={**made_with, "schema": attribute.to_json()},
     )
 
 
