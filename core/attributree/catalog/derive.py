@@ -144,6 +144,10 @@ def _store(
             same = wanted[image] == annotation.under(heirs)
             (renamed if same else moved).append((row_id, image))
     _forget_values(connection, [row_id for row_id, _ in moved + renamed] + gone)
+    split = [row_id for row_id, image in renamed if (now := wanted[image]) and now.state != stored[image][1].state]
+    if split:
+        change = update(AnnotationRow).where(AnnotationRow.id == bindparam("row")).values(state="ambiguous")
+        connection.execute(change, [{"row": row_id} for row_id in split])
     if gone:
         connection.execute(
             delete(AnnotationRow).where(AnnotationRow.id == bindparam("row")), [{"row": i} for i in gone]
