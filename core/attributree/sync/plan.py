@@ -234,7 +234,8 @@ def _schema_action(world: World, name: str) -> list[Action]:
         return [Action("register", name, reason, labelled)]
     if catalogued.state == "orphaned":
         answers = "; its branch answers again" if world.live and name in world.live.branches else ""
-        return [Action("register", name, f"{world.declared_by[name]} is back{answers}", labelled)]
+        changed = "" if catalogued.digest == attribute.digest else f"; {describe_change(catalogued.schema, attribute)}"
+        return [Action("register", name, f"{world.declared_by[name]} is back{answers}{changed}", labelled)]
     if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
         return [Action("evolve", name, "attributree was upgraded: what was said is read again", labelled)]
     if catalogued.digest != attribute.digest:
@@ -254,6 +255,8 @@ def _training_action(world: World, settings: Settings, name: str, *, forced: boo
     if needs and branch and not split and not forced and not moves:
         return None  # the live branch goes on; a retraining would have nothing to learn from
     needs = needs or _undivided(split, coverage, max(1, min_labels // attribute.labels.size))
+    if needs and split:
+        needs = f"{_say_split(split)}: {needs}; until then such answers go to review"
     needs = needs or (None if forced or moves else _given_up(world, settings, name))
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
@@ -310,9 +313,7 @@ def _undivided(split: Mapping[str, tuple[str, ...]], coverage: Coverage, least: 
         for key in parts
         if coverage.train_values.get(key, 0) < least
     ]
-    if not lacking:
-        return None
-    return f"{_say_split(split)}; in the train split are {', '.join(lacking)}; until then such answers go to review"
+    return f"in the train split are {', '.join(lacking)}" if lacking else None
 
 
 def _settings_of_former_names(world: World, settings: Settings) -> Iterator[str]:
