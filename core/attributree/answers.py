@@ -75,13 +75,15 @@ def answer_today(labels: Labels, probabilities: Floats, keys: Sequence[str]) -> 
     groups = sorted({part for part in columns if part})
     own = [[k for k, part in enumerate(columns) if part == group] for group in groups]
     pooled = np.stack([probabilities[:, outputs].sum(axis=1) for outputs in own], axis=1)  # (N, G)
-    total = pooled.sum(axis=1)
     best = pooled.argmax(axis=1)
     said = np.zeros((len(pooled), labels.size), dtype=np.bool_)
     for row, chosen in enumerate(best):
         said[row, list(groups[chosen])] = True
-    confidence = np.divide(pooled.max(axis=1), total, out=np.zeros_like(total), where=total > 0)
-    return Answers(said, confidence.astype(np.float32), said.sum(axis=1) > 1)
+    confidence = pooled.max(axis=1)
+    if not all(columns):  # what was retired is left out, and the rest rescaled
+        total = pooled.sum(axis=1)
+        np.divide(confidence, total, out=confidence, where=total > 0)
+    return Answers(said, confidence, said.sum(axis=1) > 1)
 
 
 def translate(probabilities: Floats, keys: Sequence[str], labels: Labels) -> Floats:
@@ -95,13 +97,14 @@ def translate(probabilities: Floats, keys: Sequence[str], labels: Labels) -> Flo
     if tuple(keys) == labels.keys:
         return probabilities
     out = np.zeros((len(probabilities), labels.size), dtype=np.float32)
-    for k, columns in enumerate(heirs(keys, labels)):
+    today = heirs(keys, labels)
+    for k, columns in enumerate(today):
         for c in columns:
             if labels.kind == "multi":
                 np.maximum(out[:, c], probabilities[:, k], out=out[:, c])
             else:
                 out[:, c] += probabilities[:, k] / len(columns)
-    if labels.kind != "multi":
+    if labels.kind != "multi" and not all(today):  # else they add up already, and a rename changes no bit
         total = out.sum(axis=1, keepdims=True)
         np.divide(out, total, out=out, where=total > 0)
     return out

@@ -115,7 +115,7 @@ def test_the_kind_may_change_until_a_branch_is_trained(labelled: Catalog) -> Non
     )
     labelled.commit_version(NewVersion(TrunkRecord("t", {}), (branch,), None, "grow", "sync"))
     with pytest.raises(
-        CatalogError, match="cannot become ordinal; declare it under another name, such as 'neckline_2'"
+        CatalogError, match=r"cannot become ordinal, since .*; declare it under another name, such as neckline_2"
     ):
         labelled.declare(Attribute("neckline", Ordinal(VALUES)), "p")
     assert labelled.attributes()["neckline"].kind == "multi"

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attributree import Workspace, __version__
+from attributree.errors import CatalogError
 from attributree.sync import SyncReport
 
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -129,9 +130,9 @@ def test_an_attribute_that_takes_a_former_name_is_blocked_and_the_others_go_on(g
         assert workspace.live().names() == ["kind", "sleeves"]
     declare(grown, "garment", 'Attribute("garment", SingleLabel(("top", "dress", "jeans")), formerly=("kind",))')
     with grown.open() as workspace:
-        assert (
-            workspace.sync().plan.actions[0].reason.endswith("is back; its branch answers again; kind is now garment")
-        )
+        back = workspace.sync().plan.actions[0]
+        assert (back.action, back.attribute) == ("register", "garment")
+        assert back.reason.endswith("is back; its branch answers again; kind is now garment")
         assert workspace.live().names() == ["garment", "sleeves"]
 
 
@@ -170,6 +171,31 @@ def test_a_split_value_goes_to_review_with_its_parts_until_labels_tell_them_apar
         answers = {value for values, _, _ in said(workspace, "garment") for value in values}
         assert {"dark_top", "bright_top"} & answers
         assert all(len(values) == 1 for values, _, _ in said(workspace, "garment"))
+
+
+def test_single_values_become_steps_while_the_live_branch_goes_on_until_the_new_one_is_there(grown: Project) -> None:
+    with grown.open() as workspace:
+        before = said(workspace, "garment")
+    declare(grown, "garment", 'Attribute("garment", Ordinal(("jeans", "top", "dress")))')
+    with grown.open() as workspace:
+        report = workspace.sync(train=False)
+        assert [reason for _, _, reason in steps(report)] == [
+            "kind single -> ordinal",
+            "the live branch was trained as single, the attribute is ordinal now",
+        ]
+        assert said(workspace, "garment") == before
+        with pytest.raises(CatalogError, match="garment: its values or its kind changed since its branch was trained"):
+            workspace.finetune()
+        assert workspace.sync().results[0].status == "promoted"
+        assert workspace.catalog.live().branches["garment"].kind == "ordinal"
+        assert {values for values, _, _ in said(workspace, "garment")} <= {("jeans",), ("top",), ("dress",)}
+        assert workspace.sync().plan.actions == ()
+    declare(grown, "garment", 'Attribute("garment", MultiLabel(("jeans", "top", "dress")))')
+    with grown.open() as workspace:
+        (result,) = workspace.sync().results
+        assert result.status == "blocked"
+        assert "declare it under another name, such as garment_2" in result.reason
+        assert workspace.catalog.attributes()["garment"].kind == "ordinal"
 
 
 def test_what_applies_to_fewer_article_types_is_shown_and_answered_no_more(grown: Project) -> None:

@@ -228,11 +228,20 @@ def test_another_kind_is_refused_once_a_branch_was_trained() -> None:
     action = one(plan_sync(trained, SETTINGS))
     assert action.action == "blocked"
     assert action.reason == (
-        "branches were trained for it as single, it cannot become multi; "
-        "declare it under another name, such as neckline_2"
+        "branches were trained for it as single, it cannot become multi, since a cell a|b would mean something else; "
+        "declare it under another name, such as neckline_2, and ingest its labels in a column of that name"
     )
     was_trained = replace(trained, live=None, last_run={"neckline": run(status="promoted", branch_id=3)})
     assert one(plan_sync(was_trained, SETTINGS)) == action
+
+
+def test_steps_instead_of_single_values_and_back_evolve_and_retrain() -> None:
+    steps_now = Attribute("neckline", Ordinal(NECKLINE.labels.values))
+    plan = plan_sync(world(steps_now, catalogued={"neckline": registered()}, live=version(branch())), SETTINGS)
+    assert [(action.action, action.reason) for action in plan.actions] == [
+        ("evolve", "kind single -> ordinal"),
+        ("retrain", "the live branch was trained as single, the attribute is ordinal now"),
+    ]
 
 
 def test_another_kind_evolves_while_no_branch_was_trained() -> None:

@@ -1,7 +1,7 @@
 """The catalogue: products, images, labels and the registry of trees, in SQLite or PostgreSQL. Never torch."""
 
 from .ingest import DEFAULT_SOURCE, split_of
-from .lineage import describe_change, follow, predecessor
+from .lineage import describe_change, follow, predecessor, refuse_kind
 from .migrate import check, current, upgrade
 from .readers import read_labels
 from .records import (
@@ -77,6 +77,7 @@ __all__ = [
     "predecessor",
     "read_cell",
     "read_labels",
+    "refuse_kind",
     "split_of",
     "upgrade",
 ]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from ..errors import CatalogError
 from ..schema import Attribute, fold
 from .derive import derive, new_revision
-from .lineage import describe_change, predecessor
+from .lineage import describe_change, predecessor, refuse_kind
 from .records import CatalogAttribute, CatalogValue, SchemaChange
 from .registry import attribute_id, stored_schema
 from .runs import held
@@ -96,8 +96,8 @@ def declare(connection: Connection, attribute: Attribute, by: Declarer) -> int:
 
     An attribute that the catalogue knows under a former name keeps its id, and with it labels, branches and
     predictions. All observations are read again under the new schema. If only titles or the plugin changed, nothing
-    else is touched. Raises CatalogError if the kind changes although a branch was trained for the old one, or if its
-    names clash with another attribute's.
+    else is touched. Raises CatalogError if the kind changes from or to multi-label although a branch was trained, or if
+    its names clash with another attribute's.
     """
     former = known_as(connection, attribute)
     row = connection.execute(select(AttributeRow).where(AttributeRow.name == former)).one_or_none()
@@ -110,7 +110,7 @@ def declare(connection: Connection, attribute: Attribute, by: Declarer) -> int:
     if row is not None and row.schema_digest == attribute.digest and row.state == "declared":
         connection.execute(update(AttributeRow).where(AttributeRow.id == row.id).values(columns))
         return int(row.revision)
-    if row is not None and row.kind != attribute.labels.kind:
+    if row is not None:
         _refuse_other_kind(connection, row.id, row.kind, attribute)
     detail = _describe(row, attribute, by)
     revision = new_revision(connection, "declare", f"{attribute.name}: {detail}")
@@ -218,11 +218,9 @@ def _remember_names(connection: Connection, row_id: int, attribute: Attribute, m
 
 
 def _refuse_other_kind(connection: Connection, row_id: int, kind: str, attribute: Attribute) -> None:
-    if connection.execute(select(func.count()).where(Branch.attribute_id == row_id)).scalar_one():
-        raise CatalogError(
-            f"attribute {attribute.name!r}: branches were trained for it as {kind}, it cannot become "
-            f"{attribute.labels.kind}; declare it under another name, such as {attribute.name + '_2'!r}"
-        )
+    why = refuse_kind(kind, attribute)
+    if why and connection.execute(select(func.count()).where(Branch.attribute_id == row_id)).scalar_one():
+        raise CatalogError(f"attribute {attribute.name!r}: {why}")
 
 
 def _evolve_values(connection: Connection, row_id: int, attribute: Attribute) -> None:

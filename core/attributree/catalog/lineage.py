@@ -63,6 +63,21 @@ def predecessor(attribute: Attribute, known: Mapping[str, Iterable[str]]) -> str
     return owners[0] if owners else None
 
 
+def refuse_kind(old: str, new: Attribute) -> str | None:
+    """Return why an attribute that branches were trained for as `old` cannot have another kind, or None if it can.
+
+    Single-label and ordinal branches give one distribution over the values, so one may answer for the other until it is
+    replaced. From or to multi-label, what a cell `a|b` says changes from either to both, or back.
+    """
+    if old == new.labels.kind or "multi" not in (old, new.labels.kind):
+        return None
+    return (
+        f"branches were trained for it as {old}, it cannot become {new.labels.kind}, since a cell a|b would mean "
+        f"something else; declare it under another name, such as {new.name}_2, and ingest its labels in a column of "
+        "that name"
+    )
+
+
 def describe_change(old: Attribute, new: Attribute) -> str:
     """Return in words what became of a schema."""
     heirs: dict[str, list[str]] = {}

@@ -85,9 +85,10 @@ def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
     if name in loaded.missing:
         raise CatalogError(f"{name} cannot be finetuned: {loaded.missing[name]}")
     label_set = ground.catalog.label_set(name)
-    if label_set.attribute.labels.keys != loaded.branches[name].values:
+    labels, branch = label_set.attribute.labels, loaded.branches[name]
+    if (labels.keys, labels.kind) != (branch.values, branch.kind):
         raise CatalogError(
-            f"{name}: its values changed since its branch was trained; run first: "
+            f"{name}: its values or its kind changed since its branch was trained; run first: "
             f"attributree sync-catalog --retrain {name}"
         )
     return label_set

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..answers import heirs
-from ..catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, TreeVersion, describe_change
+from ..catalog import (
+    BranchRecord,
+    CatalogAttribute,
+    Coverage,
+    TrainingRun,
+    TreeVersion,
+    describe_change,
+    refuse_kind,
+)
 from ..config import NOT_IN_DIGEST, Settings
 from ..errors import UnknownNameError
 from ..plugins import PluginInfo
@@ -211,18 +219,13 @@ def _refused(world: World, name: str) -> Action | None:
 
 
 def _other_kind(world: World, name: str) -> Action | None:
-    """Refuse another kind for an attribute that branches were trained for: the catalogue will not evolve it."""
-    catalogued, labels = world.catalogued.get(name), world.declared[name].labels
-    if catalogued is None or catalogued.kind == labels.kind:
-        return None
+    """Refuse a kind that the catalogue will not give to an attribute that branches were trained for."""
+    catalogued = world.catalogued.get(name)
+    reason = refuse_kind(catalogued.kind, world.declared[name]) if catalogued else None
     run = world.last_run.get(name)
     if (world.live is None or name not in world.live.branches) and (run is None or run.branch_id is None):
         return None
-    reason = (
-        f"branches were trained for it as {catalogued.kind}, it cannot become {labels.kind}; "
-        f"declare it under another name, such as {name}_2"
-    )
-    return Action("blocked", name, reason, world.coverage[name].labelled)
+    return Action("blocked", name, reason, world.coverage[name].labelled) if reason else None
 
 
 def _schema_action(world: World, name: str) -> list[Action]:
@@ -234,7 +237,8 @@ def _schema_action(world: World, name: str) -> list[Action]:
         return [Action("register", name, reason, labelled)]
     if catalogued.state == "orphaned":
         answers = "; its branch answers again" if world.live and name in world.live.branches else ""
-        changed = "" if catalogued.digest == attribute.digest else f"; {describe_change(catalogued.schema, attribute)}"
+        same = catalogued.schema.digest == attribute.digest
+        changed = "" if same else f"; {describe_change(catalogued.schema, attribute)}"
         return [Action("register", name, f"{world.declared_by[name]} is back{answers}{changed}", labelled)]
     if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
         return [Action("evolve", name, "attributree was upgraded: what was said is read again", labelled)]
@@ -274,6 +278,8 @@ def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord
     if change:
         return change
     attribute = world.today(name)
+    if branch.kind != attribute.labels.kind:
+        return f"the live branch was trained as {branch.kind}, the attribute is {attribute.labels.kind} now"
     if split := split_values(branch, attribute):
         return f"{_say_split(split)} since the live branch was trained"
     stands_for = {value.key: set(map(fold, (value.key, *value.formerly))) for value in attribute.labels.values}
