@@ -99,6 +99,20 @@ def test_a_prediction_of_a_value_that_was_split_goes_to_review_with_its_heirs(he
     assert said == {1: (("short", "micro"), "review"), 2: (("maxi",), "accept")}
 
 
+def test_renames_merges_and_splits_that_are_taken_back_are_nothing_new_to_learn(hems: Catalog) -> None:
+    first, before = values_of(hems), hems.revision()
+    for values in (
+        (Value("brief", formerly=("mini",)), LONG),
+        (*PARTS, LONG),
+        (Value("any", formerly=("mini", "maxi")), Value("other")),
+    ):
+        hems.declare(hem(*values), "p")
+        assert values_of(hems) != first
+        hems.declare(hem("mini", LONG), "p")
+        assert values_of(hems) == first
+    assert hems.new_labels("hem", before) == 1  # the cell of two candidates was one value for a while
+
+
 def test_a_split_can_be_taken_back(hems: Catalog) -> None:
     hems.declare(hem(*PARTS, LONG), "p")
     hems.declare(hem(Value("brief", formerly=("short", "micro")), LONG), "p")

@@ -102,3 +102,5 @@ def test_every_change_has_its_words() -> None:
         "new: floor; retired: train; kind ordinal -> multi"
     )
     assert describe_change(hem("a", "b"), hem("a", "b", formerly=("h",))) == "reads h too"
+    dropped = describe_change(hem("a", "b", formerly=("h",)), hem("a", "b"))
+    assert dropped == "lists h no more, which is still read"

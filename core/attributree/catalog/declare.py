@@ -14,6 +14,7 @@ from ..errors import CatalogError
 from ..schema import Attribute, fold
 from .derive import derive, new_revision
 from .lineage import describe_change, predecessor, refuse_kind
+from .predictions import todays_keys, value_ids
 from .records import CatalogAttribute, CatalogValue, SchemaChange
 from .registry import attribute_id, stored_schema
 from .runs import held
@@ -127,9 +128,11 @@ def declare(connection: Connection, attribute: Attribute, by: Declarer) -> int:
             columns["revision"] = revision
         connection.execute(update(AttributeRow).where(AttributeRow.id == row_id).values(columns))
     _remember_names(connection, row_id, attribute, () if row is None else (row.name,))
+    keys = todays_keys(connection, row_id)
+    heirs = {key: keys[value_id] for key, value_id in value_ids(connection, row_id).items()}
     _evolve_values(connection, row_id, attribute)
     # A revived orphan too: what was said in its absence was not read.
-    derive(connection, row_id, attributes(connection)[attribute.name].today, revision)
+    derive(connection, row_id, attributes(connection)[attribute.name].today, revision, former=heirs)
     change = "register" if row is None or row.state == "orphaned" else "evolve"
     _record(connection, row_id, revision, change, detail, attribute, by)
     return revision if row is None else int(columns.get("revision", row.revision))

@@ -106,4 +106,6 @@ def describe_change(old: Attribute, new: Attribute) -> str:
         changes.append(f"applies to {', '.join(new.applies_to) or 'everything'}")
     if columns := [name for name in new.formerly if name not in old.columns]:
         changes.append(f"reads {', '.join(columns)} too")
+    if dropped := [name for name in old.formerly if name not in new.columns]:
+        changes.append(f"lists {', '.join(dropped)} no more, which is still read")
     return "; ".join(changes) or "spellings or order of its values changed"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ..plugins import LoadedPlugins
@@ -18,9 +20,15 @@ def actor() -> str:
 
 
 def versions(plugins: LoadedPlugins) -> dict[str, str]:
-    """Return the versions of the plugins at work, by distribution; one-file plugins have none."""
-    working = [info for info in plugins.plugins if info.status == "ok"]
-    return {info.distribution: info.version for info in working if info.distribution and info.version}
+    """Return the versions of the plugins at work, by distribution; of a one-file plugin the SHA-256 of its file."""
+    found = {}
+    for info in plugins.plugins:
+        if info.status == "ok" and info.distribution:
+            if info.version:
+                found[info.distribution] = info.version
+            elif (path := Path(info.distribution)).is_file():
+                found[info.distribution] = f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    return found
 
 
 def made_with(plugins: LoadedPlugins) -> dict[str, Any]:
