@@ -136,6 +136,20 @@ def test_an_attribute_that_takes_a_former_name_is_blocked_and_the_others_go_on(g
         assert workspace.live().names() == ["garment", "sleeves"]
 
 
+def test_an_attribute_that_claims_what_another_one_became_is_blocked(grown: Project) -> None:
+    declare(grown, "garment", 'Attribute("kind", SingleLabel(("top", "dress", "jeans")), formerly=("garment",))')
+    with grown.open() as workspace:
+        workspace.sync()
+    declare(grown, "garment", 'Attribute("kind", SingleLabel(("top", "dress", "jeans")))')
+    declare(grown, "other", 'Attribute("sort", SingleLabel(("top", "dress", "jeans")), formerly=("garment",))')
+    with grown.open() as workspace:
+        plan = workspace.sync().plan
+        assert [action.attribute for action in plan.blocked] == ["sort"]
+        assert "what the catalogue knows as 'kind', and 'kind' is that attribute already" in plan.blocked[0].reason
+        assert workspace.live().names() == ["kind", "sleeves"]
+        assert workspace.catalog.attributes().keys() == {"kind", "sleeves"}
+
+
 def test_a_split_value_goes_to_review_with_its_parts_until_labels_tell_them_apart(grown: Project) -> None:
     parts = 'Value("dark_top", formerly=("top",)), Value("bright_top", formerly=("top",))'
     with grown.open() as workspace:

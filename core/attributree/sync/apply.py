@@ -61,15 +61,22 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
 def _names(plugins: LoadedPlugins, catalogued: Mapping[str, CatalogAttribute]) -> tuple[dict[str, str], dict[str, str]]:
     """Return under which name the catalogue knows each declared attribute, and why it cannot take others in."""
     known = {name: attribute.former_names for name, attribute in catalogued.items()}
-    names, refused = {}, {}
+    names: dict[str, str] = {}
+    refused: dict[str, str] = {}
     for name, attribute in plugins.attributes.items():
         try:
             former = predecessor(attribute, known)
         except CatalogError as error:
             refused[name] = str(error)
-        else:
-            if former is not None:
-                names[name] = former
+            continue
+        rival = former if former in plugins.attributes else next((n for n, f in names.items() if f == former), name)
+        if former is not None and rival != name:
+            refused[name] = (
+                f"attribute {name!r} names in formerly what the catalogue knows as {former!r}, and {rival!r} is that "
+                "attribute already; leave it out of formerly"
+            )
+        elif former is not None:
+            names[name] = former
     return names, refused
 
 
