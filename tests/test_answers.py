@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attributree.answers import Floats, answer, translate
+from attributree.answers import Floats, answer, answer_today, heirs, translate
 from attributree.schema import MultiLabel, Ordinal, SingleLabel, Value
 
 NECKLINE = SingleLabel(("crew", "v_neck", "boat"))
@@ -107,6 +107,44 @@ def test_an_image_whose_whole_probability_was_retired_is_answered_without_confid
 def test_a_value_that_the_branch_never_learnt_has_probability_zero_and_order_does_not_matter() -> None:
     today = SingleLabel(("halter", "boat", "crew", "v_neck"))
     assert translate(floats([0.2, 0.3, 0.5]), NECKLINE.keys, today) == pytest.approx(floats([0.0, 0.5, 0.2, 0.3]))
+
+
+# -- split -----------------------------------------------------------------------------------------
+
+#: boat was split after the branch had learnt it.
+BOATS = SingleLabel(("crew", Value("slash", formerly=("boat",)), "v_neck", Value("bateau", formerly=("boat",))))
+
+
+def test_heirs_of_a_split_value_share_its_probability() -> None:
+    assert heirs(NECKLINE.keys, BOATS) == [(0,), (2,), (1, 3)]
+    assert translate(floats([0.2, 0.3, 0.5]), NECKLINE.keys, BOATS) == pytest.approx(floats([0.2, 0.25, 0.3, 0.25]))
+
+
+def test_an_answer_that_was_split_names_all_heirs_and_is_undecided() -> None:
+    answers = answer_today(BOATS, floats([0.2, 0.3, 0.5], [0.6, 0.3, 0.1]), NECKLINE.keys)
+    assert answers.said.tolist() == [[False, True, False, True], [True, False, False, False]]
+    assert answers.confidence == pytest.approx([0.5, 0.6])
+    assert answers.undecided is not None
+    assert answers.undecided.tolist() == [True, False]
+
+
+def test_what_was_merged_and_retired_beside_a_split_is_still_added_up_and_left_out() -> None:
+    today = SingleLabel((Value("a1", formerly=("a",)), Value("a2", formerly=("a",)), Value("bc", formerly=("b", "c"))))
+    answers = answer_today(today, floats([0.3, 0.2, 0.2, 0.3], [0.0, 0.0, 0.0, 1.0]), ("a", "b", "c", "gone"))
+    assert answers.said[0].tolist() == [False, False, True]
+    assert answers.confidence == pytest.approx([0.4 / 0.7, 0.0])
+
+
+def test_a_split_value_of_several_is_undecided_where_it_is_present() -> None:
+    today = MultiLabel((Value("tie", formerly=("bow",)), Value("big_bow", formerly=("bow",)), "lace", "zip"))
+    answers = answer_today(today, floats([0.9, 0.8, 0.1], [0.2, 0.8, 0.1]), DETAILS.keys)
+    assert answers.said.tolist() == [[True, True, True, False], [False, False, True, False]]
+    assert answers.undecided is not None
+    assert answers.undecided.tolist() == [True, False]
+
+
+def test_without_a_split_nothing_is_undecided() -> None:
+    assert answer_today(NECKLINE, floats([0.2, 0.3, 0.5]), NECKLINE.keys).undecided is None
 
 
 def test_translating_does_not_change_its_input() -> None:

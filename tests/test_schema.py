@@ -79,7 +79,12 @@ def test_a_title_is_made_from_the_name() -> None:
         (lambda: SingleLabel((Value("v_neck"), Value("V-Neck"))), "stands for both 'v_neck' and 'V-Neck'"),
         (lambda: SingleLabel((Value("a", synonyms=("x",)), Value("b", synonyms=("X",)))), "both 'a' and 'b'"),
         (lambda: SingleLabel((Value("a", formerly=("b",)), Value("b"))), "'b' stands for both 'a' and 'b'"),
-        (lambda: SingleLabel((Value("a", formerly=("x",)), Value("b", formerly=("x",)))), "both 'a' and 'b'"),
+        (lambda: SingleLabel((Value("a", formerly=("b",)), Value("b"))), "give each part a key of its own"),
+        (lambda: SingleLabel((Value("a", formerly=("x",)), Value("b", synonyms=("X",)))), "both 'a' and 'b'"),
+        (
+            lambda: SingleLabel((Value("a", "X", formerly=("x",)), Value("b", formerly=("x",)))),
+            "'x' stands for both 'a' and 'b'",
+        ),
         (lambda: SingleLabel((Value("a", title="Boat"), Value("boat"))), "both 'a' and 'boat'"),
         (lambda: Value(""), "value '': key"),
         (lambda: Value(" crew"), "value ' crew': key"),
@@ -105,6 +110,13 @@ def test_a_title_is_made_from_the_name() -> None:
         (lambda: Attribute("lining", LINED, title=3), "attribute 'lining': title"),  # type: ignore[arg-type]
         (lambda: Attribute("lining", LINED, applies_to="top"), "attribute 'lining': applies_to must be a tuple"),  # type: ignore[arg-type]
         (lambda: Attribute("lining", LINED, applies_to=(" ",)), "attribute 'lining': applies_to holds ' '"),
+        (lambda: Attribute("lining", LINED, formerly="lined"), "attribute 'lining': formerly must be a tuple"),  # type: ignore[arg-type]
+        (
+            lambda: Attribute("lining", LINED, formerly=("two words",)),
+            "formerly holds 'two words', which must be an id",
+        ),
+        (lambda: Attribute("lining", LINED, formerly=("title",)), "formerly holds 'title', which is a reserved column"),
+        (lambda: Attribute("lining", LINED, formerly=("Lining",)), "formerly holds 'Lining', its own name; leave it"),
     ],
 )
 def test_a_bad_declaration_names_the_field(declare, words: str) -> None:  # type: ignore[no-untyped-def]
@@ -161,6 +173,15 @@ def test_an_unknown_text_is_never_guessed_but_the_nearest_value_is_named() -> No
     assert labels.nearest("xyz") is None
 
 
+def test_a_former_key_that_was_split_means_one_of_its_heirs_and_is_found_as_none() -> None:
+    labels = SingleLabel((Value("mini_skirt", formerly=("mini",)), Value("micro", formerly=("Mini", "hot")), "maxi"))
+    assert [value.key for value in labels.read("MINI")] == ["mini_skirt", "micro"]
+    assert labels.find("mini") is None
+    assert [value.key for value in labels.read("hot")] == ["micro"]
+    assert labels.read("midi") == ()
+    assert labels.nearest("minj") == "mini_skirt"
+
+
 @given(st.text())
 def test_folding_twice_is_folding_once(text: str) -> None:
     assert fold(fold(text)) == fold(text)
@@ -215,7 +236,9 @@ def attributes(draw: st.DrawFn) -> Attribute:
     kind = draw(st.sampled_from([SingleLabel, MultiLabel, Ordinal] if len(values) > 1 else [MultiLabel]))
     labels = MultiLabel(tuple(values), draw(st.booleans())) if kind is MultiLabel else kind(tuple(values))
     applies_to = tuple(draw(st.lists(words.filter(usable), max_size=2)))
-    return Attribute(draw(names), labels, draw(st.text(max_size=8)), applies_to, draw(st.text(max_size=8)))
+    name, *formerly = draw(st.lists(names, min_size=1, max_size=3, unique_by=fold))
+    title, description = draw(st.text(max_size=8)), draw(st.text(max_size=8))
+    return Attribute(name, labels, title, applies_to, description, tuple(formerly))
 
 
 @given(attributes())
@@ -270,6 +293,16 @@ def test_a_schema_from_before_translations_is_read_and_keeps_its_digest() -> Non
     assert attribute.to_json() == former
     assert attribute.digest == "6fc0da4e219b014bfac6ff6c2ec81e4ce1c3e9ff2bcce599f0846400b0fb1e3e"
     assert hash(attribute) == hash(Attribute.from_json(former))
+
+
+def test_a_declaration_without_a_former_name_has_the_digest_that_it_always_had() -> None:
+    plain = Attribute("lining", LINED)
+    assert plain.digest == "095b483060074dbd5a29ec8d89fd3b2ebdf36b4a89839dc903b3465afb9385d3"
+    assert "formerly" not in plain.to_json()
+    renamed = Attribute("lining", LINED, formerly=("lined",))
+    assert renamed.columns == ("lining", "lined")
+    assert renamed.digest != plain.digest
+    assert Attribute.from_json(json.loads(json.dumps(renamed.to_json()))) == renamed
 
 
 def test_declarations_cannot_be_changed() -> None:

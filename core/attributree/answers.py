@@ -15,10 +15,15 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """`said` (N, C) bool, the values answered for each image; `confidence` (N,) in 0..1 that they are right."""
+    """`said` (N, C) bool, the values answered for each image; `confidence` (N,) in 0..1 that they are right.
+
+    Where `undecided` (N,) is set, some of what is said are the heirs of a value that was split after the branch had
+    learnt it: one of them is meant, and nobody knows which.
+    """
 
     said: npt.NDArray[np.bool_]
     confidence: Floats
+    undecided: npt.NDArray[np.bool_] | None = None
 
     def right(self, target: Floats) -> npt.NDArray[np.bool_]:
         """Return (N,) whether each answer is the labelled one. `target` (N, C) without ambiguous images.
@@ -44,25 +49,62 @@ def answer(labels: Labels, probabilities: Floats) -> Answers:
     return Answers(said, probabilities.max(axis=1).astype(np.float32))
 
 
+def heirs(keys: Sequence[str], labels: Labels) -> list[tuple[int, ...]]:
+    """Return for each of a branch's `keys` the columns of today's values that stand for it.
+
+    None if it was retired, several if it was split.
+    """
+    today: dict[str, list[int]] = {}
+    for c, value in enumerate(labels.values):
+        for key in dict.fromkeys(map(fold, (*value.formerly, value.key))):
+            today.setdefault(key, []).append(c)
+    return [tuple(today.get(fold(key), ())) for key in keys]
+
+
+def answer_today(labels: Labels, probabilities: Floats, keys: Sequence[str]) -> Answers:
+    """Return the answers in today's values of a branch that learnt `keys`, from its own probabilities (N, K)."""
+    columns = heirs(keys, labels)
+    translated = translate(probabilities, keys, labels)
+    if all(len(part) < 2 for part in columns):
+        return answer(labels, translated)
+    if labels.kind == "multi":
+        given = answer(labels, translated)
+        split = sorted({c for part in columns if len(part) > 1 for c in part})
+        return Answers(given.said, given.confidence, np.asarray(given.said[:, split].any(axis=1)))
+    # The branch is asked what it learnt: the heirs of one key are one answer.
+    groups = sorted({part for part in columns if part})
+    own = [[k for k, part in enumerate(columns) if part == group] for group in groups]
+    pooled = np.stack([probabilities[:, outputs].sum(axis=1) for outputs in own], axis=1)  # (N, G)
+    best = pooled.argmax(axis=1)
+    said = np.zeros((len(pooled), labels.size), dtype=np.bool_)
+    for row, chosen in enumerate(best):
+        said[row, list(groups[chosen])] = True
+    confidence = pooled.max(axis=1)
+    if not all(columns):  # what was retired is left out, and the rest rescaled
+        total = pooled.sum(axis=1)
+        np.divide(confidence, total, out=confidence, where=total > 0)
+    return Answers(said, confidence, said.sum(axis=1) > 1)
+
+
 def translate(probabilities: Floats, keys: Sequence[str], labels: Labels) -> Floats:
     """Return `probabilities` (N, K) of a branch's `keys` as (N, C) of today's values.
 
     A branch remembers the keys its outputs stand for. A renamed value keeps its probability, merged ones add
-    up (multi-label: the largest counts, since they are no alternatives), retired ones are dropped and the
-    rest is rescaled. A value that the branch never learnt has probability 0.
+    up (multi-label: the largest counts, since they are no alternatives), retired ones are dropped and the rest is
+    rescaled. The heirs of one that was split share its probability alike (multi-label: each has it). A value that the
+    branch never learnt has probability 0.
     """
     if tuple(keys) == labels.keys:
         return probabilities
-    today = {fold(former): c for c, value in enumerate(labels.values) for former in (*value.formerly, value.key)}
     out = np.zeros((len(probabilities), labels.size), dtype=np.float32)
-    for k, key in enumerate(keys):
-        if fold(key) in today:
-            column = out[:, today[fold(key)]]
+    today = heirs(keys, labels)
+    for k, columns in enumerate(today):
+        for c in columns:
             if labels.kind == "multi":
-                np.maximum(column, probabilities[:, k], out=column)
+                np.maximum(out[:, c], probabilities[:, k], out=out[:, c])
             else:
-                column += probabilities[:, k]
-    if labels.kind != "multi":
+                out[:, c] += probabilities[:, k] / len(columns)
+    if labels.kind != "multi" and not all(today):  # else they add up already, and a rename changes no bit
         total = out.sum(axis=1, keepdims=True)
         np.divide(out, total, out=out, where=total > 0)
     return out

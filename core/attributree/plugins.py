@@ -425,32 +425,41 @@ def _owner(info: PluginInfo) -> str:
 def _settle_names(plugins: Sequence[_Plugin]) -> tuple[dict[str, Attribute], dict[str, str]]:
     """Return the attributes and who declares each. A name that is declared twice is given to nobody.
 
-    Names are compared without regard to case and underscores: people could not tell such columns apart.
+    A former name counts as declared: its column belongs to the attribute that had it. Names are compared without regard
+    to case and underscores: people could not tell such columns apart.
     """
     claims: dict[str, list[tuple[_Plugin, Attribute]]] = {}
     for plugin in plugins:
         for attribute in plugin.declared:
-            claims.setdefault(fold(attribute.name), []).append((plugin, attribute))
+            for column in dict.fromkeys(map(fold, attribute.columns)):
+                claims.setdefault(column, []).append((plugin, attribute))
     attributes: dict[str, Attribute] = {}
     declared_by: dict[str, str] = {}
-    for claim in claims.values():
-        if len(claim) == 1:
-            ((plugin, attribute),) = claim
-            attributes[attribute.name], declared_by[attribute.name] = attribute, _owner(plugin.info)
-            continue
+    contested = [claim for claim in claims.values() if len(claim) > 1]
+    refused = {id(attribute) for claim in contested for _, attribute in claim}
+    for plugin in plugins:
+        for attribute in plugin.declared:
+            if id(attribute) not in refused:
+                attributes[attribute.name], declared_by[attribute.name] = attribute, _owner(plugin.info)
+    for claim in contested:
         for plugin, attribute in claim:
-            others = [f"{rival.info.label} as {name.name!r}" for rival, name in claim if rival is not plugin]
+            others = [f"{rival.info.label} as {_called(other)}" for rival, other in claim if rival is not plugin]
             if others:
                 plugin.fail(
-                    f"attribute {attribute.name!r} is also declared by {' and '.join(others)}; none of them is used: "
+                    f"attribute {_called(attribute)} is also declared by {' and '.join(others)}; none of them is used: "
                     "name the others in `disabled` in the [plugins] section"
                 )
             else:
-                plugin.fail(f"attribute {attribute.name!r} is declared more than once; none of them is used")
+                plugin.fail(f"attribute {_called(attribute)} is declared more than once; none of them is used")
     for plugin in plugins:
         names = tuple(a.name for a in plugin.declared if attributes.get(a.name) is a)
         plugin.info = replace(plugin.info, attributes=names)
     return dict(sorted(attributes.items())), dict(sorted(declared_by.items()))
+
+
+def _called(attribute: Attribute) -> str:
+    """Return an attribute's name, with its former ones."""
+    return f"{attribute.name!r}" + "".join(f" (formerly {former!r})" for former in attribute.formerly)
 
 
 def _check_required(required: Sequence[str], infos: Sequence[PluginInfo]) -> None:

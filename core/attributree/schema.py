@@ -81,11 +81,24 @@ def _translations(where: str, translations: object) -> dict[str, tuple[str, ...]
     return {tag: _texts(where, f"translations[{tag!r}]", translations[tag]) for tag in sorted(translations)}
 
 
+def _check_name(where: str, name: object) -> None:
+    """Raise SchemaError unless `name` can be a column of label files and a module key."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SchemaError(f"{where} must be an identifier such as 'edge_shape'")
+    if name in RESERVED_COLUMNS:
+        raise SchemaError(f"{where} is a reserved column of label files; choose another")
+    if name in RESERVED_NAMES or name.startswith("_"):
+        raise SchemaError(f"{where} cannot be a module key (torch uses it); choose another")
+    if len(name) > 63:
+        raise SchemaError(f"{where} is longer than 63 characters")
+
+
 @dataclass(frozen=True)
 class Value:
     """One answer. `key` is stable and stored; `synonyms` are read as it; `formerly` are keys it replaces.
 
     `translations` are synonyms by language tag: {"de": ("gestreift", "Streifen"), "pt-BR": ("listrado",)}.
+    A former key that several values name was split into them: whatever says it means one of them.
     """
 
     key: str
@@ -149,11 +162,16 @@ class Labels:
         if len(values) < least:
             raise SchemaError(f"{where}: values has {len(values)} entries, at least {least} are needed")
         owner: dict[str, str] = {}
+        formers = {fold(text) for value in values for text in value.formerly}
+        # What a value is called today was not split into others.
+        shared = formers - {fold(text) for value in values for text in (value.key, value.title, *value.synonyms)}
         for value in values:
             for text in value.spellings:
                 other = owner.setdefault(fold(text), value.key)
-                if other != value.key:
-                    raise SchemaError(f"{where}: {text!r} stands for both {other!r} and {value.key!r}")
+                if other != value.key and fold(text) not in shared:
+                    both = f"{where}: {text!r} stands for both {other!r} and {value.key!r}"
+                    out = "; to split a value, give each part a key of its own" if fold(text) in formers else ""
+                    raise SchemaError(both + out)
         keys = [value.key for value in values]
         if len(set(keys)) != len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
@@ -175,17 +193,26 @@ class Labels:
         return tuple(value.key for value in self.values)
 
     @cached_property
-    def _by_spelling(self) -> dict[str, Value]:
-        return {fold(text): value for value in self.values for text in value.spellings}
+    def _by_spelling(self) -> dict[str, tuple[Value, ...]]:
+        found: dict[str, tuple[Value, ...]] = {}
+        for value in self.values:
+            for text in dict.fromkeys(map(fold, value.spellings)):
+                found[text] = (*found.get(text, ()), value)
+        return found
+
+    def read(self, text: str) -> tuple[Value, ...]:
+        """Return the values that `text` may mean: several if it is a former key that was split, none if unknown."""
+        return self._by_spelling.get(fold(text), ())
 
     def find(self, text: str) -> Value | None:
-        """Return the value that `text` spells, or None. Never a guess."""
-        return self._by_spelling.get(fold(text))
+        """Return the value that `text` spells, or None. Never a guess, so None for a key that was split."""
+        found = self.read(text)
+        return found[0] if len(found) == 1 else None
 
     def nearest(self, text: str) -> str | None:
         """Return the key of the value whose spelling is closest to `text`, for error messages only."""
         close = get_close_matches(fold(text), self._by_spelling, n=1, cutoff=0.6)
-        return self._by_spelling[close[0]].key if close else None
+        return self._by_spelling[close[0]][0].key if close else None
 
 
 @dataclass(frozen=True)
@@ -226,7 +253,9 @@ class Attribute:
     """One question about an image.
 
     `name` is its column in label files and its key everywhere; `applies_to` lists the article types it
-    is asked of (empty: all of them). Raises SchemaError, naming the field, if anything is wrong.
+    is asked of (empty: all of them). `formerly` are names that it had: their columns are read as its own, and what the
+    catalogue holds under one of them becomes this attribute's. Raises SchemaError, naming the field, if anything is
+    wrong.
     """
 
     name: str
@@ -234,23 +263,27 @@ class Attribute:
     title: str = ""
     applies_to: tuple[str, ...] = ()
     description: str = field(default="", compare=False)
+    formerly: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"attribute {self.name!r}"
-        if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise SchemaError(f"{where}: name must be an identifier such as 'edge_shape'")
-        if self.name in RESERVED_COLUMNS:
-            raise SchemaError(f"{where}: name is a reserved column of label files; choose another")
-        if self.name in RESERVED_NAMES or self.name.startswith("_"):
-            raise SchemaError(f"{where}: name cannot be a module key (torch uses it); choose another")
-        if len(self.name) > 63:
-            raise SchemaError(f"{where}: name is longer than 63 characters")
+        _check_name(f"{where}: name", self.name)
         if not isinstance(self.labels, Labels):
             raise SchemaError(f"{where}: labels must be SingleLabel, MultiLabel or Ordinal, not {self.labels!r}")
         if not isinstance(self.title, str):
             raise SchemaError(f"{where}: title must be a string, not {self.title!r}")
         object.__setattr__(self, "title", self.title or self.name.replace("_", " ").capitalize())
         object.__setattr__(self, "applies_to", _texts(where, "applies_to", self.applies_to))
+        object.__setattr__(self, "formerly", _texts(where, "formerly", self.formerly))
+        for former in self.formerly:
+            _check_name(f"{where}: formerly holds {former!r}, which", former)
+            if fold(former) == fold(self.name):
+                raise SchemaError(f"{where}: formerly holds {former!r}, its own name; leave it out")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of label files that speak of it: its name and its former ones."""
+        return (self.name, *self.formerly)
 
     def applies(self, article_type: str | None) -> bool:
         """Return whether the attribute is asked of `article_type`; an unknown article type always is."""
@@ -266,13 +299,15 @@ class Attribute:
         }
         if isinstance(self.labels, MultiLabel):
             labels["closed_world"] = self.labels.closed_world
-        return {
+        out = {
             "name": self.name,
             "title": self.title,
             "applies_to": list(self.applies_to),
             "description": self.description,
             "labels": labels,
         }
+        # Left out where there are none: digests of declarations that were never renamed stay what they were.
+        return {**out, "formerly": list(self.formerly)} if self.formerly else out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attribute:
@@ -291,6 +326,7 @@ class Attribute:
             title=data["title"],
             applies_to=tuple(data["applies_to"]),
             description=data.get("description", ""),
+            formerly=tuple(data.get("formerly", ())),
         )
 
     @cached_property

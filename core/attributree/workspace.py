@@ -108,7 +108,8 @@ class Workspace:
         """The loaded plugins, and with `catalog -> auto_attributes` what the catalogue's own columns declare."""
         if not self.settings.catalog.auto_attributes:
             return self.plugins
-        own = self.catalog.auto_attributes({*self.plugins.attributes, *self._unanswered()})
+        columns = {column for attribute in self.plugins.attributes.values() for column in attribute.columns}
+        own = self.catalog.auto_attributes({*columns, *self._unanswered()})
         attributes = dict(sorted({**own, **self.plugins.attributes}.items()))
         declared_by = {**dict.fromkeys(own, DECLARED_BY), **self.plugins.declared_by}
         return replace(self.plugins, attributes=attributes, declared_by=declared_by)
@@ -220,7 +221,8 @@ class Workspace:
 
     def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""
-        return {column: count for column, count in columns.items() if column not in self.declared.attributes}
+        read = {column for attribute in self.declared.attributes.values() for column in attribute.columns}
+        return {column: count for column, count in columns.items() if column not in read}
 
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""

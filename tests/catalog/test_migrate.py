@@ -11,6 +11,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import UniqueConstraint, create_engine, inspect, text
 
+from attributree import Attribute
 from attributree.catalog import Catalog, Work, migrate
 from attributree.catalog.tables import Base
 from attributree.errors import CatalogError, CatalogVersionError
@@ -46,7 +47,10 @@ def test_upgrading_twice_is_upgrading_once(new_url: Callable[[], str]) -> None:
 
 
 def test_two_upgrades_at_once_both_succeed(new_url: Callable[[], str]) -> None:
-    url = new_url()
+    _upgrade_twice_at_once(new_url())
+
+
+def _upgrade_twice_at_once(url: str) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=migrate.upgrade, args=(url,)) for _ in range(2)]
     for worker in workers:
@@ -83,7 +87,7 @@ def test_downgrading_leaves_no_table_behind(url: str) -> None:
 def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None:
     _set_revision(url, "9999")
     message = (
-        r"catalogue is newer than this attributree \(rev 9999, code knows 0004\): "
+        r"catalogue is newer than this attributree \(rev 9999, code knows 0005\): "
         r"upgrade the package: pip install -U attributree"
     )
     with pytest.raises(CatalogVersionError, match=message):
@@ -94,7 +98,7 @@ def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None
 
 def test_an_older_catalogue_is_refused_with_the_command_to_type(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "HEAD", "9999")
-    message = r"catalogue is older \(rev 0004, code needs 9999\): run `attributree db upgrade`"
+    message = r"catalogue is older \(rev 0005, code needs 9999\): run `attributree db upgrade`"
     with pytest.raises(CatalogVersionError, match=message):
         Catalog.open(url)
 
@@ -127,7 +131,8 @@ def test_every_foreign_key_starts_an_index() -> None:
 
 #: Each is a catalogue as that revision's code left it: six images, two attributes, sources that disagree, values no
 #: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day (0002: by
-#: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off; 0003 the same, and a lease).
+#: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off; 0003 the same, and a lease;
+#: 0004 the same, and an attribute hem with a replaced and a retired value, a branch and a live version).
 FORMER = sorted((Path(__file__).parent / "data").glob("*.db.gz"))
 
 
@@ -161,7 +166,8 @@ def test_what_sources_disagree_on_is_read_again_after_the_upgrade(former: str) -
     migrate.upgrade(former)
     with Catalog.open(former) as catalog:
         before = catalog.label_set("neckline")
-        for name, known in catalog.attributes().items():
+        for name in ("neckline", "details"):
+            known = catalog.attributes()[name]
             assert known.digest != known.schema.digest
             catalog.declare(known.schema, known.declared_by)
             assert catalog.attributes()[name].digest == known.schema.digest
@@ -169,6 +175,45 @@ def test_what_sources_disagree_on_is_read_again_after_the_upgrade(former: str) -
         assert catalog.new_labels("neckline", before.revision) == 1  # the one image that is disputed
     assert before.target.tolist() == [[1, 0], [1, 1], [1, 1], [1, 0]]
     assert after.target.tolist() == [[1, 0], [1, 1], [0.5, 0.5], [1, 0]]
+
+
+def _newest_former(tmp_path: Path) -> str:
+    """Return the URL of a catalogue as the last revision before this one left it."""
+    path = tmp_path / "former.db"
+    path.write_bytes(gzip.decompress(FORMER[-1].read_bytes()))
+    return f"sqlite:///{path}"
+
+
+def test_two_upgrades_at_once_of_a_former_catalogue_both_succeed(tmp_path: Path) -> None:
+    url = _newest_former(tmp_path)
+    _upgrade_twice_at_once(url)
+    with Catalog.open(url) as catalog:
+        assert catalog.counts().observations == 12
+
+
+def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(tmp_path: Path) -> None:
+    url = _newest_former(tmp_path)
+    migrate.upgrade(url)
+    with Catalog.open(url) as catalog:
+        hem = catalog.attributes()["hem"]
+        assert [(value.key, value.state, value.replaced_by) for value in hem.values] == [
+            ("short", "replaced", ("mini",)),
+            ("midi", "active", ()),
+            ("maxi", "retired", ()),
+            ("mini", "active", ()),
+        ]
+        assert hem.today.labels.find("short") == hem.today.labels.find("mini")
+        live = catalog.live()
+        assert live is not None
+        assert (live.reason, live.made_with, live.branches["hem"].made_with) == ("hem: no branch yet", {}, {})
+        assert catalog.changes() == []  # the record begins with the upgrade
+        renamed = Attribute("length", hem.schema.labels, formerly=("hem",))
+        catalog.declare(renamed, "attributree-hem", "2.0")
+        assert catalog.changes("length")[0].detail == "hem is now length"
+    with migrate._connection(url, 5, write=True) as connection:
+        command.downgrade(migrate.alembic_config(connection), "0004")
+        heir = "SELECT b.key FROM attribute_value a JOIN attribute_value b ON b.id = a.replaced_by_id"
+        assert connection.execute(text(heir)).scalars().all() == ["mini"]
 
 
 def test_runs_of_a_former_catalogue_are_kept_and_a_broken_one_can_be_taken_over(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_review_settles_what_other_sources_disagree_on() -> None:
 
 
 def test_shares_follow_their_values_under_other_keys_and_add_up() -> None:
-    heirs = {"crew": "round", "boat": "round", "v_neck": "v_neck"}
+    heirs = {"crew": ("round",), "boat": ("round",), "v_neck": ("v_neck",)}
     moved = disputed(crew=0.25, boat=0.25, v_neck=0.5).under(heirs)
     assert moved == disputed(round=0.5, v_neck=0.5)
 

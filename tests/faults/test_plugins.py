@@ -286,6 +286,25 @@ def test_27_what_the_rivals_declare_besides_works(install: Install) -> None:
     assert info_of(loaded, "first").attributes == ()
 
 
+def test_27_a_name_that_is_another_s_former_one_is_given_to_neither_and_both_are_named(install: Install) -> None:
+    renamed = """
+        from attributree import Attribute, SingleLabel, hookimpl
+
+        @hookimpl
+        def attributree_attributes():
+            return [Attribute("fastening", SingleLabel(("yes", "no")), formerly=("closure",))]
+    """
+    install("healthy", HEALTHY)
+    install("first", declaring("Closure"))
+    install("second", renamed)
+    loaded = load_plugins()
+    assert set(loaded.attributes) == {"lining"}
+    assert "'Closure' is also declared by shop-second 1.2.3 (plugin 'second') as 'fastening' (formerly 'closure')" in (
+        str(info_of(loaded, "first").error)
+    )
+    assert "'fastening' (formerly 'closure') is also declared by shop-first" in str(info_of(loaded, "second").error)
+
+
 @pytest.mark.parametrize(
     ("supported", "upgrade"),
     [

@@ -276,6 +276,14 @@ def test_without_its_trunk_nothing_answers(
         load_tree(store, trunk, branches, plugins())
 
 
+def test_a_trunk_of_another_architecture_than_its_record_says_is_refused(
+    store: ArtifactStore, trunk: TrunkRecord
+) -> None:
+    other = replace(trunk, spec={**trunk.spec, "backbone": "resnet18"})
+    with pytest.raises(ArtifactError, match=r"does not hold what its branch needs|expected"):
+        load_backbone(store, other)
+
+
 # -- the proof -------------------------------------------------------------------------------------
 
 

@@ -76,3 +76,28 @@ def test_a_plugin_s_declaration_takes_the_place_of_the_column_s_own(automatic: P
         assert workspace.declared.declared_by["tone"] != "catalogue"
         workspace.sync(train=False)
         assert workspace.catalog.attributes()["tone"].declared_by != "catalogue"
+
+
+def test_a_plugin_may_rename_what_the_catalogue_declared_by_itself(automatic: Project) -> None:
+    with automatic.open() as workspace:
+        workspace.sync(train=False)
+    automatic.plugin(
+        "tone",
+        source="""\
+from attributree import Attribute, SingleLabel, hookimpl
+
+@hookimpl
+def attributree_attributes():
+    return [Attribute("shade", SingleLabel(("dark", "bright")), formerly=("tone",))]
+""",
+    )
+    with automatic.open() as workspace:
+        evolve, _ = workspace.sync(train=False).plan.actions
+        assert (evolve.action, evolve.attribute) == ("evolve", "shade")
+        assert evolve.reason.startswith("tone is now shade")
+        assert workspace.catalog.attributes().keys() == {"garment", "sleeves", "shade"}
+        change = workspace.catalog.changes("tone")[-1]
+        assert change.declared_by.endswith("tone.py")
+        assert str(change.plugin_version).startswith("sha256 ")
+        assert workspace.sync(train=False).plan.of("register", "evolve") == ()
+        assert workspace.status()["undeclared"] == {}

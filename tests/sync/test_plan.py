@@ -8,13 +8,22 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
-from attributree.catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, TreeVersion, TrunkRecord
+from attributree.catalog import (
+    BranchRecord,
+    CatalogAttribute,
+    CatalogValue,
+    Coverage,
+    TrainingRun,
+    TreeVersion,
+    TrunkRecord,
+    describe_change,
+)
 from attributree.config import Settings
 from attributree.errors import UnknownNameError
 from attributree.plugins import PluginInfo
 from attributree.schema import Labels
 from attributree.sync import Action, Plan, World, plan_sync
-from attributree.sync.plan import describe_change, missing, retrain_due, trunk_change
+from attributree.sync.plan import missing, retrain_due, trunk_change
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = Settings()
@@ -186,6 +195,10 @@ def test_a_changed_schema_evolves() -> None:
         (SingleLabel(("crew", "v_neck", "boat", "halter", "cowl")), "new: halter, cowl"),
         (SingleLabel(("crew", "v_neck")), "retired: boat"),
         (SingleLabel(("crew", "v_neck", "halter")), "new: halter; retired: boat"),
+        (
+            SingleLabel(("crew", "v_neck", Value("slash", formerly=("boat",)), Value("bateau", formerly=("boat",)))),
+            "boat is split into slash, bateau",
+        ),
         (MultiLabel(("crew", "v_neck", "boat")), "kind single -> multi"),
         (SingleLabel(("boat", "v_neck", "crew")), "spellings or order of its values changed"),
         (
@@ -215,17 +228,123 @@ def test_another_kind_is_refused_once_a_branch_was_trained() -> None:
     action = one(plan_sync(trained, SETTINGS))
     assert action.action == "blocked"
     assert action.reason == (
-        "branches were trained for it as single, it cannot become multi; "
-        "declare it under another name, such as neckline_2"
+        "branches were trained for it as single, it cannot become multi, since a cell a|b would mean something else; "
+        "declare it under another name, such as neckline_2, and ingest its labels in a column of that name"
     )
     was_trained = replace(trained, live=None, last_run={"neckline": run(status="promoted", branch_id=3)})
     assert one(plan_sync(was_trained, SETTINGS)) == action
+
+
+def test_steps_instead_of_single_values_and_back_evolve_and_retrain() -> None:
+    steps_now = Attribute("neckline", Ordinal(NECKLINE.labels.values))
+    plan = plan_sync(world(steps_now, catalogued={"neckline": registered()}, live=version(branch())), SETTINGS)
+    assert [(action.action, action.reason) for action in plan.actions] == [
+        ("evolve", "kind single -> ordinal"),
+        ("retrain", "the live branch was trained as single, the attribute is ordinal now"),
+    ]
 
 
 def test_another_kind_evolves_while_no_branch_was_trained() -> None:
     multi = Attribute("neckline", MultiLabel(NECKLINE.labels.values))
     plan = plan_sync(world(multi, catalogued={"neckline": registered()}), SETTINGS)
     assert steps(plan) == [("evolve", "neckline"), ("grow", "neckline")]
+
+
+# -- a value that was split ------------------------------------------------------------------------
+
+SPLIT = Attribute(
+    "neckline", SingleLabel(("crew", "v_neck", Value("slash", formerly=("boat",)), Value("bateau", formerly=("boat",))))
+)
+
+
+def split_world(slash: int, bateau: int, **changes: Any) -> World:
+    """Return a world in which the live branch learnt boat and so many train labels say each of its heirs."""
+    counts = {"crew": 10, "v_neck": 10, "slash": slash, "bateau": bateau}
+    known = replace(labelled(SPLIT), train_values=counts)
+    return world(SPLIT, live=version(branch()), coverage={"neckline": known}, **changes)
+
+
+def test_a_split_retrains_once_each_part_has_its_share_of_labels() -> None:
+    action = one(plan_sync(split_world(12, 12), SETTINGS))
+    assert (action.action, action.reason) == (
+        "retrain",
+        "boat is split into slash, bateau since the live branch was trained",
+    )
+
+
+@pytest.mark.parametrize("asked", [(), ("neckline",)])
+def test_a_split_without_labels_is_blocked_and_says_what_is_missing(asked: tuple[str, ...]) -> None:
+    action = one(plan_sync(split_world(12, 3), SETTINGS, retrain=asked))
+    assert (action.action, action.reason) == (
+        "blocked",
+        "boat is split into slash, bateau: in the train split are 3 of 12 labels of bateau; "
+        "until then such answers go to review",
+    )
+
+
+def test_a_split_is_shown_where_nothing_at_all_could_be_trained() -> None:
+    few = replace(labelled(SPLIT), labelled=3, per_value=dict.fromkeys(SPLIT.labels.keys, 0))
+    action = one(plan_sync(replace(split_world(0, 0), coverage={"neckline": few}), SETTINGS))
+    assert action.action == "blocked"
+    assert action.reason.startswith("boat is split into slash, bateau: 3 of 50 labels; 4 of 4 values have none; until")
+
+
+def test_a_branch_that_learnt_the_parts_is_up_to_date() -> None:
+    assert plan_sync(world(SPLIT, live=version(branch(SPLIT))), SETTINGS) == Plan()
+
+
+# -- another name ----------------------------------------------------------------------------------
+
+NECK = replace(NECKLINE, name="neck_shape", title="", formerly=("neckline",))
+
+
+def renamed_world(**changes: Any) -> World:
+    """Return a world in which neckline, live, is declared as neck_shape from now on."""
+    known = {"neck_shape": registered(NECKLINE)}
+    return world(NECK, catalogued=known, live=version(branch(NECK, schema_digest=NECKLINE.digest)), **changes)
+
+
+def test_a_renamed_attribute_evolves_and_trains_nothing() -> None:
+    action = one(plan_sync(renamed_world(), SETTINGS))
+    assert (action.action, action.attribute, action.reason) == (
+        "evolve",
+        "neck_shape",
+        "neckline is now neck_shape",
+    )
+
+
+def test_settings_under_a_former_name_are_said_to_be_without_effect() -> None:
+    own = settings(attributes={"neckline": {"min_labels": 20}})
+    (note,) = plan_sync(renamed_world(), own).notes
+    assert note == (
+        "plugins.toml: [attributes.neckline] is not read, since neckline is called neck_shape now; "
+        "call the section [attributes.neck_shape]"
+    )
+    after = world(
+        replace(NECK, formerly=()),
+        catalogued={"neck_shape": registered(replace(NECK, formerly=()), former_names=("neckline",))},
+    )
+    assert plan_sync(after, own).notes == (note,)
+
+
+def test_an_attribute_that_is_being_trained_is_renamed_later() -> None:
+    action = one(plan_sync(renamed_world(training={"neckline": "host:1:x"}), SETTINGS))
+    assert action.action == "blocked"
+    assert action.reason.startswith("neckline becomes neck_shape when host:1:x has trained it; run sync-catalog again")
+
+
+def test_names_that_clash_are_blocked_and_the_others_go_on() -> None:
+    clash = world(NECK, HEM, catalogued={"hem": registered(HEM)}, refused={"neck_shape": "it is called collar now"})
+    plan = plan_sync(clash, SETTINGS)
+    assert steps(plan) == [("blocked", "neck_shape"), ("grow", "hem")]
+    assert plan.blocked[0].reason == "it is called collar now"
+
+
+def test_a_value_that_was_renamed_twice_since_the_branch_was_trained_needs_no_training() -> None:
+    today = Attribute("neckline", SingleLabel(("crew", "v_neck", Value("slash", formerly=("bateau",)))))
+    past = (CatalogValue("boat", 2, "replaced", ("bateau",)), CatalogValue("bateau", 3, "replaced", ("slash",)))
+    known = {"neckline": registered(today, values=past)}
+    assert plan_sync(world(today, catalogued=known, live=version(branch())), SETTINGS) == Plan()
 
 
 # -- what is missing -------------------------------------------------------------------------------

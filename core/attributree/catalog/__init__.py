@@ -2,6 +2,7 @@
 
 from .export import ExportOptions
 from .ingest import DEFAULT_SOURCE, split_of
+from .lineage import describe_change, follow, predecessor, refuse_kind
 from .migrate import check, current, upgrade
 from .readers import read_labels
 from .records import (
@@ -27,6 +28,7 @@ from .records import (
     Promotion,
     Quarantine,
     ReviewSummary,
+    SchemaChange,
     TaskSummary,
     TrainingRun,
     TreeVersion,
@@ -68,6 +70,7 @@ __all__ = [
     "Quarantine",
     "Reading",
     "ReviewSummary",
+    "SchemaChange",
     "TaskOptions",
     "TaskSummary",
     "TrainingRun",
@@ -78,10 +81,14 @@ __all__ = [
     "check",
     "combine",
     "current",
+    "describe_change",
+    "follow",
     "labelling_config",
     "new_owner",
+    "predecessor",
     "read_cell",
     "read_labels",
+    "refuse_kind",
     "split_of",
     "upgrade",
 ]

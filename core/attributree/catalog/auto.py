@@ -30,10 +30,11 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
     registered = attributes(connection)
     columns = connection.execute(select(Observation.attribute).distinct()).scalars()
     found = {}
-    for column in sorted(set(columns) - set(taken)):
+    former = {name for attribute in registered.values() for name in attribute.former_names}
+    for column in sorted(set(columns) - set(taken) - former):
         known = registered.get(column)
-        former = known.schema if known and known.declared_by == DECLARED_BY else None
-        attribute = _attribute(connection, column, former)
+        before = known.schema if known and known.declared_by == DECLARED_BY else None
+        attribute = _attribute(connection, column, before)
         if attribute is not None:
             found[column] = attribute
     return found

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
 from sqlalchemy import Connection, delete, func, insert, select
 
 from ..schema import SPLITS, Attribute
-from .derive import heard
+from .declare import as_read
+from .derive import heard, in_columns
 from .predictions import value_ids
 from .queries import IN_USE, other_types, revision
 from .records import Coverage, UnknownValue
@@ -36,7 +37,7 @@ def coverage(connection: Connection, attribute: Attribute) -> Coverage:
     Counted from the annotations where they follow this very schema, and read from the observations where they don't:
     for an attribute that is not registered, has changed, or is an orphan.
     """
-    reader = Reader(attribute)
+    reader = Reader(as_read(connection, attribute))
     stored = connection.execute(
         select(AttributeRow.id).where(
             AttributeRow.name == attribute.name,
@@ -103,7 +104,7 @@ def _identity(attribute: Attribute) -> str:
 
 def _read_observations(connection: Connection, reader: Reader) -> _Tally:
     tally = _Tally()
-    for part in heard(connection, reader.attribute.name):
+    for part in heard(connection, reader.attribute.columns):
         for said in part:
             if said.state != "ok":
                 continue
@@ -143,16 +144,16 @@ def _count_rows(connection: Connection, reader: Reader, row_id: int) -> _Tally:
     )
     for row in connection.execute(values):
         tally.values[keys[row.value_id], row.split] += row.n
-    for raw, number in _newest_texts(connection, reader.attribute.name):
+    for raw, number in _newest_texts(connection, reader.attribute.columns):
         tally.unknown.add(reader.read(raw), number)
     return tally
 
 
-def _newest_texts(connection: Connection, column: str) -> Iterator[tuple[str, int]]:
-    """Yield the different texts that stand in `column` now, with the number of their cells."""
+def _newest_texts(connection: Connection, columns: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the different texts that stand in `columns` now, with the number of their cells."""
     newest = (
         select(func.max(Observation.id).label("id"))
-        .where(Observation.attribute == column)
+        .where(in_columns(columns))
         .group_by(Observation.image_id, Observation.source, Observation.annotator)
         .subquery()
     )

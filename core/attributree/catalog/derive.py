@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -39,14 +39,24 @@ def new_revision(connection: Connection, cause: str, detail: str) -> int:
     return revision
 
 
-def observed_images(connection: Connection, column: str) -> Sequence[int]:
-    """Return the ids, ascending, of all images that anything was said about in `column`."""
-    query = select(Observation.image_id).where(Observation.attribute == column).distinct()
+def observed_images(connection: Connection, columns: Sequence[str]) -> Sequence[int]:
+    """Return the ids, ascending, of all images that anything was said about in one of `columns`."""
+    query = select(Observation.image_id).where(in_columns(columns)).distinct()
     return connection.execute(query.order_by(Observation.image_id)).scalars().all()
 
 
-def heard(connection: Connection, column: str, image_ids: Sequence[int] | None = None) -> Iterator[list[Said]]:
-    """Yield what was said in `column`, image by image in chunks: of `image_ids`, ascending, or of all images."""
+def in_columns(columns: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that an observation stands in one of `columns`."""
+    return Observation.attribute == columns[0] if len(columns) == 1 else Observation.attribute.in_(columns)
+
+
+def heard(
+    connection: Connection, columns: Sequence[str], image_ids: Sequence[int] | None = None
+) -> Iterator[list[Said]]:
+    """Yield what was said in `columns`, image by image in chunks: of `image_ids`, ascending, or of all images.
+
+    Where one source speaks in several columns its newest word counts, at one revision the one in the first column.
+    """
     everything = image_ids is None
     query = (
         select(
@@ -60,10 +70,15 @@ def heard(connection: Connection, column: str, image_ids: Sequence[int] | None =
         )
         .join(Image, Image.id == Observation.image_id)
         .join(Product, Product.id == Image.product_id)
-        .where(Observation.attribute == column)
-        .order_by(Observation.image_id, Observation.id)
+        .where(in_columns(columns))
     )
-    for ids in chunks(observed_images(connection, column) if image_ids is None else image_ids, _CHUNK):
+    newest = (
+        [Observation.id]
+        if len(columns) == 1
+        else [Observation.revision, Observation.attribute == columns[0], Observation.id]
+    )
+    query = query.order_by(Observation.image_id, *newest)
+    for ids in chunks(observed_images(connection, columns) if image_ids is None else image_ids, _CHUNK):
         rows = connection.execute(query.where(_among(Observation.image_id, ids, everything)))
         yield [_said(image_id, list(group)) for image_id, group in groupby(rows, key=lambda row: row.image_id)]
 
@@ -86,20 +101,26 @@ def derive(
     attribute: Attribute,
     revision: int,
     image_ids: Sequence[int] | None = None,
+    former: Mapping[str, tuple[str, ...]] | None = None,
 ) -> int:
     """Bring the annotations of one attribute up to date; return how many changed.
 
-    `image_ids`, ascending, limits the work to images that something may have changed for; None is all of them.
-    Annotations that mean the same as before keep their revision.
+    `attribute` is its schema as it is read: with what the catalogue remembers of former keys and names. `image_ids`,
+    ascending, limits the work to images that something may have changed for; None is all of them. Annotations that
+    mean the same as before keep their revision; `former` are the heirs of keys before the schema changed, by which a
+    rename, merge or split that is taken back is known.
     """
     reader = Reader(attribute)
     values = value_ids(connection, attribute_id)
+    today = todays_keys(connection, attribute_id)
+    heirs = {key: today[value_id] for key, value_id in values.items()}
+    before = {key: (key,) for key in values} | dict(former or {})
     changed = 0
-    for part in heard(connection, attribute.name, image_ids):
+    for part in heard(connection, attribute.columns, image_ids):
         if not part:
             continue
         wanted = {said.image_id: reader.annotate(said.article_type, said.texts) for said in part}
-        changed += _store(connection, attribute_id, values, revision, wanted, image_ids is None)
+        changed += _store(connection, attribute_id, values, revision, wanted, (heirs, before), image_ids is None)
     return changed
 
 
@@ -109,13 +130,14 @@ def _store(
     values: dict[str, int],
     revision: int,
     wanted: dict[int, Annotation | None],
+    heirs: tuple[Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]]],
     everything: bool,
 ) -> int:
+    """Store what changed of `wanted`, by image; `heirs` of all keys today and before the schema changed."""
     ids = list(wanted)
     here = (AnnotationRow.attribute_id == attribute_id) & _among(AnnotationRow.image_id, ids, everything)
     stored = _stored(connection, here, values)
-    today = todays_keys(connection, attribute_id)
-    heirs = {key: today[value_id] for key, value_id in values.items()}
+    today, before = heirs
     fresh = [image for image, annotation in wanted.items() if annotation is not None and image not in stored]
     moved: list[tuple[int, int]] = []
     renamed: list[tuple[int, int]] = []
@@ -123,11 +145,19 @@ def _store(
     for image, (row_id, annotation) in stored.items():
         if wanted.get(image) is None:
             gone.append(row_id)
-        elif wanted[image] != annotation:
-            # A value that was renamed or merged says what it said: nothing new to learn from, so no new revision.
-            same = wanted[image] == annotation.under(heirs)
+        elif (now := wanted[image]) is not None and now != annotation:
+            # A value that was renamed, merged or split says what it said: nothing new to learn, so no new revision.
+            same = now == annotation.under(today) or annotation == now.under(before)
             (renamed if same else moved).append((row_id, image))
     _forget_values(connection, [row_id for row_id, _ in moved + renamed] + gone)
+    restated = [
+        {"row": row_id, "now": now.state}
+        for row_id, image in renamed
+        if (now := wanted[image]) is not None and now.state != stored[image][1].state
+    ]
+    if restated:
+        change = update(AnnotationRow).where(AnnotationRow.id == bindparam("row")).values(state=bindparam("now"))
+        connection.execute(change, restated)
     if gone:
         connection.execute(
             delete(AnnotationRow).where(AnnotationRow.id == bindparam("row")), [{"row": i} for i in gone]

@@ -101,7 +101,12 @@ class _Ingest:
         self.root = root
         self.source = source
         self.log = Log(connection, "ingest", str(file))
-        self.readers = {name: Reader(attribute) for name, (_, attribute) in declared(connection).items()}
+        self.readers = {
+            column: reader
+            for _, attribute in declared(connection).values()
+            for reader in (Reader(attribute),)
+            for column in attribute.columns
+        }
         self.unknown = {name: UnknownTexts() for name in self.readers}
         self.undeclared: Counter[str] = Counter()
         self.quarantined: dict[str, str] = {}

@@ -78,9 +78,9 @@ class Log:
     def derive(self, moved: Iterable[int] = ()) -> None:
         """Bring annotations up to date: of touched images, and of the `moved` ones where article types matter."""
         again = sorted(set(moved))
-        for name, (row_id, attribute) in declared(self.connection).items():
-            images = self.touched.get(name, array("q"))
-            wanted = {*images, *again} if attribute.applies_to else set(images)
+        for row_id, attribute in declared(self.connection).values():
+            images = {image for column in attribute.columns for image in self.touched.get(column, ())}
+            wanted = {*images, *again} if attribute.applies_to else images
             if wanted:
                 derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,8 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..errors import CatalogError
 from .engine import chunks
 from .records import PredictionRecord
-from .registry import attribute_id
-from .tables import AttributeValue, Prediction, PredictionValue
+from .registry import attribute_id, stored_schema
+from .resolve import Reader
+from .tables import AttributeValue, Image, Prediction, PredictionValue, Product, ValueHeir
 
 _REPLACED = ("version_id", "branch_id", "confidence", "decision")
 
@@ -22,18 +24,29 @@ def value_ids(connection: Connection, attribute: int) -> dict[str, int]:
     return {row.key: row.id for row in connection.execute(query)}
 
 
-def todays_keys(connection: Connection, attribute: int) -> dict[int, str]:
-    """Return, for the id of every value, the key that stands for it today: replacements are followed."""
-    query = select(AttributeValue.id, AttributeValue.key, AttributeValue.replaced_by_id)
-    rows = {row.id: row for row in connection.execute(query.where(AttributeValue.attribute_id == attribute))}
-    keys = {}
-    for start, row in rows.items():
-        seen = {start}
-        while row.replaced_by_id is not None and row.replaced_by_id not in seen:
-            row = rows[row.replaced_by_id]
-            seen.add(row.id)
-        keys[start] = row.key
-    return keys
+def todays_keys(connection: Connection, attribute: int) -> dict[int, tuple[str, ...]]:
+    """Return, for the id of every value, the keys that stand for it today, several if it was split.
+
+    Replacements are followed; a retired value stands for itself.
+    """
+    keys = {value_id: key for key, value_id in value_ids(connection, attribute).items()}
+    query = (
+        select(ValueHeir.value_id, ValueHeir.heir_id)
+        .join(AttributeValue, AttributeValue.id == ValueHeir.value_id)
+        .where(AttributeValue.attribute_id == attribute)
+        .order_by(ValueHeir.value_id, ValueHeir.heir_id)
+    )
+    heirs: dict[int, list[int]] = {}
+    for row in connection.execute(query):
+        heirs.setdefault(row.value_id, []).append(row.heir_id)
+
+    def ends(value_id: int, seen: frozenset[int]) -> dict[str, None]:
+        after = [heir for heir in heirs.get(value_id, ()) if heir not in seen]
+        if not after:
+            return {keys[value_id]: None}
+        return {key: None for heir in after for key in ends(heir, seen | {heir})}
+
+    return {value_id: tuple(ends(value_id, frozenset({value_id}))) for value_id in keys}
 
 
 def save(connection: Connection, records: Sequence[PredictionRecord]) -> None:
@@ -90,11 +103,18 @@ def _save_chunk(
 
 
 def load(connection: Connection, name: str, image_ids: Iterable[int] | None) -> list[PredictionRecord]:
-    """Return the predictions for one attribute, by image id, of all images or of some."""
+    """Return the predictions for one attribute, by image id, of all images or of some.
+
+    Under today's schema: of a value that was split nobody knows which heir it is, so it goes to review; where the
+    attribute does not apply any more nothing is answered.
+    """
     attribute = attribute_id(connection, name)
     keys = todays_keys(connection, attribute)
+    reader = Reader(stored_schema(connection, attribute))
     query = (
-        select(Prediction, PredictionValue.value_id)
+        select(Prediction, PredictionValue.value_id, Product.article_type)
+        .join(Image, Image.id == Prediction.image_id)
+        .join(Product, Product.id == Image.product_id)
         .outerjoin(PredictionValue, PredictionValue.prediction_id == Prediction.id)
         .where(Prediction.attribute_id == attribute)
         .order_by(Prediction.image_id, PredictionValue.position)
@@ -102,11 +122,17 @@ def load(connection: Connection, name: str, image_ids: Iterable[int] | None) -> 
     queries = [query]
     if image_ids is not None:
         queries = [query.where(Prediction.image_id.in_(ids)) for ids in chunks(sorted(set(image_ids)))]
-    found: dict[int, tuple[dict[str, None], tuple[float, str, int, int]]] = {}
+    found: dict[int, PredictionRecord] = {}
     for part in queries:
-        for row in connection.execute(part):
-            rest = (row.confidence, row.decision, row.version_id, row.branch_id)
-            values, _ = found.setdefault(row.image_id, ({}, rest))
-            if row.value_id is not None:
-                values[keys[row.value_id]] = None  # two values that were merged are one now
-    return [PredictionRecord(image, name, tuple(values), *rest) for image, (values, rest) in found.items()]
+        for image_id, group in groupby(connection.execute(part), key=lambda row: row.image_id):
+            rows = list(group)
+            said = [keys[row.value_id] for row in rows if row.value_id is not None]
+            values = tuple(dict.fromkeys(key for heirs in said for key in heirs))  # merged ones are one now
+            decision = rows[0].decision
+            if not reader.applies(rows[0].article_type):
+                values, decision = (), "not_applicable"
+            elif decision == "accept" and any(len(heirs) > 1 for heirs in said):
+                decision = "review"
+            confidence, version, branch = rows[0].confidence, rows[0].version_id, rows[0].branch_id
+            found[image_id] = PredictionRecord(image_id, name, values, confidence, decision, version, branch)
+    return list(found.values())

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 from ..errors import UnknownNameError
 from ..labels import LabelSet
 from ..schema import SPLITS
-from .declare import attributes, declared
+from .declare import declared
 from .engine import chunks
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
-from .registry import attribute_id
+from .registry import attribute_id, stored_schema
 from .resolve import Reader
 from .tables import (
     AnnotationRow,
@@ -103,7 +103,7 @@ def other_types(connection: Connection, reader: Reader) -> list[str]:
 def missing(connection: Connection, name: str) -> list[int]:
     """Return the images in state ok that the attribute applies to and that are unknown or ambiguous."""
     row_id = attribute_id(connection, name)
-    others = other_types(connection, Reader(attributes(connection)[name].schema))
+    others = other_types(connection, Reader(stored_schema(connection, row_id)))
     here = (AnnotationRow.image_id == Image.id) & (AnnotationRow.attribute_id == row_id)
     query = (
         select(Image.id)
@@ -142,7 +142,7 @@ def _annotation_rows(row_id: int) -> Select[*tuple[Any, ...]]:
 def annotated(connection: Connection, name: str, image_ids: Iterable[int]) -> dict[int, AnnotationRecord]:
     """Return what is known of `image_ids`; an image that is not in the result is unknown."""
     row_id = attribute_id(connection, name)
-    reader = Reader(attributes(connection)[name].schema)
+    reader = Reader(stored_schema(connection, row_id))
     found: dict[int, AnnotationRecord] = {}
     for ids in chunks(sorted(set(image_ids))):
         rows = connection.execute(_annotation_rows(row_id).where(AnnotationRow.image_id.in_(ids)))
@@ -176,7 +176,7 @@ def new_labels_query(row_id: int, since_revision: int) -> Select[int]:
 def label_set(connection: Connection, name: str) -> LabelSet:
     """Return the supervision of one attribute over the images in state ok, columns in the schema's order."""
     row_id = attribute_id(connection, name)
-    attribute = attributes(connection)[name].schema
+    attribute = stored_schema(connection, row_id)
     labels = attribute.labels
     column = {key: i for i, key in enumerate(labels.keys)}
     multi = labels.kind == "multi"
@@ -219,12 +219,12 @@ def label_set(connection: Connection, name: str) -> LabelSet:
 
 def undeclared(connection: Connection) -> dict[str, int]:
     """Return the columns that no declared attribute reads, with the number of their observations."""
-    names = declared(connection)
+    read = {column for _, attribute in declared(connection).values() for column in attribute.columns}
     query = select(Observation.attribute, func.count().label("n")).group_by(Observation.attribute)
     return {
         row.attribute: row.n
         for row in connection.execute(query.order_by(Observation.attribute))
-        if row.attribute not in names
+        if row.attribute not in read
     }
 
 

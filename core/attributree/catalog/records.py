@@ -6,12 +6,13 @@ Times are aware and in UTC, paths absolute, values always today's keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..schema import Attribute
+from .lineage import follow
 
 # -- ingest ----------------------------------------------------------------------------------------
 
@@ -154,17 +155,20 @@ class NewObservation:
 
 @dataclass(frozen=True)
 class CatalogValue:
-    """A value as the catalogue keeps it: its class index is never reused, `replaced_by` is a key."""
+    """A value as the catalogue keeps it: its class index is never reused, `replaced_by` are keys, several if split."""
 
     key: str
     class_index: int
     state: str  # active, retired, replaced
-    replaced_by: str | None
+    replaced_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CatalogAttribute:
-    """A registered attribute. `revision` is where its schema last changed; `values` are by class index."""
+    """A registered attribute. `revision` is where its schema last changed; `values` are by class index.
+
+    `former_names` are those that it had, whether its schema lists them or not.
+    """
 
     name: str
     title: str
@@ -175,6 +179,42 @@ class CatalogAttribute:
     state: str  # declared, orphaned
     revision: int
     values: tuple[CatalogValue, ...]
+    former_names: tuple[str, ...] = ()
+
+    @property
+    def today(self) -> Attribute:
+        """The schema as it is read and answered: with every former key and name that the catalogue remembers."""
+        return self.bring_up(self.schema)
+
+    def bring_up(self, schema: Attribute) -> Attribute:
+        """Return `schema`, which takes this one's place, with what the catalogue remembers of former keys and names."""
+        heirs = {value.key: value.replaced_by for value in self.values if value.state == "replaced"}
+        return follow(schema, heirs, (*self.former_names, self.name))
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """What became of an attribute at a revision: by which plugin and code, for whom, and its schema since then.
+
+    `change` is register, evolve or orphan, `detail` says it in words.
+    """
+
+    attribute: str
+    change: str
+    detail: str
+    revision: int
+    created_at: datetime
+    declared_by: str
+    plugin_version: str | None
+    attributree: str
+    actor: str
+    schema: Attribute
+    digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as `changes --json` shows it."""
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**told, "created_at": self.created_at.isoformat(), "schema": self.schema.to_json()}
 
 
 @dataclass(frozen=True)
@@ -262,8 +302,9 @@ class TrunkRecord:
 class BranchRecord:
     """A trained branch. `values` are the keys its outputs stand for, in order; `trunk` is a digest.
 
-    `revision` is the catalogue's revision of its training set; `parts` are the SHA-256 of the weights of each of
-    its units, in order, and of its head last.
+    `revision` is the catalogue's revision of its training set, `fingerprint` names that set; `parts` are the SHA-256 of
+    the weights of each of its units, in order, and of its head last. `made_with` is the schema that it learnt, and the
+    code and plugins that taught it.
     `id` and `created_at` are None until the catalogue has stored it.
     """
 
@@ -287,6 +328,13 @@ class BranchRecord:
     config: Mapping[str, Any] = field(default_factory=dict)
     run_id: int | None = None
     created_at: datetime | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the branch as it stands in a manifest."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("attribute", "trunk")}
+        created_at = self.created_at.isoformat() if self.created_at else None
+        return {**told, "parts": list(self.parts), "values": list(self.values), "created_at": created_at}
 
     @property
     def head_options(self) -> Mapping[str, Any]:
@@ -312,7 +360,7 @@ class Work:
 class NewVersion:
     """A tree version to commit. Branches without an id are stored with it; `parent` is what it grew from.
 
-    `finished` are the runs that end with it, in the same transaction.
+    `finished` are the runs that end with it, in the same transaction; `made_with` the code and plugins that made it.
     """
 
     trunk: TrunkRecord
@@ -323,6 +371,7 @@ class NewVersion:
     proof: Mapping[str, Any] = field(default_factory=dict)
     promote: bool = True
     finished: tuple[FinishedRun, ...] = ()
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -338,6 +387,15 @@ class TreeVersion:
     proof: Mapping[str, Any]
     created_at: datetime
     live: bool
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return all that the version is made of, as `versions --json` shows it."""
+        return {
+            "trunk": {"digest": self.trunk.digest, "spec": dict(self.trunk.spec)},
+            "branches": {name: branch.to_json() for name, branch in self.branches.items()},
+            "made_with": dict(self.made_with),
+        }
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from ..errors import CatalogError, OvertakenError, UnknownNameError
+from ..schema import Attribute
 from .records import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
 from .tables import (
     AttributeRow,
     Branch,
+    FormerName,
     PromotionRow,
     TreeVersionBranch,
     TreeVersionRow,
@@ -21,12 +23,24 @@ from .tables import (
 
 
 def attribute_id(connection: Connection, name: str) -> int:
-    """Return the id of the attribute. Raises UnknownNameError, naming those that are there."""
+    """Return the id of the attribute; a former name is followed, since a worker may have begun under it.
+
+    Raises UnknownNameError, naming those that are there.
+    """
     ids: dict[str, int] = {row.name: row.id for row in connection.execute(select(AttributeRow.name, AttributeRow.id))}
     if name not in ids:
+        former = connection.execute(select(FormerName.attribute_id).where(FormerName.name == name)).scalar()
+        if former is not None:
+            return former
         there = ", ".join(sorted(ids)) or "none"
         raise UnknownNameError(f"attribute {name!r} is not in the catalogue (there: {there}); run sync-catalog first")
     return ids[name]
+
+
+def stored_schema(connection: Connection, row_id: int) -> Attribute:
+    """Return the schema of a registered attribute as it was declared."""
+    row = connection.execute(select(AttributeRow.schema).where(AttributeRow.id == row_id)).scalar_one()
+    return Attribute.from_json(json.loads(row))
 
 
 def _json(data: Mapping[str, Any]) -> str:
@@ -66,6 +80,7 @@ def _save_branch(connection: Connection, branch: BranchRecord, trunk_id: int) ->
         calibrated=branch.calibrated,
         metrics=_json(branch.metrics),
         config=_json(branch.config),
+        made_with=_json(branch.made_with),
     )
     return connection.execute(statement.returning(Branch.id)).scalar_one()
 
@@ -105,6 +120,7 @@ def _branch(row: Any) -> BranchRecord:
         config=json.loads(row.config),
         run_id=row.run_id,
         created_at=row.created_at,
+        made_with=json.loads(row.made_with),
     )
 
 
@@ -128,7 +144,14 @@ def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
     trunk_id = save_trunk(connection, new.trunk)
     version_id = connection.execute(
         insert(TreeVersionRow)
-        .values(trunk_id=trunk_id, parent_id=new.parent, reason=new.reason, actor=new.actor, proof=_json(new.proof))
+        .values(
+            trunk_id=trunk_id,
+            parent_id=new.parent,
+            reason=new.reason,
+            actor=new.actor,
+            proof=_json(new.proof),
+            made_with=_json(new.made_with),
+        )
         .returning(TreeVersionRow.id)
     ).scalar_one()
     links = [
@@ -157,7 +180,8 @@ def _check_version(connection: Connection, new: NewVersion) -> None:
         trunk, name = branch.trunk, branch.attribute
         if branch.id is not None:
             trunk, name = stored[branch.id].trunk, stored[branch.id].attribute
-        if trunk != new.trunk.digest or name != branch.attribute:
+        same = attribute_id(connection, name) == attribute_id(connection, branch.attribute)
+        if trunk != new.trunk.digest or not same:
             raise CatalogError(
                 f"tree version: the branch of {branch.attribute!r} was trained for {name!r} on trunk {trunk[:12]}, "
                 f"not on {new.trunk.digest[:12]}"
@@ -234,6 +258,7 @@ def versions(connection: Connection, only: int | None = None) -> list[TreeVersio
             proof=json.loads(row.proof),
             created_at=row.created_at,
             live=row.id == now_live,
+            made_with=json.loads(row.made_with),
         )
         for row in connection.execute(query.order_by(TreeVersionRow.id))
     ]

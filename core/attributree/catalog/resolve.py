@@ -27,11 +27,15 @@ _SHORT = 200
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one cell says: `values` (keys), or that the attribute does not apply, or nothing that is `readable`."""
+    """What one cell says: `values` (keys), or that the attribute does not apply, or nothing that is `readable`.
+
+    `unsure` are those of `values` that the cell may or may not mean: the heirs of a former key that was split.
+    """
 
     values: frozenset[str] = frozenset()
     applies: bool = True
     unknown: tuple[str, ...] = ()
+    unsure: frozenset[str] = frozenset()
 
     @property
     def readable(self) -> bool:
@@ -54,13 +58,18 @@ class Annotation:
     weight: float = 1.0
     shares: tuple[tuple[str, float], ...] = ()  # by key, in their order
 
-    def under(self, keys: Mapping[str, str]) -> Annotation:
-        """Return the annotation with each value under another key."""
-        values, certain = ({keys[key] for key in old} for old in (self.values, self.certain))
-        shares = Counter[str]()
-        for key, share in self.shares:
-            shares[keys[key]] += share  # type: ignore[assignment]  # a Counter adds up floats as well
-        return replace(self, values=frozenset(values), certain=frozenset(certain), shares=tuple(sorted(shares.items())))
+    def under(self, keys: Mapping[str, Sequence[str]]) -> Annotation:
+        """Return the annotation with each value under another key, or under several if it was split."""
+        if all(len(keys[key]) == 1 for key in self.values):
+            values, certain = ({keys[key][0] for key in old} for old in (self.values, self.certain))
+            shares = Counter[str]()
+            for key, share in self.shares:
+                shares[keys[key][0]] += share  # type: ignore[assignment]  # a Counter adds up floats as well
+            shared = tuple(sorted(shares.items()))
+            return replace(self, values=frozenset(values), certain=frozenset(certain), shares=shared)
+        values = {heir for key in self.values for heir in keys[key]}
+        certain = {keys[key][0] for key in self.certain if len(keys[key]) == 1}
+        return replace(self, state="ambiguous", values=frozenset(values), certain=frozenset(certain))
 
 
 def read_cell(attribute: Attribute, raw: str) -> Reading:
@@ -68,9 +77,11 @@ def read_cell(attribute: Attribute, raw: str) -> Reading:
     if fold(raw) == fold(NOT_APPLICABLE):
         return Reading(applies=False)
     parts = [part.strip() for part in raw.split(SEPARATOR) if part.strip()] or [raw]
-    found = [(part, attribute.labels.find(part)) for part in parts]
-    unknown = tuple(part for part, value in found if value is None)
-    return Reading(frozenset(value.key for _, value in found if value is not None), unknown=unknown)
+    found = [(part, [value.key for value in attribute.labels.read(part)]) for part in parts]
+    unknown = tuple(part for part, keys in found if not keys)
+    sure = {keys[0] for _, keys in found if len(keys) == 1}
+    values = frozenset(key for _, keys in found for key in keys)
+    return Reading(values, unknown=unknown, unsure=values - sure)
 
 
 def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | None:
@@ -84,14 +95,26 @@ def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | N
     shared = frozenset.intersection(*(reading.values for reading in heard))
     said = frozenset.union(*(reading.values for reading in heard))
     if attribute.labels.kind == "multi":
-        naming = {key: sum(key in reading.values for reading in heard) / len(heard) for key in said - shared}
-        return Annotation("ambiguous" if naming else "labelled", said, shared, shares=tuple(sorted(naming.items())))
+        return _combine_several(heard, said)
     if len(shared) == 1:
         return Annotation("labelled", shared, shared)
     if shared:
         return Annotation("ambiguous", shared)
     each = {key: sum(key in r.values and 1 / len(r.values) for r in heard) / len(heard) for key in said}
     return Annotation("ambiguous", said, shares=tuple(sorted(each.items())))
+
+
+def _combine_several(heard: Sequence[Reading], said: frozenset[str]) -> Annotation:
+    """Return what readings of a multi-label attribute say; each value is judged by those who are sure about it."""
+    certain, naming = set(), {}
+    for key in said:
+        sure = [key in reading.values for reading in heard if key not in reading.unsure]
+        if sure and all(sure):
+            certain.add(key)
+        elif any(sure):
+            naming[key] = sum(sure) / len(sure)
+    state = "labelled" if certain == said else "ambiguous"
+    return Annotation(state, said, frozenset(certain), shares=tuple(sorted(naming.items())))
 
 
 class Reader:

@@ -36,6 +36,7 @@ from .records import (
     ProductHistory,
     Promotion,
     ReviewSummary,
+    SchemaChange,
     TaskSummary,
     TrainingRun,
     TreeVersion,
@@ -167,13 +168,21 @@ class Catalog:
 
     # -- attributes --------------------------------------------------------------------------------
 
-    def declare(self, attribute: Attribute, declared_by: str) -> int:
-        """Register or evolve an attribute and read all observations under it; return its revision."""
-        return self._database.write(lambda c: declare.declare(c, attribute, declared_by))
+    def declare(self, attribute: Attribute, declared_by: str, version: str | None = None, *, actor: str = "") -> int:
+        """Register, evolve or rename an attribute and read all observations under it; return its revision.
 
-    def orphan(self, name: str) -> None:
+        `version` is that of the plugin, `actor` who runs it, for the record. Raises CatalogError, changing nothing.
+        """
+        by = declare.Declarer(declared_by, version, actor)
+        return self._database.write(lambda c: declare.declare(c, attribute, by))
+
+    def orphan(self, name: str, *, actor: str = "") -> None:
         """Mark an attribute whose plugin is gone; `declare` revives it. Raises UnknownNameError."""
-        self._database.write(lambda c: declare.orphan(c, name))
+        self._database.write(lambda c: declare.orphan(c, name, actor))
+
+    def changes(self, name: str | None = None) -> list[SchemaChange]:
+        """Return what became of an attribute's schema, or of all, oldest first. Raises UnknownNameError."""
+        return self._database.read(lambda c: declare.changes(c, name))
 
     def attributes(self) -> dict[str, CatalogAttribute]:
         """Return every registered attribute, orphans too, by name."""

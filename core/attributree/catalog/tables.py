@@ -154,7 +154,40 @@ class AttributeValue(Base):
     title: Mapped[str]
     class_index: Mapped[int]
     state: Mapped[str] = mapped_column(String(8))
-    replaced_by_id: Mapped[int | None] = _to("attribute_value.id")
+
+
+class ValueHeir(Base):
+    """A value that took the place of a replaced one; several if that was split."""
+
+    __tablename__ = "value_heir"
+    value_id: Mapped[int] = _to("attribute_value.id", index=False, primary_key=True)
+    heir_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
+
+
+class FormerName(Base):
+    """A name that an attribute had: its column is read as the attribute's for ever."""
+
+    __tablename__ = "former_name"
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    attribute_id: Mapped[int] = _to("attribute.id")
+
+
+class SchemaChangeRow(Base):
+    """What became of an attribute at a revision: by which plugin and code, and the JSON of its schema since then."""
+
+    __tablename__ = "schema_change"
+    __table_args__ = (_state("register", "evolve", "orphan", column="change"),)
+    id: Mapped[Id]
+    attribute_id: Mapped[int] = _to("attribute.id")
+    revision: Mapped[int] = _to("revision.id")
+    change: Mapped[str] = mapped_column(String(8))
+    detail: Mapped[str]
+    declared_by: Mapped[str]
+    plugin_version: Mapped[str | None]
+    attributree: Mapped[str]
+    actor: Mapped[str]
+    schema: Mapped[str]
+    schema_digest: Mapped[Digest]
 
 
 class Observation(Base):
@@ -240,7 +273,7 @@ class Trunk(Base):
 
 
 class Branch(Base):
-    """A trained branch; `parts`, `outputs`, `metrics` and `config` are JSON."""
+    """A trained branch; `parts`, `outputs`, `metrics`, `config` and `made_with` are JSON."""
 
     __tablename__ = "branch"
     id: Mapped[Id]
@@ -263,6 +296,7 @@ class Branch(Base):
     calibrated: Mapped[bool]
     metrics: Mapped[str]
     config: Mapped[str]
+    made_with: Mapped[str] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[Now]
 
 
@@ -276,6 +310,7 @@ class TreeVersionRow(Base):
     reason: Mapped[str]
     actor: Mapped[str]
     proof: Mapped[str]
+    made_with: Mapped[str] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[Now]
 
 

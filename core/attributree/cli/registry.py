@@ -1,4 +1,4 @@
-"""versions, runs, promote, rollback, gc: what was trained and live when, and moving the live pointer."""
+"""versions, runs, changes, promote, rollback, gc: what was trained, live and declared when; moving the live pointer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from .output import print_json, print_table, say
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @pass_globals
 def versions(options: Globals, as_json: bool) -> None:
-    """List the tree versions, oldest first."""
+    """List the tree versions, oldest first.
+
+    With --json each has its manifest: trunk, branches with their schemas, training sets and scores, and the code and
+    plugins that made them.
+    """
     with options.workspace() as workspace:
         found = workspace.versions()
     if as_json:
@@ -29,6 +33,7 @@ def versions(options: Globals, as_json: bool) -> None:
                         "trunk": v.trunk.digest,
                         "branches": {name: branch.id for name, branch in v.branches.items()},
                         "unchanged": dict(v.proof),
+                        "manifest": v.manifest(),
                     }
                     for v in found
                 ]
@@ -73,6 +78,33 @@ def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None
                 run.branch_id, run.owner, run.error or run.reason,
             )
             for run in found
+        ],
+    )  # fmt: skip
+
+
+@cli.command()
+@click.option("--attribute", metavar="ATTR", help="Changes of this attribute only; a former name will do.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, with each schema.")
+@pass_globals
+def changes(options: Globals, attribute: str | None, as_json: bool) -> None:
+    """List how schemas changed: what became of an attribute and its values, when, and by which plugin.
+
+    The newest change comes last.
+    """
+    with options.workspace() as workspace:
+        found = workspace.catalog.changes(attribute)
+    if as_json:
+        print_json({"changes": [change.to_json() for change in found]})
+        return
+    print_table(
+        "schema changes",
+        ("revision", "when", "attribute", "change", "what", "plugin", "by"),
+        [
+            (
+                change.revision, f"{change.created_at:%Y-%m-%d %H:%M}", change.attribute, change.change, change.detail,
+                f"{change.declared_by} {change.plugin_version or ''}".strip(), change.actor,
+            )
+            for change in found
         ],
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ class LiveTree:
         self.device = pick_device(settings.training.device)
         store = ArtifactStore(settings.catalog.artifacts)
         self.loaded = load_tree(store, version.trunk, version.branches, plugins)
-        self.attributes: dict[str, Attribute] = {name: a.schema for name, a in catalog.attributes().items()}
+        self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.attributes().items()}
         self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device)
 
     def names(self, wanted: Iterable[str] = ()) -> list[str]:
@@ -93,7 +93,7 @@ class LiveTree:
             features = self._read(store, pictures, ids[start : start + _CHUNK])
             logits.append(self.predictor.tree.from_features(features, [name])[name].cpu())
         record = self.version.branches[name]
-        attribute = part.attribute
+        attribute = self.attributes[name]
         probs = branch_probabilities(record, attribute, torch.cat(logits))
         cut = record.cut if record.calibrated else None
         return score(attribute.labels, probs, part.target, cut).to_json()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..answers import Answers, Floats, answer, translate
+from ..answers import Answers, Floats, answer_today, translate
 from ..catalog import BranchRecord
 from ..errors import ImageError
 from ..images import decode_image, quiet
@@ -21,6 +21,8 @@ from ..schema import SEPARATOR, Attribute
 
 _BATCH = 64
 ACCEPT, REVIEW, NOT_APPLICABLE, ERROR = "accept", "review", "not_applicable", "error"
+#: The reason of an answer whose value was split after its branch had learnt it.
+SPLIT = "the branch learnt these as one value, which was split since; label some of each to have it retrained"
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,16 @@ class Subject:
 
 
 def branch_probabilities(record: BranchRecord, attribute: Attribute, logits: torch.Tensor) -> Floats:
-    """Return the calibrated probabilities (N, C) of today's values for a branch's logits (N, K)."""
+    """Return the calibrated probabilities (N, C) of today's values for a branch's logits (N, K).
+
+    `attribute` is `CatalogAttribute.today`, which knows all former keys.
+    """
+    return translate(_own_probabilities(record, logits), record.values, attribute.labels)
+
+
+def _own_probabilities(record: BranchRecord, logits: torch.Tensor) -> Floats:
     own: Floats = probabilities(record.kind, logits.cpu(), record.temperature).numpy()
-    return translate(own, record.values, attribute.labels)
+    return own  # (N, K)
 
 
 def decide(record: BranchRecord, confidence: float) -> str:
@@ -148,13 +157,14 @@ class Predictor:
     def _answer(self, name: str, logits: torch.Tensor) -> Answers:
         attribute = self.attributes[name]
         record = self.loaded.branches[name]
-        return answer(attribute.labels, branch_probabilities(record, attribute, logits))
+        return answer_today(attribute.labels, _own_probabilities(record, logits), record.values)
 
     def _answered(self, subject: Subject, name: str, answers: Answers, row: int) -> Prediction:
         record = self.loaded.branches[name]
         confidence = float(answers.confidence[row])
         keys = self.attributes[name].labels.keys
         values = tuple(key for key, said in zip(keys, answers.said[row], strict=True) if said)
+        undecided = answers.undecided is not None and bool(answers.undecided[row])
         return Prediction(
             subject.image,
             subject.sku,
@@ -162,9 +172,10 @@ class Predictor:
             self.attributes[name].labels.kind,
             values,
             confidence,
-            decide(record, confidence),
+            REVIEW if undecided else decide(record, confidence),
             self.version,
-            image_id=subject.image_id,
+            SPLIT if undecided else None,
+            subject.image_id,
         )
 
     def _plain(self, subject: Subject, name: str, decision: str, reason: str | None = None) -> Prediction:

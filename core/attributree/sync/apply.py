@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..catalog import Catalog
+from ..catalog import Catalog, CatalogAttribute, predecessor
 from ..config import Settings
+from ..errors import CatalogError
 from ..plugins import LoadedPlugins
 from ..progress import Progress
+from .actor import actor, versions
 from .plan import Action, Plan, World, plan_sync
 from .report import BLOCKED, BUSY, SKIPPED, Result, SyncReport
 
@@ -28,8 +31,18 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
     # A finetune that was gated out says nothing against growing, nor does what was cancelled.
     runs = [run for run in catalog.runs() if run.status != "cancelled"]
     last_run = {run.attribute: run for run in runs if run.action != "finetune" or run.status == "promoted"}
-    here = [name for name in plugins.attributes if name in catalogued]
+    names, refused = _names(plugins, catalogued)
+    todays = {former: name for name, former in names.items()}
+    catalogued = {todays.get(name, name): known for name, known in catalogued.items()}
+    last_run = {todays.get(name, name): run for name, run in last_run.items()}
+    if live:
+        renamed = {todays.get(name, name): branch for name, branch in live.branches.items()}
+        live = replace(live, branches={name: replace(branch, attribute=name) for name, branch in renamed.items()})
     branches = live.branches if live else {}
+
+    def new_labels(name: str, since: int) -> int:
+        return catalog.new_labels(names[name], since)
+
     return World(
         declared=plugins.attributes,
         declared_by=plugins.declared_by,
@@ -37,10 +50,34 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
         catalogued=catalogued,
         coverage={name: catalog.coverage(attribute) for name, attribute in plugins.attributes.items()},
         live=live,
-        new_labels={name: catalog.new_labels(name, branches[name].revision) for name in here if name in branches},
-        labels_since_run={name: catalog.new_labels(name, last_run[name].revision) for name in here if name in last_run},
+        new_labels={name: new_labels(name, branches[name].revision) for name in names if name in branches},
+        labels_since_run={name: new_labels(name, last_run[name].revision) for name in names if name in last_run},
         last_run=last_run,
+        refused=refused,
+        training=catalog.training(),
     )
+
+
+def _names(plugins: LoadedPlugins, catalogued: Mapping[str, CatalogAttribute]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return under which name the catalogue knows each declared attribute, and why it cannot take others in."""
+    known = {name: attribute.former_names for name, attribute in catalogued.items()}
+    names: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for name, attribute in plugins.attributes.items():
+        try:
+            former = predecessor(attribute, known)
+        except CatalogError as error:
+            refused[name] = str(error)
+            continue
+        rival = former if former in plugins.attributes else next((n for n, f in names.items() if f == former), name)
+        if former is not None and rival != name:
+            refused[name] = (
+                f"attribute {name!r} names in formerly what the catalogue knows as {former!r}, and {rival!r} is that "
+                "attribute already; leave it out of formerly"
+            )
+        elif former is not None:
+            names[name] = former
+    return names, refused
 
 
 def _to_declare(plan: Plan, catalog: Catalog, plugins: LoadedPlugins) -> list[str]:
@@ -108,10 +145,11 @@ def sync_catalog(
         if announce:
             announce(plan)
         for name in _to_declare(plan, catalog, plugins):
-            catalog.declare(plugins.attributes[name], plugins.declared_by[name])
+            owner = plugins.declared_by[name]
+            catalog.declare(plugins.attributes[name], owner, versions(plugins).get(owner), actor=actor())
         for action in plan.of("orphan"):
             assert action.attribute is not None
-            catalog.orphan(action.attribute)
+            catalog.orphan(action.attribute, actor=actor())
         for action in plan.blocked:
             tell(Result(str(action.attribute), action.action, BLOCKED, action.reason))
         training = plan.training

@@ -31,6 +31,7 @@ from ..training import (
     logits_at,
     predict_joint,
 )
+from .actor import made_with
 from .ground import Ground
 from .lease import Leases
 from .plan import Plan
@@ -84,9 +85,10 @@ def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
     if name in loaded.missing:
         raise CatalogError(f"{name} cannot be finetuned: {loaded.missing[name]}")
     label_set = ground.catalog.label_set(name)
-    if label_set.attribute.labels.keys != loaded.branches[name].values:
+    labels, branch = label_set.attribute.labels, loaded.branches[name]
+    if (labels.keys, labels.kind) != (branch.values, branch.kind):
         raise CatalogError(
-            f"{name}: its values changed since its branch was trained; run first: "
+            f"{name}: its values or its kind changed since its branch was trained; run first: "
             f"attributree sync-catalog --retrain {name}"
         )
     return label_set
@@ -193,6 +195,7 @@ def _conclude(
                 metrics=metrics[name],
                 recipe=ground.settings.for_attribute(name),
                 run_id=runs[name].id,
+                made_with=made_with(ground.plugins),
             )
         )
     status = KEPT if lost else PROMOTED

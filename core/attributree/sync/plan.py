@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..catalog import BranchRecord, CatalogAttribute, Coverage, TrainingRun, TreeVersion
+from ..answers import heirs
+from ..catalog import (
+    BranchRecord,
+    CatalogAttribute,
+    Coverage,
+    TrainingRun,
+    TreeVersion,
+    describe_change,
+    refuse_kind,
+)
 from ..config import NOT_IN_DIGEST, Settings
 from ..errors import UnknownNameError
 from ..head_names import unfit
@@ -82,10 +91,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that a plan depends on.
+    """Everything that a plan depends on, by the names that attributes have today.
 
     `coverage` for each declared attribute; `new_labels` since the live branch and `labels_since_run` since the last
-    run, for each declared attribute that has one.
+    run, for each declared attribute that has one. An attribute that is about to be renamed is in `catalogued` under its
+    new name and still has the old one in its record. `refused` says of declared attributes why they cannot be taken
+    in, `training` who trains what right now.
     """
 
     declared: Mapping[str, Attribute]
@@ -97,6 +108,13 @@ class World:
     new_labels: Mapping[str, int] = field(default_factory=dict)
     labels_since_run: Mapping[str, int] = field(default_factory=dict)
     last_run: Mapping[str, TrainingRun] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, str] = field(default_factory=dict)
+
+    def today(self, name: str) -> Attribute:
+        """Return a declared attribute with what the catalogue remembers of former keys and names."""
+        catalogued = self.catalogued.get(name)
+        return catalogued.bring_up(self.declared[name]) if catalogued else self.declared[name]
 
 
 def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
@@ -126,7 +144,7 @@ def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), ret
                 blocked.append(Action("blocked", name, "no plugin declares it; install its plugin to train it"))
             schema += actions
             continue
-        if refusal := _other_kind(world, name):
+        if refusal := _refused(world, name) or _other_kind(world, name):
             blocked.append(refusal)
             continue
         schema += _schema_action(world, name)
@@ -141,7 +159,8 @@ def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), ret
         training = []
     if training and settings.trunk.weights == "random" and trunk_change(world, settings) is not None:
         training.insert(0, _train_trunk(training))
-    return Plan((*schema, *blocked, *training), _stale_settings(world, settings, names))
+    notes = (*_settings_of_former_names(world, settings), *_stale_settings(world, settings, names))
+    return Plan((*schema, *blocked, *training), notes)
 
 
 def trunk_change(world: World, settings: Settings) -> str | None:
@@ -185,19 +204,29 @@ def _orphan(world: World, name: str) -> list[Action]:
     return [Action("orphan", name, f"no plugin declares it any more ({owner} did); branch and predictions are kept")]
 
 
-def _other_kind(world: World, name: str) -> Action | None:
-    """Refuse another kind for an attribute that branches were trained for: the catalogue will not evolve it."""
-    catalogued, labels = world.catalogued.get(name), world.declared[name].labels
-    if catalogued is None or catalogued.kind == labels.kind:
+def _refused(world: World, name: str) -> Action | None:
+    """Refuse an attribute whose names clash with another's, or that is being trained under its former name."""
+    labelled = world.coverage[name].labelled
+    if name in world.refused:
+        return Action("blocked", name, world.refused[name], labelled)
+    catalogued = world.catalogued.get(name)
+    if catalogued is None or catalogued.name == name or catalogued.name not in world.training:
         return None
+    reason = (
+        f"{catalogued.name} becomes {name} when {world.training[catalogued.name]} has trained it; "
+        "run sync-catalog again then, or see `attributree runs`"
+    )
+    return Action("blocked", name, reason, labelled)
+
+
+def _other_kind(world: World, name: str) -> Action | None:
+    """Refuse a kind that the catalogue will not give to an attribute that branches were trained for."""
+    catalogued = world.catalogued.get(name)
+    reason = refuse_kind(catalogued.kind, world.declared[name]) if catalogued else None
     run = world.last_run.get(name)
     if (world.live is None or name not in world.live.branches) and (run is None or run.branch_id is None):
         return None
-    reason = (
-        f"branches were trained for it as {catalogued.kind}, it cannot become {labels.kind}; "
-        f"declare it under another name, such as {name}_2"
-    )
-    return Action("blocked", name, reason, world.coverage[name].labelled)
+    return Action("blocked", name, reason, world.coverage[name].labelled) if reason else None
 
 
 def _schema_action(world: World, name: str) -> list[Action]:
@@ -209,31 +238,14 @@ def _schema_action(world: World, name: str) -> list[Action]:
         return [Action("register", name, reason, labelled)]
     if catalogued.state == "orphaned":
         answers = "; its branch answers again" if world.live and name in world.live.branches else ""
-        return [Action("register", name, f"{world.declared_by[name]} is back{answers}", labelled)]
+        same = catalogued.schema.digest == attribute.digest
+        changed = "" if same else f"; {describe_change(catalogued.schema, attribute)}"
+        return [Action("register", name, f"{world.declared_by[name]} is back{answers}{changed}", labelled)]
     if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
         return [Action("evolve", name, "attributree was upgraded: what was said is read again", labelled)]
     if catalogued.digest != attribute.digest:
         return [Action("evolve", name, describe_change(catalogued.schema, attribute), labelled)]
     return []
-
-
-def describe_change(old: Attribute, new: Attribute) -> str:
-    """Return in words what became of a schema."""
-    replaced = {fold(former): value.key for value in new.labels.values for former in value.formerly}
-    before, after = set(old.labels.keys), set(new.labels.keys)
-    left = [key for key in old.labels.keys if key not in after]
-    changes = [f"{key} is now {replaced[fold(key)]}" for key in left if fold(key) in replaced]
-    gone = [key for key in left if fold(key) not in replaced]
-    came = [key for key in new.labels.keys if key not in before and key not in {replaced.get(fold(k)) for k in left}]
-    if came:
-        changes.append(f"new: {', '.join(came)}")
-    if gone:
-        changes.append(f"retired: {', '.join(gone)}")
-    if old.labels.kind != new.labels.kind:
-        changes.append(f"kind {old.labels.kind} -> {new.labels.kind}")
-    if old.applies_to != new.applies_to:
-        changes.append(f"applies to {', '.join(new.applies_to) or 'everything'}")
-    return "; ".join(changes) or "spellings or order of its values changed"
 
 
 def _training_action(world: World, settings: Settings, name: str, *, forced: bool, moves: bool) -> Action | None:
@@ -244,8 +256,12 @@ def _training_action(world: World, settings: Settings, name: str, *, forced: boo
         return None
     own = settings.for_attribute(name)
     needs = missing(attribute, coverage, own.min_labels) or unfit(own.head, attribute)
-    if needs and branch and not forced and not moves:
+    split = split_values(branch, world.today(name)) if branch else {}
+    if needs and branch and not split and not forced and not moves:
         return None  # the live branch goes on; a retraining would have nothing to learn from
+    needs = needs or _undivided(split, coverage, max(1, own.min_labels // attribute.labels.size))
+    if needs and split:
+        needs = f"{_say_split(split)}: {needs}; until then such answers go to review"
     needs = needs or (None if forced or moves else _given_up(world, settings, name))
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
@@ -262,7 +278,11 @@ def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord
     change = trunk_change(world, settings)
     if change:
         return change
-    attribute = world.declared[name]
+    attribute = world.today(name)
+    if branch.kind != attribute.labels.kind:
+        return f"the live branch was trained as {branch.kind}, the attribute is {attribute.labels.kind} now"
+    if split := split_values(branch, attribute):
+        return f"{_say_split(split)} since the live branch was trained"
     stands_for = {value.key: set(map(fold, (value.key, *value.formerly))) for value in attribute.labels.values}
     outputs = set(map(fold, branch.values))
     taught = [key for key in attribute.labels.keys if coverage.train_values.get(key)]
@@ -277,6 +297,41 @@ def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord
     if new >= due:
         return f"{new} new labels since revision {branch.revision} ({due} make a retraining due)"
     return None
+
+
+def split_values(branch: BranchRecord, attribute: Attribute) -> dict[str, tuple[str, ...]]:
+    """Return the keys that a branch learnt and that were split since, each with today's values."""
+    columns = zip(branch.values, heirs(branch.values, attribute.labels), strict=True)
+    return {key: tuple(attribute.labels.keys[c] for c in part) for key, part in columns if len(part) > 1}
+
+
+def _say_split(split: Mapping[str, Iterable[str]]) -> str:
+    return "; ".join(f"{key} is split into {', '.join(parts)}" for key, parts in split.items())
+
+
+def _undivided(split: Mapping[str, tuple[str, ...]], coverage: Coverage, least: int) -> str | None:
+    """Return in words which heirs of split values have too few labels to be told apart, or None.
+
+    Labels of the former value say one of its heirs and not which: a branch trained on those alone would guess.
+    """
+    parts = dict.fromkeys(key for heirs_of_one in split.values() for key in heirs_of_one)
+    lacking = [
+        f"{coverage.train_values.get(key, 0)} of {least} labels of {key}"
+        for key in parts
+        if coverage.train_values.get(key, 0) < least
+    ]
+    return f"in the train split are {', '.join(lacking)}" if lacking else None
+
+
+def _settings_of_former_names(world: World, settings: Settings) -> Iterator[str]:
+    """Say of each section of plugins.toml that is not read because its attribute was renamed."""
+    for name in sorted(world.declared):
+        for former in world.today(name).formerly:
+            if former in settings.attributes:
+                yield (
+                    f"plugins.toml: [attributes.{former}] is not read, since {former} is called {name} now; "
+                    f"call the section [attributes.{name}]"
+                )
 
 
 def _stale_settings(world: World, settings: Settings, names: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..catalog import BranchRecord, FinishedRun, NewVersion, TreeVersion, TrunkRecord
 from ..errors import TrainingError
 from ..registry import LoadedTree, Proof, load_tree, prove_unchanged, unchanged_branches
-from .actor import actor
+from .actor import actor, made_with
 from .ground import Ground
 
 
@@ -66,6 +66,7 @@ def commit(
             proof=proof.to_json(),
             promote=promote,
             finished=tuple(finished),
+            made_with=made_with(ground.plugins),
         )
     )
     return Live(version.id, replace(loaded, branches=version.branches)), version, proof

@@ -23,10 +23,11 @@ def branch_record(
     metrics: dict[str, Any],
     recipe: BranchSettings,
     run_id: int | None,
+    made_with: Mapping[str, Any],
 ) -> BranchRecord:
-    """Return the record of a branch that was trained on `labels`; it gets its id when it is committed.
+    """Return the record of a branch that was trained on `labels` by the code `made_with`.
 
-    `head` is its name, or the plugin that brings it, and what it was made with.
+    `head` is its name, or the plugin that brings it, and what it was made with. It gets its id when it is committed.
     """
     attribute, (whose, options) = labels.attribute, head
     return BranchRecord(
@@ -49,6 +50,7 @@ def branch_record(
         metrics=metrics,
         config={**recipe.model_dump(), "head_options": dict(options)},
         run_id=run_id,
+        made_with={**made_with, "schema": attribute.to_json()},
     )
 
 

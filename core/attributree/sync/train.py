@@ -46,6 +46,7 @@ from ..training import (
     seed_everything,
     train_trunk,
 )
+from .actor import made_with
 from .ground import Ground
 from .lease import Leases
 from .plan import Action, broken_owner
@@ -283,6 +284,7 @@ class Trainer:
             metrics=describe(grown),
             recipe=recipe,
             run_id=run.id,
+            made_with=made_with(self.plugins),
         )
         seconds = time.monotonic() - start
         metrics = {
@@ -352,7 +354,7 @@ class Trainer:
         if self._live is None or attribute.name not in self._live.loaded.tree.branches:
             return gate_new(grown, recipe)
         val = label_set.part("val", labelled_only=True)
-        live = self._live_probabilities(self._live.loaded, attribute, val)
+        live = self._live_probabilities(self._live.loaded, self.catalog.attributes()[attribute.name].today, val)
         return gate_replaced(attribute.labels, live, grown.answers, val.target, recipe)
 
     def _live_probabilities(self, live: LoadedTree, attribute: Attribute, val: LabelSet) -> Floats:
