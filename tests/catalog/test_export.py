@@ -239,6 +239,23 @@ def test_a_prediction_never_comes_back_as_a_label(
     assert not [said for said in voices(other) if "0.9312" in said[2] or "::" in said[1]]
 
 
+def test_a_renamed_attribute_has_one_column_with_the_words_of_both(
+    catalog: Catalog, shop: Shop, new_catalog: Callable[[], Catalog]
+) -> None:
+    catalog.ingest(shop.labels("image,neckline,neck", "a.png,crew,", "b.png,crew,v_neck", "c.png,,v_neck"))
+    neck = Attribute("neck", NECKLINE.labels, formerly=("neckline",))
+    catalog.declare(neck, "test")
+    catalog.export(file := shop.folder / "export.jsonl", "jsonl", ExportOptions(provenance=False))
+    assert [row.get("neck") for row in rows(file)] == ["crew", "v_neck", "v_neck"]
+    assert not any("neckline" in row for row in rows(file))
+    catalog.export(said := shop.folder / "said.jsonl", "jsonl", ExportOptions(observations=True, provenance=False))
+    assert [(row.get("neckline"), row.get("neck")) for row in rows(said)] == [
+        ("crew", None),
+        ("crew", "v_neck"),
+        (None, "v_neck"),
+    ]
+
+
 def test_columns_and_images_can_be_chosen(full: Catalog, shop: Shop, tmp_path: Path) -> None:
     file = shop.folder / "one.csv"
     full.export(file, "csv", ExportOptions(attributes=("colour",), provenance=False))

@@ -6,7 +6,7 @@ voice, with its source: sources that disagree, and mined text, which would come 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,13 @@ class _Export:
         self.connection = connection
         self.options = options
         known = {name: attribute for name, (_, attribute) in declared(connection).items()}
-        self.columns = _columns(connection, known, options.attributes)
+        # What stands in a former name's column is read as the attribute; verbatim it stays where it was said.
+        self._renamed = {
+            column: name
+            for name, attribute in known.items()
+            for column in (() if options.observations else attribute.formerly)
+        }
+        self.columns = _columns(connection, known, self._renamed, options.attributes)
         self.attributes = [name for name in self.columns if name in known]
         self._readers = {name: Reader(known[name]) for name in self.attributes}
         self._order = {name: {key: i for i, key in enumerate(known[name].labels.keys)} for name in self.attributes}
@@ -165,14 +171,16 @@ class _Export:
                 Observation.revision,
             )
             .where(Observation.image_id.between(images[0].id, images[-1].id))
-            .order_by(Observation.id)
+            # The newest word counts, at one revision the one in the column of today's name: as annotations are derived.
+            .order_by(Observation.revision, Observation.attribute.not_in(self._renamed), Observation.id)
         )
         if self.options.attributes:
-            query = query.where(Observation.attribute.in_(self.columns))
+            former = [column for column, name in self._renamed.items() if name in self.columns]
+            query = query.where(Observation.attribute.in_([*self.columns, *former]))
         found: dict[int, dict[str, dict[Voice, tuple[str, int]]]] = {image.id: {} for image in images}
         for image_id, column, raw, source, annotator, number in self.connection.execute(query):
             if image_id in found:  # images of other roots lie between
-                voices = found[image_id].setdefault(column, {})
+                voices = found[image_id].setdefault(self._renamed.get(column, column), {})
                 voices[source, annotator] = (raw, number)
                 if raw == WITHDRAWN:
                     del voices[source, annotator]
@@ -260,7 +268,9 @@ class _Export:
             yield row
 
 
-def _columns(connection: Connection, known: Mapping[str, Attribute], wanted: Sequence[str]) -> list[str]:
+def _columns(
+    connection: Connection, known: Mapping[str, Attribute], renamed: Collection[str], wanted: Sequence[str]
+) -> list[str]:
     """Return the attributes and the columns that no attribute reads, each in order of name, or those `wanted`."""
     there = set(connection.execute(select(Observation.attribute).distinct()).scalars())
     for name in wanted:
@@ -269,7 +279,7 @@ def _columns(connection: Connection, known: Mapping[str, Attribute], wanted: Seq
             raise UnknownNameError(f"attribute {name!r} is neither declared nor a column (there: {names})")
     if wanted:
         return list(dict.fromkeys(wanted))
-    return [*sorted(known), *sorted(there.difference(known))]
+    return [*sorted(known), *sorted(there.difference(known, renamed))]
 
 
 def _about(image: Any) -> dict[str, Cell]:
