@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 from packaging.utils import canonicalize_name
 
 from . import hookspecs
 from .asking import BrokenError, Plugin, PluginInfo
+
+#: What the modules of one-file plugins are called before a hash of their path.
+_PREFIX: Final = "attributree_plugin_dir_"
 
 
 def installed() -> Iterator[Plugin]:
@@ -49,7 +53,7 @@ def _identity(distribution: metadata.Distribution | None) -> tuple[str | None, s
 def from_entry_point(point: metadata.EntryPoint) -> Plugin:
     """Return the plugin that an entry point names, not imported yet."""
     name, version = _identity(point.dist)
-    return Plugin(PluginInfo(point.name, name, version), point.load)
+    return Plugin(PluginInfo(point.name, name, version), point.load, distribution=point.dist)
 
 
 def from_folder(folder: Path) -> Iterator[Plugin]:
@@ -60,7 +64,7 @@ def from_folder(folder: Path) -> Iterator[Plugin]:
         return
     for path in folder.glob("*.py"):
         if not path.name.startswith("_"):
-            yield Plugin(PluginInfo(path.stem, str(path)), partial(_import_file, path))
+            yield Plugin(PluginInfo(path.stem, str(path)), partial(_import_file, path), file=path)
 
 
 def given(name: str, plugin: object) -> Plugin:
@@ -79,7 +83,7 @@ def _raiser(reason: str) -> Callable[[], object]:
 
 def _import_file(path: Path) -> object:
     """Import one file under a private module name, so that it can shadow nothing."""
-    name = f"attributree_plugin_dir_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
+    name = f"{_PREFIX}{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # a *.py path always has a loader
     assert spec.loader is not None
@@ -91,3 +95,15 @@ def _import_file(path: Path) -> object:
         del sys.modules[name]
         raise
     return module
+
+
+def imported_files() -> tuple[Path, ...]:
+    """Return the one-file plugins that this process has imported."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(_PREFIX)]
+    return tuple(Path(str(module.__file__)) for module in modules)
+
+
+def import_files(files: tuple[Path, ...]) -> None:
+    """Import one-file plugins, so that what another process made of their classes can be read here."""
+    for file in files:
+        _import_file(file)

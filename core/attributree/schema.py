@@ -196,7 +196,9 @@ class Attribute:
     """One question about an image.
 
     `name` is its column in label files and its key everywhere; `applies_to` lists the article types it
-    is asked of (empty: all of them). Raises SchemaError, naming the field, if anything is wrong.
+    is asked of (empty: all of them). `normalized_by` is filled in when plugins are loaded: the plugins, with their
+    versions, that are asked what a text means which no spelling matches. Raises SchemaError, naming the field, if
+    anything is wrong.
     """
 
     name: str
@@ -204,6 +206,7 @@ class Attribute:
     title: str = ""
     applies_to: tuple[str, ...] = ()
     description: str = field(default="", compare=False)
+    normalized_by: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         where = f"attribute {self.name!r}"
@@ -239,13 +242,14 @@ class Attribute:
         }
         if isinstance(self.labels, MultiLabel):
             labels["closed_world"] = self.labels.closed_world
-        return {
+        out = {
             "name": self.name,
             "title": self.title,
             "applies_to": list(self.applies_to),
             "description": self.description,
             "labels": labels,
         }
+        return {**out, "normalized_by": self.normalized_by} if self.normalized_by else out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attribute:
@@ -263,6 +267,7 @@ class Attribute:
             title=data["title"],
             applies_to=tuple(data["applies_to"]),
             description=data.get("description", ""),
+            normalized_by=data.get("normalized_by", ""),
         )
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
 from difflib import get_close_matches
 from functools import partial
 
@@ -11,14 +11,15 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from . import hookspecs
-from .asking import HOOKS, BrokenError, Plugin, attempt
-from .schema import Attribute
+from .asking import HOOKS, BrokenError, Plugin, attempt, traced
+from .hook_answers import as_attributes
 
 
 def start(plugin: Plugin, manager: pluggy.PluginManager) -> None:
     """Import one plugin, register it and ask what it declares. Raises BrokenError and leaves no trace of it."""
-    module = attempt("on import", plugin.load)
-    attempt("in attributree_api", partial(_check_api, module, manager))
+    label = plugin.info.label
+    module = attempt("on import", partial(traced, label, "import", plugin.load))
+    attempt("in attributree_api", partial(_check_api, label, module, manager))
     key = plugin.info.name if not manager.has_plugin(plugin.info.name) else plugin.info.label
     if any(other is module for _, other in manager.list_name_plugin()):
         raise BrokenError(f"the same object is already registered as plugin {manager.get_name(module)!r}")
@@ -27,19 +28,18 @@ def start(plugin: Plugin, manager: pluggy.PluginManager) -> None:
         attempt(collecting, partial(manager.register, module, name=key))
         plugin.impls = attempt(collecting, partial(_hook_impls, module, manager))
         if "attributree_attributes" in plugin.impls:
-            doing = "in attributree_attributes"
-            plugin.declared = attempt(doing, lambda: _declared(plugin.call("attributree_attributes")))
+            plugin.declared = plugin.ask("attributree_attributes", as_attributes)
     except BrokenError:
         if manager.has_plugin(key):
             manager.unregister(name=key)
         raise
 
 
-def _check_api(module: object, manager: pluggy.PluginManager) -> None:
+def _check_api(label: str, module: object, manager: pluggy.PluginManager) -> None:
     """Raise BrokenError if the plugin says that it was written for another hook API."""
     if manager.parse_hookimpl_opts(module, "attributree_api") is None:
         return
-    answer = module.attributree_api()  # type: ignore[attr-defined]
+    answer = traced(label, "attributree_api", module.attributree_api)  # type: ignore[attr-defined]
     try:
         supported = SpecifierSet(answer if isinstance(answer, str) else "a range is a string")
     except InvalidSpecifier:
@@ -77,22 +77,11 @@ def _hook_impls(module: object, manager: pluggy.PluginManager) -> dict[str, plug
             raise BrokenError(f"{caller.name} is not a hook; did you mean {near[0]}?")
         if impl.wrapper or impl.hookwrapper:
             raise BrokenError(f"{caller.name} is a hook wrapper, which attributree does not call; make it plain")
+        if caller.name == "attributree_catalog_source" and inspect.isgeneratorfunction(impl.function):
+            raise BrokenError(f"{caller.name} is a generator and cannot return None; return one of another function")
     for hook in HOOKS:
         if hook not in impls and callable(getattr(module, hook, None)):
             raise BrokenError(f"{hook} is not marked; put @attributree.hookimpl above it")
     if not impls.keys() - {"attributree_api"}:
         raise BrokenError("implements no hook; define attributree_attributes and put @attributree.hookimpl above it")
     return impls
-
-
-def _declared(answer: object) -> tuple[Attribute, ...]:
-    """Return a plugin's answer as attributes. Raises BrokenError if it is anything else."""
-    if isinstance(answer, Attribute):
-        raise BrokenError("attributree_attributes returned one Attribute; return a list: [Attribute(...)]")
-    if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
-        raise BrokenError(f"attributree_attributes returned {type(answer).__name__}, not a list of Attribute")
-    attributes = tuple(answer)
-    for attribute in attributes:
-        if not isinstance(attribute, Attribute):
-            raise BrokenError(f"attributree_attributes returned a list that holds {attribute!r}, not an Attribute")
-    return attributes

@@ -35,7 +35,7 @@ def test_a_hook_is_documented_with_its_exact_signature(name: str) -> None:
 
 
 def test_no_hook_is_documented_that_is_not_there() -> None:
-    headings = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
+    headings = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## `")]
     assert [heading.removeprefix("## `").partition("(")[0] for heading in headings] == list(SPECS)
 
 

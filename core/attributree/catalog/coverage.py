@@ -12,7 +12,7 @@ from importlib.metadata import version
 from sqlalchemy import Connection, delete, func, insert, select
 
 from ..schema import SPLITS, Attribute
-from .derive import heard
+from .derive import heard, reader_of
 from .predictions import value_ids
 from .queries import IN_USE, other_types, revision
 from .records import Coverage, UnknownValue
@@ -36,7 +36,7 @@ def coverage(connection: Connection, attribute: Attribute) -> Coverage:
     Counted from the annotations where they follow this very schema, and read from the observations where they don't:
     for an attribute that is not registered, has changed, or is an orphan.
     """
-    reader = Reader(attribute)
+    reader = reader_of(connection, attribute)
     stored = connection.execute(
         select(AttributeRow.id).where(
             AttributeRow.name == attribute.name,

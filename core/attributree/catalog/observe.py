@@ -10,11 +10,11 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..errors import CatalogError
 from .declare import declared
-from .derive import derive, new_revision
+from .derive import derive, new_revision, reads_as_declared
 from .engine import chunks
 from .queries import require_image
 from .records import FileState, NewObservation
-from .tables import Image, Observation
+from .tables import AttributeRow, Image, Observation
 
 #: Observations of `observe` that are stored together.
 _CHUNK = 1000
@@ -73,6 +73,10 @@ class Log:
             wanted = {*images, *again} if attribute.applies_to else set(images)
             if wanted:
                 derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
+                if not reads_as_declared(self.connection, attribute):
+                    # Its plugin is away or broken: once it is back, this is to be read again.
+                    stale = update(AttributeRow).where(AttributeRow.id == row_id).values(schema_digest="")
+                    self.connection.execute(stale)
 
 
 def observe(

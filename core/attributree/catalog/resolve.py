@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, fold
+from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
 from .records import UnknownValue
 
 #: Whose word counts: only the highest rank that said something readable is heard. A review is somebody looking
@@ -63,14 +64,31 @@ class Annotation:
         return replace(self, values=frozenset(values), certain=frozenset(certain), shares=tuple(sorted(shares.items())))
 
 
-def read_cell(attribute: Attribute, raw: str) -> Reading:
+class Normalizer(Protocol):
+    """Says what texts mean that no value of an attribute spells; the plugins, as far as the catalogue knows them."""
+
+    def who(self, attribute: str) -> str:
+        """Return what `Attribute.normalized_by` is if those who are asked now are asked; "" if nobody is."""
+
+    def __call__(self, attribute: Attribute, text: str) -> str | None:
+        """Return the spelling that `text` means, or None."""
+
+
+def read_cell(attribute: Attribute, raw: str, normalizer: Normalizer | None = None) -> Reading:
     """Return what the cell `raw` says about `attribute`. One unknown part makes the whole cell unreadable."""
     if fold(raw) == fold(NOT_APPLICABLE):
         return Reading(applies=False)
     parts = [part.strip() for part in raw.split(SEPARATOR) if part.strip()] or [raw]
-    found = [(part, attribute.labels.find(part)) for part in parts]
+    found = [(part, attribute.labels.find(part) or _meant(attribute, part, normalizer)) for part in parts]
     unknown = tuple(part for part, value in found if value is None)
     return Reading(frozenset(value.key for _, value in found if value is not None), unknown=unknown)
+
+
+def _meant(attribute: Attribute, text: str, normalizer: Normalizer | None) -> Value | None:
+    if normalizer is None or not attribute.normalized_by:
+        return None
+    spelling = normalizer(attribute, text)
+    return None if spelling is None else attribute.labels.find(spelling)
 
 
 def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | None:
@@ -97,8 +115,9 @@ def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | N
 class Reader:
     """Reads cells of one attribute and remembers them."""
 
-    def __init__(self, attribute: Attribute) -> None:
+    def __init__(self, attribute: Attribute, normalizer: Normalizer | None = None) -> None:
         self.attribute = attribute
+        self._normalizer = normalizer
         self._readings: dict[str, Reading] = {}
         self._annotations: dict[tuple[bool, tuple[tuple[str, str], ...]], Annotation | None] = {}
         self._applies: dict[str, bool] = {}
@@ -107,7 +126,7 @@ class Reader:
         """Return `read_cell`, remembered."""
         reading = self._readings.get(raw)
         if reading is None:
-            reading = read_cell(self.attribute, raw)
+            reading = read_cell(self.attribute, raw, self._normalizer)
             if len(self._readings) >= _REMEMBERED:
                 self._readings.clear()
             if len(raw) <= _SHORT:

@@ -1,7 +1,7 @@
 """The network: trunk, branches, heads, losses and the tree. torch, and never SQLAlchemy."""
 
 from .heads import HeadFactory, LinearHead, build_head
-from .losses import balance, log_probabilities, masked_loss, probabilities
+from .losses import balance, build_loss, log_probabilities, masked_loss, probabilities
 from .tree import Branch, Crown, Limb, Tree, Weights, copy_units, weights_of
 from .trunk import HUB, RANDOM, Backbone, Trunk, TrunkSpec, build_backbone
 
@@ -21,6 +21,7 @@ __all__ = [
     "balance",
     "build_backbone",
     "build_head",
+    "build_loss",
     "copy_units",
     "log_probabilities",
     "masked_loss",

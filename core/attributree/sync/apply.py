@@ -13,6 +13,7 @@ from ..plugins import LoadedPlugins
 from ..progress import Progress
 from .plan import Action, Plan, World, plan_sync
 from .report import BLOCKED, BUSY, SKIPPED, Result, SyncReport
+from .tuned import tuned
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -66,7 +67,7 @@ def make_plan(
     retrain: Iterable[str] = (),
 ) -> Plan:
     """Return what a sync would do now."""
-    return plan_sync(observe_world(catalog, plugins), settings, only=only, retrain=retrain)
+    return plan_sync(observe_world(catalog, plugins), tuned(settings, plugins), only=only, retrain=retrain)
 
 
 def sync_catalog(

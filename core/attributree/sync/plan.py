@@ -210,7 +210,14 @@ def _schema_action(world: World, name: str) -> list[Action]:
         answers = "; its branch answers again" if world.live and name in world.live.branches else ""
         return [Action("register", name, f"{world.declared_by[name]} is back{answers}", labelled)]
     if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
-        return [Action("evolve", name, "attributree was upgraded: what was said is read again", labelled)]
+        return [
+            Action(
+                "evolve",
+                name,
+                "attributree was upgraded, or a plugin was away: what was said is read again",
+                labelled,
+            )
+        ]
     if catalogued.digest != attribute.digest:
         return [Action("evolve", name, describe_change(catalogued.schema, attribute), labelled)]
     return []
@@ -232,6 +239,8 @@ def describe_change(old: Attribute, new: Attribute) -> str:
         changes.append(f"kind {old.labels.kind} -> {new.labels.kind}")
     if old.applies_to != new.applies_to:
         changes.append(f"applies to {', '.join(new.applies_to) or 'everything'}")
+    if old.normalized_by != new.normalized_by:
+        changes.append(f"unknown texts are read by {new.normalized_by or 'nobody'}")
     return "; ".join(changes) or "spellings or order of its values changed"
 
 
