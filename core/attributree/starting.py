@@ -18,6 +18,7 @@ from .hook_answers import as_attributes
 def start(plugin: Plugin, manager: pluggy.PluginManager) -> None:
     """Import one plugin, register it and ask what it declares. Raises BrokenError and leaves no trace of it."""
     label = plugin.info.label
+    attempt("on import", lambda: plugin.identity)  # of the content that is imported, whatever becomes of the file
     module = attempt("on import", partial(traced, label, "import", plugin.load))
     attempt("in attributree_api", partial(_check_api, label, module, manager))
     key = plugin.info.name if not manager.has_plugin(plugin.info.name) else plugin.info.label
