@@ -142,6 +142,19 @@ def test_a_one_file_plugin_is_allowed_by_its_content(install: Install, tmp_path:
     load(f"hem.py sha256:{sha256(file)}", plugin_dirs=(folder,)).require_healthy()
 
 
+@pytest.mark.parametrize("allow", [(), ("shop-lining==1.2",)])
+def test_a_plugin_whose_files_cannot_be_read_is_reported_and_the_others_work(
+    install: Install, tmp_path: Path, allow: tuple[str, ...]
+) -> None:
+    install("lining")
+    folder = tmp_path / "plugins"
+    (folder / "hem.py").mkdir(parents=True)
+    loaded = load(*allow, plugin_dirs=(folder,))
+    assert set(loaded.attributes) == {"lining"}
+    assert info_of(loaded, "hem").status == "failed"
+    assert "raised IsADirectoryError" in str(info_of(loaded, "hem").error)
+
+
 @pytest.mark.parametrize("entry", ["shop-lining", "shop-lining>=1", "hem.py", "shop-lining==1 sha256:12", "a==1==2"])
 def test_an_entry_that_pins_nothing_is_a_configuration_error(entry: str) -> None:
     with pytest.raises(ValidationError, match='must be "NAME==VERSION"'):

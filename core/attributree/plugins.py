@@ -124,14 +124,13 @@ class LoadedPlugins:
     def normalize_label(self, attribute: Attribute, text: str) -> str | None:
         """Return what plugins say that `text` means, None if nothing; each different text is asked once.
 
-        Raises PluginError naming the plugin, once for a text: after that it means nothing.
+        Raises PluginError naming the plugin that failed.
         """
         key = (attribute.name, text)
         if key not in self._normalized:
+            answer = self._first("attributree_normalize_label", attribute, as_spelling, text=text)
             if len(self._normalized) >= _REMEMBERED:
                 self._normalized.clear()
-            self._normalized[key] = None
-            answer = self._first("attributree_normalize_label", attribute, as_spelling, text=text)
             self._normalized[key] = answer[1] if answer else None
         return self._normalized[key]
 
@@ -238,10 +237,9 @@ def load_plugins(
         if any(plugin.info.answers_to(name) for name in disabled):
             plugin.info = replace(plugin.info, status="disabled")
             continue
-        if reason := refusal(plugin, allow):
-            plugin.fail(reason, "skipped")
-            continue
         try:
+            if reason := attempt("when its files were checked", partial(refusal, plugin, allow)):
+                raise BrokenError(reason, "skipped")
             start(plugin, manager)
         except BrokenError as error:
             plugin.fail(str(error), error.status)
@@ -249,7 +247,7 @@ def load_plugins(
             usable.append(plugin)
 
     attributes, declared_by = settle_names(usable)
-    attributes = {name: _normalized(usable, attribute) for name, attribute in attributes.items()}
+    attributes = {name: _with_normalizers(usable, attribute) for name, attribute in attributes.items()}
     augmentations = _ask_for_augmentations(usable, attributes)
     infos = tuple(plugin.info for plugin in found)
     check_required(tuple(settings.require) if settings else (), infos)
@@ -266,7 +264,7 @@ def _asked(plugins: Sequence[Plugin], hook: str, attribute: str) -> list[Plugin]
     return [plugin for plugin in (*own, *general) if hook in plugin.impls]
 
 
-def _normalized(plugins: Sequence[Plugin], attribute: Attribute) -> Attribute:
+def _with_normalizers(plugins: Sequence[Plugin], attribute: Attribute) -> Attribute:
     """Return an attribute with who normalizes its texts: another version reads all that was said again."""
     asked = _asked(plugins, "attributree_normalize_label", attribute.name)
     return replace(attribute, normalized_by=", ".join(plugin.identity for plugin in asked))
