@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import AttributreeError
-from .hookspecs import hookimpl
+from .hookspecs import Augmentation, hookimpl
 from .schema import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Attribute",
     "AttributreeError",
+    "Augmentation",
     "MultiLabel",
     "Ordinal",
     "SingleLabel",

@@ -25,12 +25,16 @@ from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
 from .head_names import HeadName
+from .hookspecs import Augmentation
 from .schema import LANGUAGE_TAG
 
 FILE_NAME: Final = "plugins.toml"
 PREFIX: Final = "ATTRIBUTREE_"
 #: Environment variables that are no settings.
 NOT_SETTINGS: Final = frozenset({"ATTRIBUTREE_CONFIG", "ATTRIBUTREE_TRACE_PLUGINS"})
+
+#: `BranchSettings.loss` where no plugin is asked for a loss.
+STANDARD_LOSS: Final = "standard"
 
 Depth = Literal["auto", "head", "block", "stage"]
 
@@ -40,6 +44,7 @@ NOT_IN_DIGEST: Final = {
     *("workers", "device", "checkpoint_seconds", "tensorboard"),
 }
 _DATABASE: Final = re.compile(r"^(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://")
+_PIN: Final = re.compile(r"^([\w.-]+==[^\s=]+( sha256:[0-9a-f]{64})?|[^/]+\.py sha256:[0-9a-f]{64})$")
 _SQLITE_FILE: Final = re.compile(r"^(sqlite(?:\+\w+)?:///)([^?]+)(.*)$", re.DOTALL)
 
 
@@ -66,10 +71,20 @@ def _language(value: str) -> str:
     return value
 
 
+def _pin(value: object) -> object:
+    if isinstance(value, str) and not _PIN.match(value):
+        raise ValueError(
+            f'{value!r} must be "NAME==VERSION", "NAME==VERSION sha256:DIGEST" or "FILE.py sha256:DIGEST"; '
+            "`attributree plugins list` says which"
+        )
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Folder = Annotated[Path, BeforeValidator(_not_blank)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_split)]
 Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], BeforeValidator(_split)]
+Pin = Annotated[str, BeforeValidator(_pin)]
 
 
 class _Section(BaseModel):
@@ -182,6 +197,10 @@ class TrainingSettings(_Section):
     flip: bool = Field(
         default=True, description="Mirror images at random; off for attributes that tell left from right."
     )
+    crop: bool = Field(
+        default=True,
+        description="Shift images a little at random where trunk and branches train together; off for lengths.",
+    )
     workers: int = Field(default=0, ge=0, le=1024, description="Threads that decode images; 0 for one a core.")
     device: Text = Field(default="auto", description='"auto", "cpu", "cuda", "cuda:1" or "mps".')
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -201,6 +220,11 @@ class PluginSettings(_Section):
     plugin_dirs: Annotated[tuple[Folder, ...], BeforeValidator(_split)] = Field(
         default=(), description="Folders whose *.py files are plugins too."
     )
+    allow: Annotated[tuple[Pin, ...], BeforeValidator(_split)] = Field(
+        default=(),
+        description='The only plugins to import, if any are named: "NAME==VERSION", "NAME==VERSION sha256:DIGEST" '
+        'of its RECORD, or "FILE.py sha256:DIGEST".',
+    )
     strict: bool = Field(default=False, description="Fail if any plugin is broken, as the option --strict does.")
 
 
@@ -219,13 +243,18 @@ class AttributeSettings(_Section):
     min_labels: int | None = Field(default=None, ge=1, description="Labelled images needed before it is trained.")
     target_precision: float | None = Field(default=None, gt=0, le=1, description="Precision of accepted predictions.")
     flip: bool | None = Field(default=None, description="Mirror images at random.")
+    crop: bool | None = Field(default=None, description="Shift images a little at random.")
 
 
 class BranchSettings(TrainingSettings):
-    """The training settings of one attribute, with what [attributes.NAME] changes."""
+    """The training settings of one attribute, with what [attributes.NAME] and plugins change.
+
+    `loss` names whose loss it is: "standard", or the plugins that are asked for one.
+    """
 
     depth: Depth = "auto"
     head: HeadName | None = None
+    loss: str = STANDARD_LOSS
 
 
 class Settings(_Section):
@@ -238,6 +267,8 @@ class Settings(_Section):
     attributes: dict[str, AttributeSettings] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _losses: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _augmentations: Mapping[str, Augmentation] = PrivateAttr(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -247,7 +278,20 @@ class Settings(_Section):
     def for_attribute(self, name: str) -> BranchSettings:
         """Return the training settings of attribute `name`."""
         own = self.attributes.get(name, AttributeSettings()).model_dump(exclude_none=True)
-        return BranchSettings(**{**self.training.model_dump(), **own})
+        recipe = BranchSettings(**{**self.training.model_dump(), **own})
+        allowed = self._augmentations.get(name, Augmentation())
+        said: dict[str, str | bool] = {"loss": self._losses.get(name) or STANDARD_LOSS}
+        said |= {"flip": recipe.flip and allowed.flip, "crop": recipe.crop and allowed.crop}
+        return recipe.model_copy(update=said)
+
+    def with_plugins(self, losses: Mapping[str, str], augmentations: Mapping[str, Augmentation]) -> Settings:
+        """Return the settings with what plugins say about training attributes: whose loss, and what images allow.
+
+        A setting can switch an augmentation off, never on where the plugin says that it is wrong.
+        """
+        settings = self.model_copy()
+        settings._losses, settings._augmentations = dict(losses), dict(augmentations)
+        return settings
 
     def trunk_identity(self) -> dict[str, Any]:
         """Return the trunk's settings as manifests hold them.
@@ -454,7 +498,14 @@ def render_default_toml(database: str | None = None) -> str:
             value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
             lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
     lines += ["", *_comment(AttributeSettings.__doc__), "# [attributes.shape]"]
-    examples = {"head": "multiscale", "epochs": 30, "min_labels": 100, "target_precision": 0.95, "flip": False}
+    examples = {
+        "head": "multiscale",
+        "epochs": 30,
+        "min_labels": 100,
+        "target_precision": 0.95,
+        "flip": False,
+        "crop": False,
+    }
     for key, info in AttributeSettings.model_fields.items():
         value = examples.get(key, info.default)
         lines.append(f"# {f'{key} = {_toml(value)}':<24} # {info.description}")

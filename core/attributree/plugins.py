@@ -1,45 +1,51 @@
-"""Finding plugins and asking them: one that is broken is reported with its reason, the others work.
+"""Loading plugins: one that is broken is reported with its reason, the others work.
 
     loaded = load_plugins(settings.plugins)
     loaded.attributes["shape"]          # what is declared
     loaded.problems                     # what is broken, and why
 
-Plugins come from the entry-point group `attributree` and from `*.py` files in `plugin_dirs`. They are loaded and
-asked in order of name. Nothing here is a singleton: each call of `load_plugins` makes a fresh manager.
+Plugins come from the entry-point group `attributree` and from `*.py` files in `plugin_dirs` (`finding`). They are
+started (`starting`) and asked (`asking`) in order of name. Nothing is a singleton: each call makes a fresh manager.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pluggy
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from . import hookspecs
-from .errors import PluginError, SchemaError
-from .schema import Attribute, fold
+from .allowing import refusal
+from .asking import HOOKS, BrokenError, Plugin, PluginInfo, attempt
+from .errors import PluginError
+from .finding import from_entry_point, from_folder, given, installed
+from .hook_answers import as_augmentation, as_commands, as_head, as_loss, as_nothing, as_row, as_rows, as_spelling
+from .hookspecs import Augmentation, Loss
+from .schema import Attribute
+from .settling import check_required, owner, settle_names
+from .starting import start
 
 if TYPE_CHECKING:
+    import click
     from torch import nn
 
-T = TypeVar("T")
-Status = Literal["ok", "disabled", "failed", "skipped"]
+    from .sync import SyncReport
 
-HOOKS: Final = ("attributree_api", "attributree_attributes", "attributree_branch_head")
+__all__ = ["HOOKS", "LoadedPlugins", "PluginInfo", "PluginSelection", "load_plugins"]
+
+T = TypeVar("T")
+
+#: Texts whose meaning is remembered before it is asked for afresh.
+_REMEMBERED: Final = 50_000
+_END: Final = object()
 
 
 class PluginSelection(Protocol):
@@ -51,68 +57,8 @@ class PluginSelection(Protocol):
     def require(self) -> Sequence[str]: ...
     @property
     def plugin_dirs(self) -> Sequence[Path]: ...
-
-
-@dataclass(frozen=True)
-class PluginInfo:
-    """What is known of one plugin.
-
-    `status` is `ok`; `disabled` (never imported); `skipped` (written for another hook API); or `failed`. What a
-    failed plugin declared and nobody disputes stays in `attributes` and works; `error` says what does not.
-    """
-
-    name: str
-    distribution: str | None = None  # of a one-file plugin: its path
-    version: str | None = None
-    attributes: tuple[str, ...] = ()
-    status: Status = "ok"
-    error: str | None = None
-
     @property
-    def label(self) -> str:
-        """How messages call the plugin: distribution, version and name."""
-        if self.distribution is None:
-            return f"plugin {self.name!r}"
-        return f"{self.distribution}{f' {self.version}' if self.version else ''} (plugin {self.name!r})"
-
-    def answers_to(self, name: str) -> bool:
-        """Return whether `name`, as written in `disabled` or `require`, means this plugin."""
-        if name == self.name or name == self.distribution:
-            return True
-        return self.distribution is not None and canonicalize_name(name) == canonicalize_name(self.distribution)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plugin as `plugins list --json` shows it."""
-        return {**asdict(self), "attributes": list(self.attributes)}
-
-
-class _BrokenError(Exception):
-    """A plugin cannot be used; the message is the reason."""
-
-    def __init__(self, reason: str, status: Status = "failed") -> None:
-        super().__init__(reason)
-        self.status: Status = status
-
-
-@dataclass(eq=False)
-class _Plugin:
-    """A plugin on its way from being found to being used."""
-
-    info: PluginInfo
-    load: Callable[[], object]
-    declared: tuple[Attribute, ...] = ()
-    impls: dict[str, pluggy.HookImpl] = field(default_factory=dict)  # hook -> implementation
-
-    def fail(self, reason: str, status: Status = "failed") -> None:
-        error = f"{self.info.error}; {reason}" if self.info.error else reason
-        self.info = replace(self.info, status=status, error=error)
-
-    def call(self, hook: str, **arguments: object) -> Any:
-        """Call one hook of this plugin alone, so that nobody else's failure or wrapper comes between."""
-        impl = self.impls[hook]
-        # pluggy leaves out arguments that the plugin gave a default; here they are passed as well.
-        wanted = (*impl.argnames, *impl.kwargnames)
-        return impl.function(**{name: value for name, value in arguments.items() if name in wanted})
+    def allow(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +67,17 @@ class LoadedPlugins:
 
     attributes: dict[str, Attribute]  # in order of name
     declared_by: dict[str, str]  # attribute -> distribution (or the plugin's name if it has none)
-    plugins: tuple[PluginInfo, ...]  # in order of name
+    augmentations: dict[str, Augmentation]  # what may be done to images, for each attribute of which a plugin says so
     manager: pluggy.PluginManager
     unmatched: tuple[str, ...]  # names in `disabled` that no plugin answers to
-    _usable: tuple[_Plugin, ...] = field(repr=False)
+    _found: tuple[Plugin, ...] = field(repr=False)  # in order of name
+    _usable: tuple[Plugin, ...] = field(repr=False)
+    _normalized: dict[tuple[str, str], str | None] = field(default_factory=dict, repr=False)  # (attribute, text)
+
+    @property
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """All plugins, in order of name."""
+        return tuple(plugin.info for plugin in self._found)
 
     @property
     def problems(self) -> tuple[PluginInfo, ...]:
@@ -142,7 +95,7 @@ class LoadedPlugins:
         The head takes (B, in_features, H, W) float32 and returns (B, attribute.labels.outputs). Raises
         PluginError naming the plugin if its hook raises or returns anything but a module.
         """
-        answer = self._ask_for_head(attribute, in_features)
+        answer = self._first("attributree_branch_head", attribute, as_head, in_features=in_features)
         return answer[1] if answer else None
 
     def head_owner(self, attribute: Attribute, in_features: int = 512) -> str | None:
@@ -150,24 +103,110 @@ class LoadedPlugins:
 
         Builds the head to find out, which imports torch and draws random numbers: ask before seeding.
         """
-        answer = self._ask_for_head(attribute, in_features)
-        return _owner(answer[0]) if answer else None
+        answer = self._first("attributree_branch_head", attribute, as_head, in_features=in_features)
+        return owner(answer[0].info) if answer else None
 
-    def _ask_for_head(self, attribute: Attribute, in_features: int) -> tuple[PluginInfo, nn.Module] | None:
-        own = [plugin for plugin in self._usable if attribute.name in plugin.info.attributes]
-        # A plugin with attributes of its own is not asked about another's: one that forgets to look at
-        # `attribute.name` would put its head on every branch of the tree.
-        general = [plugin for plugin in self._usable if not plugin.declared]
-        for plugin in (*own, *general):
-            if "attributree_branch_head" not in plugin.impls:
-                continue
+    def loss(self, attribute: Attribute) -> tuple[str, Loss] | None:
+        """Return the loss that a plugin brings for `attribute`, and what messages call the plugin; or None.
+
+        Raises PluginError naming the plugin if its hook raises or returns anything but a loss. It may import torch.
+        """
+        answer = self._first("attributree_loss", attribute, as_loss)
+        return (answer[0].info.label, answer[1]) if answer else None
+
+    def who_is_asked(self, hook: str, attribute: str) -> str:
+        """Return the plugins, with their versions, that a hook about an attribute is asked of; "" if there is none.
+
+        Calls none of them, so it is no answer: but as long as it stays the same, the answer does.
+        """
+        return ", ".join(plugin.identity for plugin in self._asked(hook, attribute))
+
+    def normalize_label(self, attribute: Attribute, text: str) -> str | None:
+        """Return what plugins say that `text` means, None if nothing; each different text is asked once.
+
+        Raises PluginError naming the plugin that failed.
+        """
+        key = (attribute.name, text)
+        if key not in self._normalized:
+            answer = self._first("attributree_normalize_label", attribute, as_spelling, text=text)
+            if len(self._normalized) >= _REMEMBERED:
+                self._normalized.clear()
+            self._normalized[key] = answer[1] if answer else None
+        return self._normalized[key]
+
+    def catalog_rows(self, path: Path) -> Iterator[Mapping[str, object]] | None:
+        """Return the rows of a label file that a plugin reads, columns to cells, or None if none of them does.
+
+        Raises PluginError if one fails or yields something else, or several answer.
+        """
+        found = []
+        for plugin in self._implementing("attributree_catalog_source"):
+            with _named(plugin):
+                rows = plugin.ask("attributree_catalog_source", as_rows, f" for {path}", path=path)
+            if rows is not None:
+                found.append((plugin, rows))
+        if len(found) > 1:
+            names = " and ".join(plugin.info.label for plugin, _ in found)
+            raise PluginError(f"{path} is read by {names}; name one of them in `disabled` in the [plugins] section")
+        return _rows(*found[0], path) if found else None
+
+    def commands(self, taken: Collection[str] = ()) -> tuple[dict[str, click.Command], tuple[str, ...]]:
+        """Return the commands that plugins add, by name, and what is wrong with others: one line each.
+
+        Names in `taken` are attributree's own; of two plugins' commands of one name neither is returned.
+        """
+        claims: dict[str, list[tuple[Plugin, click.Command]]] = {}
+        problems = []
+        for plugin in self._implementing("attributree_commands"):
             try:
-                ask = partial(plugin.call, "attributree_branch_head", attribute=attribute, in_features=in_features)
-                head = _attempt(f"in attributree_branch_head for attribute {attribute.name!r}", ask)
-                if head is not None:
-                    return plugin.info, _module(head)
-            except _BrokenError as error:
-                raise PluginError(f"{plugin.info.label}: {error}") from error.__cause__
+                for command in plugin.ask("attributree_commands", as_commands):
+                    claims.setdefault(str(command.name), []).append((plugin, command))
+            except BrokenError as error:
+                problems.append(f"{plugin.info.label}: {error}")
+        for name, claim in claims.items():
+            names = " and ".join(dict.fromkeys(plugin.info.label for plugin, _ in claim))
+            if name in taken:
+                problems.append(f"{names}: the command {name!r} is attributree's own; theirs is left out")
+            elif len(claim) > 1:
+                problems.append(f"{names}: the command {name!r} is there more than once; none of them is used")
+        free = {name: claim[0][1] for name, claim in claims.items() if len(claim) == 1 and name not in taken}
+        return dict(sorted(free.items())), tuple(problems)
+
+    def after_sync(self, report: SyncReport) -> tuple[str, ...]:
+        """Tell plugins of a sync, each with a copy of `report`; return what went wrong, one line each."""
+        problems = []
+        for plugin in self._implementing("attributree_after_sync"):
+            try:
+                plugin.ask("attributree_after_sync", as_nothing, report=copy.deepcopy(report))
+            except BrokenError as error:
+                problems.append(f"{plugin.info.label}: {error}")
+        return tuple(problems)
+
+    def with_attributes(self, own: Mapping[str, Attribute], declared_by: str) -> LoadedPlugins:
+        """Return the plugins with attributes that none of them declares, so that they answer for those too."""
+        return replace(
+            self,
+            attributes=dict(sorted({**own, **self.attributes}.items())),
+            declared_by={**dict.fromkeys(own, declared_by), **self.declared_by},
+            augmentations={**_ask_for_augmentations(self._usable, own), **self.augmentations},
+        )
+
+    def _implementing(self, hook: str) -> list[Plugin]:
+        return [plugin for plugin in self._usable if hook in plugin.impls]
+
+    def _asked(self, hook: str, attribute: str) -> list[Plugin]:
+        return _asked(self._usable, hook, attribute)
+
+    def _first(
+        self, hook: str, attribute: Attribute, check: Callable[[Any], T | None], **arguments: object
+    ) -> tuple[Plugin, T] | None:
+        """Return the first answer about `attribute` that is not None, and whose it is."""
+        for plugin in self._asked(hook, attribute.name):
+            doing = f" for attribute {attribute.name!r}"
+            with _named(plugin):
+                answer = plugin.ask(hook, check, doing, attribute=attribute, **arguments)
+            if answer is not None:
+                return plugin, answer
         return None
 
 
@@ -182,297 +221,88 @@ def load_plugins(
     `entry_points` replaces those that are installed; `extra` adds modules or objects by name. Raises PluginError
     only if a plugin in `settings.require` is missing, disabled or broken.
     """
-    disabled = tuple(settings.disabled) if settings else ()
+    disabled, allow = (tuple(settings.disabled), tuple(settings.allow)) if settings else ((), ())
+    folders = dict.fromkeys(Path(folder).resolve() for folder in (settings.plugin_dirs if settings else ()))
     found = [
-        *(_installed() if entry_points is None else map(_from_entry_point, entry_points)),
-        *(plugin for folder in dict.fromkeys(map(Path.resolve, _folders(settings))) for plugin in _from_folder(folder)),
-        *(_Plugin(PluginInfo(name), partial(_itself, plugin)) for name, plugin in (extra or {}).items()),
+        *(installed() if entry_points is None else map(from_entry_point, entry_points)),
+        *(plugin for folder in folders for plugin in from_folder(folder)),
+        *(given(name, plugin) for name, plugin in (extra or {}).items()),
     ]
     found.sort(key=lambda plugin: (plugin.info.name, plugin.info.distribution or ""))
 
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    usable: list[_Plugin] = []
+    usable: list[Plugin] = []
     for plugin in found:
         if any(plugin.info.answers_to(name) for name in disabled):
             plugin.info = replace(plugin.info, status="disabled")
             continue
         try:
-            _start(plugin, manager)
-        except _BrokenError as error:
+            if reason := attempt("when its files were checked", partial(refusal, plugin, allow)):
+                raise BrokenError(reason, "skipped")
+            start(plugin, manager)
+        except BrokenError as error:
             plugin.fail(str(error), error.status)
         else:
             usable.append(plugin)
 
-    attributes, declared_by = _settle_names(usable)
+    attributes, declared_by = settle_names(usable)
+    attributes = {name: _with_normalizers(usable, attribute) for name, attribute in attributes.items()}
+    augmentations = _ask_for_augmentations(usable, attributes)
     infos = tuple(plugin.info for plugin in found)
-    _check_required(tuple(settings.require) if settings else (), infos)
+    check_required(tuple(settings.require) if settings else (), infos)
     unmatched = tuple(name for name in disabled if not any(info.answers_to(name) for info in infos))
-    return LoadedPlugins(attributes, declared_by, infos, manager, unmatched, tuple(usable))
+    return LoadedPlugins(attributes, declared_by, augmentations, manager, unmatched, tuple(found), tuple(usable))
 
 
-# --- finding -----------------------------------------------------------------------------------------------------
+def _asked(plugins: Sequence[Plugin], hook: str, attribute: str) -> list[Plugin]:
+    """Return who is asked a hook about an attribute, in order: its own plugin, then those without attributes."""
+    own = [plugin for plugin in plugins if attribute in plugin.info.attributes]
+    # A plugin with attributes of its own is not asked about another's: one that forgets to look at
+    # `attribute.name` would put its head on every branch of the tree.
+    general = [plugin for plugin in plugins if not plugin.declared]
+    return [plugin for plugin in (*own, *general) if hook in plugin.impls]
 
 
-def _installed() -> Iterator[_Plugin]:
-    """Yield the plugins of the installed distributions.
-
-    `importlib.metadata.entry_points()` is not used: one malformed entry_points.txt anywhere makes it raise.
-    """
-    seen: set[str] = set()
-    for distribution in metadata.distributions():
-        if f"[{hookspecs.PROJECT}]" not in (distribution.read_text("entry_points.txt") or ""):
-            continue
-        name, version = _identity(distribution)
-        if name is not None and canonicalize_name(name) in seen:  # shadowed by one earlier on sys.path
-            continue
-        seen.add(canonicalize_name(name or ""))
-        try:
-            chosen = [point for point in distribution.entry_points if point.group == hookspecs.PROJECT]
-        except Exception as error:  # whatever the parser stumbles over
-            reason = f"its entry_points.txt is malformed ({error}); reinstall it"
-            yield _Plugin(PluginInfo(name or "?", name, version), _raiser(reason))
-        else:
-            yield from map(_from_entry_point, chosen)
+def _with_normalizers(plugins: Sequence[Plugin], attribute: Attribute) -> Attribute:
+    """Return an attribute with who normalizes its texts: another version reads all that was said again."""
+    asked = _asked(plugins, "attributree_normalize_label", attribute.name)
+    return replace(attribute, normalized_by=", ".join(plugin.identity for plugin in asked))
 
 
-def _identity(distribution: metadata.Distribution | None) -> tuple[str | None, str | None]:
-    """Return name and version of a distribution, None where its metadata lack them."""
-    if distribution is None:
-        return None, None
-    fields = dict(distribution.metadata.items())  # type: ignore[attr-defined]  # an email.message.Message
-    return fields.get("Name") or None, fields.get("Version") or None
+def _ask_for_augmentations(plugins: Sequence[Plugin], attributes: Mapping[str, Attribute]) -> dict[str, Augmentation]:
+    """Return what plugins allow to be done to images. One that fails is reported, and allows nothing."""
+    found: dict[str, Augmentation] = {}
+    hook = "attributree_augmentation"
+    for name, attribute in attributes.items():
+        for plugin in _asked(plugins, hook, name):
+            try:
+                answer = plugin.ask(hook, as_augmentation, f" for attribute {name!r}", attribute=attribute)
+            except BrokenError as error:
+                plugin.fail(f"{error}; it is trained without augmentation")
+                answer = Augmentation(flip=False, crop=False)
+            if answer is not None:
+                found[name] = answer
+                break
+    return found
 
 
-def _from_entry_point(point: metadata.EntryPoint) -> _Plugin:
-    name, version = _identity(point.dist)
-    return _Plugin(PluginInfo(point.name, name, version), point.load)
-
-
-def _folders(settings: PluginSelection | None) -> Iterable[Path]:
-    return map(Path, settings.plugin_dirs) if settings else ()
-
-
-def _from_folder(folder: Path) -> Iterator[_Plugin]:
-    """Yield the one-file plugins of `folder`: every *.py that does not begin with an underscore."""
-    if not folder.is_dir():
-        reason = "no such folder; mend plugin_dirs in the [plugins] section"
-        yield _Plugin(PluginInfo(folder.name, str(folder)), _raiser(reason))
-        return
-    for path in folder.glob("*.py"):
-        if not path.name.startswith("_"):
-            yield _Plugin(PluginInfo(path.stem, str(path)), partial(_import_file, path))
-
-
-def _itself(module: object) -> object:
-    return module
-
-
-def _raiser(reason: str) -> Callable[[], object]:
-    """Return a loader for what cannot be loaded."""
-
-    def load() -> object:
-        raise _BrokenError(reason)
-
-    return load
-
-
-def _import_file(path: Path) -> object:
-    """Import one file under a private module name, so that it can shadow nothing."""
-    name = f"attributree_plugin_dir_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # a *.py path always has a loader
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+@contextmanager
+def _named(plugin: Plugin) -> Iterator[None]:
+    """Turn what is wrong with a plugin's answer into a PluginError that names it."""
     try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+        yield
+    except BrokenError as error:
+        raise PluginError(f"{plugin.info.label}: {error}") from error.__cause__
 
 
-# --- asking ------------------------------------------------------------------------------------------------------
-
-
-def _attempt(doing: str, call: Callable[[], T]) -> T:
-    """Return `call()`; whatever a plugin raises, `sys.exit` included, becomes a _BrokenError with the reason.
-
-    What it prints goes to stderr: stdout belongs to the command, which may be writing JSON.
-    """
-    try:
-        with redirect_stdout(sys.stderr):
-            return call()
-    except (KeyboardInterrupt, GeneratorExit, _BrokenError):
-        raise
-    except BaseException as error:
-        if os.environ.get("ATTRIBUTREE_TRACE_PLUGINS"):
-            traceback.print_exception(error, file=sys.stderr)
-        raise _BrokenError(_reason(error, doing)) from error
-
-
-def _reason(error: BaseException, doing: str) -> str:
-    """Return what happened, in one line, with the place in the plugin's source."""
-    if isinstance(error, SchemaError):
-        return str(error)
-    if isinstance(error, SystemExit):
-        return f"called sys.exit({error.code!r}) {doing}"
-    text = " ".join(str(error).split())[:300]
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
-    return f"raised {type(error).__name__}{f': {text}' if text else ''} {doing}{place}"
-
-
-def _start(plugin: _Plugin, manager: pluggy.PluginManager) -> None:
-    """Import one plugin, register it and ask what it declares. Raises _BrokenError and leaves no trace of it."""
-    module = _attempt("on import", plugin.load)
-    _attempt("in attributree_api", partial(_check_api, module, manager))
-    key = plugin.info.name if not manager.has_plugin(plugin.info.name) else plugin.info.label
-    if any(other is module for _, other in manager.list_name_plugin()):
-        raise _BrokenError(f"the same object is already registered as plugin {manager.get_name(module)!r}")
-    try:
-        collecting = "when its hooks were collected"
-        _attempt(collecting, partial(manager.register, module, name=key))
-        plugin.impls = _attempt(collecting, partial(_hook_impls, module, manager))
-        if "attributree_attributes" in plugin.impls:
-            doing = "in attributree_attributes"
-            plugin.declared = _attempt(doing, lambda: _declared(plugin.call("attributree_attributes")))
-    except _BrokenError:
-        if manager.has_plugin(key):
-            manager.unregister(name=key)
-        raise
-
-
-def _check_api(module: object, manager: pluggy.PluginManager) -> None:
-    """Raise _BrokenError if the plugin says that it was written for another hook API."""
-    if manager.parse_hookimpl_opts(module, "attributree_api") is None:
-        return
-    answer = module.attributree_api()  # type: ignore[attr-defined]
-    try:
-        supported = SpecifierSet(answer if isinstance(answer, str) else "a range is a string")
-    except InvalidSpecifier:
-        raise _BrokenError(f"attributree_api returned {answer!r}; return a range such as '>=1,<2'") from None
-    if supported.contains(hookspecs.API_VERSION, prereleases=True):
-        return
-    upgrade = "attributree" if _wants_newer(supported) else "the plugin"
-    raise _BrokenError(
-        f"supports hook API {str(supported)!r}, this attributree has {hookspecs.API_VERSION}; upgrade {upgrade}",
-        status="skipped",
-    )
-
-
-def _wants_newer(supported: SpecifierSet) -> bool:
-    """Return whether the range lies above our hook API."""
-    for part in supported:
-        try:
-            version = Version(part.version.removesuffix(".*"))
-        except InvalidVersion:  # "===anything"
-            continue
-        if part.operator in (">=", ">", "~=", "==", "===") and version >= Version(hookspecs.API_VERSION):
-            return True
-    return False
-
-
-def _hook_impls(module: object, manager: pluggy.PluginManager) -> dict[str, pluggy.HookImpl]:
-    """Return the plugin's implementation of each hook. Raises _BrokenError on a name that is no hook."""
-    impls: dict[str, pluggy.HookImpl] = {}
-    for caller in manager.get_hookcallers(module) or ():
-        impl = next(impl for impl in caller.get_hookimpls() if impl.plugin is module)
-        if caller.name in HOOKS:
-            impls[caller.name] = impl
-        elif not impl.optionalhook:
-            near = get_close_matches(caller.name, HOOKS, n=1, cutoff=0.0)
-            raise _BrokenError(f"{caller.name} is not a hook; did you mean {near[0]}?")
-        if impl.wrapper or impl.hookwrapper:
-            raise _BrokenError(f"{caller.name} is a hook wrapper, which attributree does not call; make it plain")
-    for hook in HOOKS:
-        if hook not in impls and callable(getattr(module, hook, None)):
-            raise _BrokenError(f"{hook} is not marked; put @attributree.hookimpl above it")
-    if not impls.keys() - {"attributree_api"}:
-        raise _BrokenError("implements no hook; define attributree_attributes and put @attributree.hookimpl above it")
-    return impls
-
-
-def _declared(answer: object) -> tuple[Attribute, ...]:
-    """Return a plugin's answer as attributes. Raises _BrokenError if it is anything else."""
-    if isinstance(answer, Attribute):
-        raise _BrokenError("attributree_attributes returned one Attribute; return a list: [Attribute(...)]")
-    if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
-        raise _BrokenError(f"attributree_attributes returned {type(answer).__name__}, not a list of Attribute")
-    attributes = tuple(answer)
-    for attribute in attributes:
-        if not isinstance(attribute, Attribute):
-            raise _BrokenError(f"attributree_attributes returned a list that holds {attribute!r}, not an Attribute")
-    return attributes
-
-
-def _module(head: object) -> nn.Module:
-    """Return `head` if it is a torch module. Raises _BrokenError; torch is not imported to find out."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(head, torch.nn.Module):
-        raise _BrokenError(f"attributree_branch_head returned {type(head).__name__}, not a torch.nn.Module")
-    return cast("nn.Module", head)
-
-
-# --- deciding ----------------------------------------------------------------------------------------------------
-
-
-def _owner(info: PluginInfo) -> str:
-    return info.distribution or info.name
-
-
-def _settle_names(plugins: Sequence[_Plugin]) -> tuple[dict[str, Attribute], dict[str, str]]:
-    """Return the attributes and who declares each. A name that is declared twice is given to nobody.
-
-    A former name counts as declared: its column belongs to the attribute that had it. Names are compared without regard
-    to case and underscores: people could not tell such columns apart.
-    """
-    claims: dict[str, list[tuple[_Plugin, Attribute]]] = {}
-    for plugin in plugins:
-        for attribute in plugin.declared:
-            for column in dict.fromkeys(map(fold, attribute.columns)):
-                claims.setdefault(column, []).append((plugin, attribute))
-    attributes: dict[str, Attribute] = {}
-    declared_by: dict[str, str] = {}
-    contested = [claim for claim in claims.values() if len(claim) > 1]
-    refused = {id(attribute) for claim in contested for _, attribute in claim}
-    for plugin in plugins:
-        for attribute in plugin.declared:
-            if id(attribute) not in refused:
-                attributes[attribute.name], declared_by[attribute.name] = attribute, _owner(plugin.info)
-    for claim in contested:
-        for plugin, attribute in claim:
-            others = [f"{rival.info.label} as {_called(other)}" for rival, other in claim if rival is not plugin]
-            if others:
-                plugin.fail(
-                    f"attribute {_called(attribute)} is also declared by {' and '.join(others)}; none of them is used: "
-                    "name the others in `disabled` in the [plugins] section"
-                )
-            else:
-                plugin.fail(f"attribute {_called(attribute)} is declared more than once; none of them is used")
-    for plugin in plugins:
-        names = tuple(a.name for a in plugin.declared if attributes.get(a.name) is a)
-        plugin.info = replace(plugin.info, attributes=names)
-    return dict(sorted(attributes.items())), dict(sorted(declared_by.items()))
-
-
-def _called(attribute: Attribute) -> str:
-    """Return an attribute's name, with its former ones."""
-    return f"{attribute.name!r}" + "".join(f" (formerly {former!r})" for former in attribute.formerly)
-
-
-def _check_required(required: Sequence[str], infos: Sequence[PluginInfo]) -> None:
-    """Raise PluginError naming every required plugin that is missing, disabled or broken."""
-    lines: list[str] = []
-    for name in required:
-        matching = [info for info in infos if info.answers_to(name)]
-        if not matching:
-            lines.append(f"required plugin {name!r} is not there; install it or take it out of `require`")
-        lines += [
-            f"required plugin {name!r}: {info.label} is {info.status}{f': {info.error}' if info.error else ''}"
-            for info in matching
-            if info.status != "ok"
-        ]
-    if lines:
-        raise PluginError("\n".join(lines))
+def _rows(plugin: Plugin, rows: Iterator[object], path: Path) -> Iterator[Mapping[str, object]]:
+    """Yield a plugin's rows, each checked. Raises PluginError naming plugin, file and row."""
+    for number in count(1):
+        with _named(plugin):
+            doing = f"in attributree_catalog_source at row {number} of {path}"
+            row = attempt(doing, lambda: next(rows, _END))
+            if row is _END:
+                return
+            checked = attempt(doing, partial(as_row, row))
+        yield checked

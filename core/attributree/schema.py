@@ -254,8 +254,9 @@ class Attribute:
 
     `name` is its column in label files and its key everywhere; `applies_to` lists the article types it
     is asked of (empty: all of them). `formerly` are names that it had: their columns are read as its own, and what the
-    catalogue holds under one of them becomes this attribute's. Raises SchemaError, naming the field, if anything is
-    wrong.
+    catalogue holds under one of them becomes this attribute's. `normalized_by` is filled in when plugins are loaded:
+    those, with their versions, that are asked what a text means which no spelling matches. Raises SchemaError, naming
+    the field, if anything is wrong.
     """
 
     name: str
@@ -264,6 +265,7 @@ class Attribute:
     applies_to: tuple[str, ...] = ()
     description: str = field(default="", compare=False)
     formerly: tuple[str, ...] = ()
+    normalized_by: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         where = f"attribute {self.name!r}"
@@ -306,8 +308,9 @@ class Attribute:
             "description": self.description,
             "labels": labels,
         }
-        # Left out where there are none: digests of declarations that were never renamed stay what they were.
-        return {**out, "formerly": list(self.formerly)} if self.formerly else out
+        # Left out where there are none: digests of declarations without them stay what they were.
+        more = {"formerly": list(self.formerly), "normalized_by": self.normalized_by}
+        return {**out, **{key: value for key, value in more.items() if value}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attribute:
@@ -327,6 +330,7 @@ class Attribute:
             applies_to=tuple(data["applies_to"]),
             description=data.get("description", ""),
             formerly=tuple(data.get("formerly", ())),
+            normalized_by=data.get("normalized_by", ""),
         )
 
     @cached_property

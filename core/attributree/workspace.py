@@ -8,6 +8,7 @@ ws.predict(["photos/1.jpg"])
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -35,18 +36,23 @@ from .catalog.studio import LOCAL_FILES
 from .catalog.suggest import Suggestions
 from .catalog.writers import format_of
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
-from .errors import ConfigError
+from .errors import ConfigError, PluginError
 from .plugins import LoadedPlugins, load_plugins
 from .progress import Progress
+from .schema import Attribute
 from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, plan_sync, sync_catalog
 from .sync.actor import actor
 from .sync.plan import broken_owner
+from .sync.tuned import tuned
 
 if TYPE_CHECKING:
     from .comparison.report import Comparison
     from .inference import LiveTree, Prediction
     from .registry import Garbage
     from .sync.pretrain import PretrainReport
+
+
+log = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -110,9 +116,7 @@ class Workspace:
             return self.plugins
         columns = {column for attribute in self.plugins.attributes.values() for column in attribute.columns}
         own = self.catalog.auto_attributes({*columns, *self._unanswered()})
-        attributes = dict(sorted({**own, **self.plugins.attributes}.items()))
-        declared_by = {**dict.fromkeys(own, DECLARED_BY), **self.plugins.declared_by}
-        return replace(self.plugins, attributes=attributes, declared_by=declared_by)
+        return self.plugins.with_attributes(own, DECLARED_BY)
 
     def _unanswered(self) -> set[str]:
         """Return the attributes whose own plugin is broken just now: they wait for its repair."""
@@ -122,7 +126,8 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
-        return Catalog.open(self.settings.catalog.database, timeout=self.settings.catalog.timeout)
+        settings = self.settings.catalog
+        return Catalog.open(settings.database, timeout=settings.timeout, normalizer=_Normalizer(self))
 
     def close(self) -> None:
         """Give back what is open."""
@@ -148,7 +153,13 @@ class Workspace:
     ) -> IngestSummary:
         """Store a label file; `images` is the root of its image paths (default: its own folder)."""
         root = Path(images) if images is not None else None
-        summary = self.catalog.ingest(Path(file), images=root, source=source, progress=progress)
+        summary = self.catalog.ingest(
+            Path(file),
+            images=root,
+            source=source,
+            formats=lambda path: self.plugins.catalog_rows(path),
+            progress=progress,
+        )
         return replace(summary, undeclared=self._undeclared(summary.undeclared))
 
     def mine(
@@ -244,8 +255,11 @@ class Workspace:
         progress: Progress | None = None,
         done: Callable[[Result], None] | None = None,
     ) -> SyncReport:
-        """Reconcile: register, evolve, grow, retrain. See `attributree.sync.sync_catalog`."""
-        return sync_catalog(
+        """Reconcile: register, evolve, grow, retrain. See `attributree.sync.sync_catalog`.
+
+        Plugins are told if it did something; one that fails at that is a warning in the log.
+        """
+        report = sync_catalog(
             self.catalog,
             self.settings,
             self.declared,
@@ -258,6 +272,10 @@ class Workspace:
             progress=progress,
             done=done,
         )
+        if report.did_something:
+            for problem in self.plugins.after_sync(report):
+                log.warning("%s", problem)
+        return report
 
     def finetune(self, *, executor: str = "inline", processes: int = 0, progress: Progress | None = None) -> SyncReport:
         """Train the live tree's trunk and branches together, gated by attribute. Imports torch.
@@ -327,7 +345,7 @@ class Workspace:
     def status(self) -> dict[str, Any]:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""
         world = self.world()
-        plan = plan_sync(world, self.settings)
+        plan = plan_sync(world, tuned(self.settings, self.declared))
         counts = self.catalog.counts()
         names = sorted({*world.declared, *world.catalogued})
         return {
@@ -405,6 +423,29 @@ class Workspace:
             self.catalog.require_idle()
             store = ArtifactStore(self.settings.catalog.artifacts)
             return collect_garbage(store, self.catalog.named_parts(), dry_run=dry_run)
+
+
+class _Normalizer:
+    """The catalogue's way to plugins, which are only loaded when a text is unknown."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._warned: set[str] = set()
+
+    def who(self, attribute: str) -> str:
+        return self._workspace.plugins.who_is_asked("attributree_normalize_label", attribute)
+
+    def __call__(self, attribute: Attribute, text: str) -> str | None:
+        """Return what plugins say that `text` means; a failure is an error if the workspace is strict."""
+        try:
+            return self._workspace.plugins.normalize_label(attribute, text)
+        except PluginError as error:
+            if self._workspace.strict:
+                raise
+            if attribute.name not in self._warned:
+                self._warned.add(attribute.name)
+                log.warning("%s; what it fails in stays unknown, %r first", error, text)
+            return None
 
 
 def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:

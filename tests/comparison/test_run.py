@@ -279,5 +279,5 @@ def attributree_branch_head(attribute, in_features):
     return Head()
 """
     registered.plugin("sleeves", more=head)
-    with pytest.raises(TrainingError, match=r"sleeves: its head failed \(ValueError: too many\); mend its plugin"):
+    with pytest.raises(TrainingError, match=r"sleeves: what its plugin brings failed \(ValueError: too many\); mend"):
         compare(registered, arms=[MULTILABEL])

@@ -1,4 +1,4 @@
-"""Faults 23 to 28: a broken distribution is reported with its reason, and the others work.
+"""Faults 23 to 30: a broken distribution is reported with its reason, and the others work.
 
 Each plugin here is a distribution as an installer leaves it: a module and a .dist-info folder on sys.path.
 """
@@ -9,13 +9,16 @@ import textwrap
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attributree.errors import PluginError
+from attributree.hookspecs import API_VERSION
 from attributree.plugins import LoadedPlugins, PluginInfo, load_plugins
 
 Install = Callable[..., None]
+Project = Any  # the class is in conftest.py, which cannot be imported
 
 HEALTHY = """
     from attributree import Attribute, SingleLabel, hookimpl
@@ -334,7 +337,7 @@ def test_28_a_plugin_for_another_hook_api_is_skipped_with_what_to_upgrade(
     )
     loaded = load_plugins()
     assert_only_this_one_is_broken(loaded, "culprit", upgrade, status="skipped")
-    assert "this attributree has 1.0" in str(info_of(loaded, "culprit").error)
+    assert f"this attributree has {API_VERSION}" in str(info_of(loaded, "culprit").error)
 
 
 @pytest.mark.parametrize("answer", ["'one and a bit'", "1.0", "None"])
@@ -346,6 +349,123 @@ def test_28_a_range_that_is_none_is_reported(install: Install, answer: str) -> N
         + textwrap.dedent(HEALTHY),
     )
     assert_only_this_one_is_broken(load_plugins(), "culprit", "return a range such as '>=1,<2'")
+
+
+HEAD = """
+        @hookimpl
+        def attributree_branch_head(attribute, in_features):
+            import torch
+            {body}
+"""
+LOSS = """
+        @hookimpl
+        def attributree_loss(attribute):
+            {body}
+"""
+SLEEVES = 'SingleLabel(("bare", "covered")), applies_to=("top", "dress")'
+TONE = 'SingleLabel(("dark", "bright"))'
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (HEAD.format(body="return torch.nn.Flatten()"), "the head of 'tone' returned (2, "),
+        (HEAD.format(body="return torch.zeros"), "attributree_branch_head returned builtin_function_or_method, not a"),
+        (LOSS.format(body="return lambda logits, target, weight, **how: logits"), "the loss of 'tone' returned (5, 2)"),
+        (LOSS.format(body="return 'focal'"), "attributree_loss returned str, not a function"),
+    ],
+)
+def test_29_a_head_or_loss_of_the_wrong_shape_or_type_is_caught_before_any_training(
+    install: Install, grown: Project, source: str, reason: str
+) -> None:
+    install("culprit", declaring("tone", TONE).rstrip() + source)
+    with grown.open() as workspace:
+        (result,) = workspace.sync().results
+        (run,) = workspace.catalog.runs("tone")
+    assert (result.attribute, result.status) == ("tone", "failed")
+    assert "shop-culprit" in result.reason
+    assert reason in result.reason
+    assert run.status == "failed"
+    assert not list((grown.folder / "cache").glob("runs/branch-tone*"))
+
+
+def test_30_what_an_uninstalled_plugin_left_is_kept_said_and_revived(
+    install: Install, site: Path, new_project: Callable[..., Project]
+) -> None:
+    project = new_project()
+    install("culprit", declaring("tone", TONE))
+    project.run("db", "upgrade")
+    project.run("ingest", project.labels(), "--images", project.photos)
+    assert [r["status"] for r in project.run("sync-catalog", "--json").json["results"]] == ["promoted"]
+    photo = sorted(project.photos.iterdir())[0]
+    before = project.run("predict", photo).lines
+    project.run("predict", "--missing")
+
+    info = site / "shop_culprit-1.2.3.dist-info"
+    away = info.rename(info.with_suffix(".gone"))
+    gone = project.run("sync-catalog", "--json").json
+    assert [(a["action"], a["attribute"]) for a in gone["plan"]] == [("orphan", "tone")]
+    assert "branch and predictions are kept" in gone["plan"][0]["reason"]
+    assert project.run("status", "--json").json["attributes"]["tone"]["state"] == "orphaned"
+    assert project.run("predict", photo).lines == before
+    with project.open() as workspace:
+        assert workspace.catalog.predictions("tone")
+
+    away.rename(info)
+    back = project.run("sync-catalog", "--json").json
+    assert [(a["action"], a["attribute"]) for a in back["plan"]] == [("register", "tone")]
+    assert back["plan"][0]["reason"] == "shop-culprit is back; its branch answers again"
+    assert back["results"] == []
+    assert project.run("status", "--json").json["attributes"]["tone"]["state"] == "live"
+    assert project.run("predict", photo).lines == before
+
+
+def test_a_hostile_crowd_keeps_no_good_plugin_from_training_and_each_is_named(
+    install: Install, new_project: Callable[..., Project]
+) -> None:
+    project = new_project()
+    install("healthy", declaring("garment", 'SingleLabel(("top", "dress", "jeans"))'))
+    install("slow", "import time\ntime.sleep(1)\n" + textwrap.dedent(HEALTHY))
+    install("head", declaring("sleeves", SLEEVES).rstrip() + HEAD.format(body="return torch.nn.Identity()"))
+    install("loss", declaring("tone", TONE).rstrip() + LOSS.format(body="return lambda *_, **how: 1.0"))
+    ours = "from attributree import hookimpl\n@hookimpl\n"
+    culprits = {
+        "import": ("import a_library_that_is_not_there", "No module named 'a_library_that_is_not_there'"),
+        "exit": ("import sys\nsys.exit(3)", "called sys.exit(3) on import"),
+        "signature": (ours + "def attributree_loss(settings): return None", "settings"),
+        "schema": (declaring("hem", "SingleLabel(())"), "values has 0 entries"),
+        "first": (declaring("closure"), "shop-second 1.2.3"),
+        "second": (declaring("Closure"), "shop-first 1.2.3"),
+        "future": (ours + "def attributree_api(): return '>=9'", "upgrade attributree"),
+        "claims": (ours + "def attributree_catalog_source(path): yield {}", "is a generator and cannot return None"),
+    }
+    for name, (source, _) in culprits.items():
+        install(name, source)
+    project.run("db", "upgrade")
+    assert project.run("ingest", project.labels(), "--images", project.photos).code == 0
+
+    outcome = project.run("sync-catalog", "--json")
+    results = {result["attribute"]: result for result in outcome.json["results"]}
+    assert outcome.code == 1
+    assert {name: result["status"] for name, result in results.items()} == {
+        "garment": "promoted",
+        "lining": "blocked",
+        "sleeves": "failed",
+        "tone": "failed",
+    }
+    assert "shop-head" in results["sleeves"]["reason"]
+    assert "shop-loss 1.2.3" in results["tone"]["reason"]
+    for name, (_, reason) in culprits.items():
+        (line,) = [line for line in outcome.err.splitlines() if line.startswith(f"warning: shop-{name} 1.2.3 ")]
+        assert reason in line
+    listed = {plugin["name"]: plugin for plugin in project.run("plugins", "list", "--json").json["plugins"]}
+    assert {name for name, plugin in listed.items() if plugin["status"] == "ok"} == {"healthy", "slow", "head", "loss"}
+    assert listed["future"]["status"] == "skipped"
+    for command in ("status", "sync-catalog"):
+        strict = project.run("--strict", command)
+        assert strict.code == 1
+        assert all(f"shop-{name} 1.2.3" in strict.err for name in culprits)
+    assert project.run("sync-catalog", "--only", "garment").code == 0
 
 
 def test_what_a_plugin_prints_never_lands_on_stdout(install: Install, site: Path) -> None:

@@ -90,6 +90,42 @@ def test_a_hook_has_an_example_that_takes_its_arguments(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
+def test_a_hook_is_called_by_the_core(name: str) -> None:
+    core = ROOT / "core" / "attributree"
+    callers = [core / "plugins.py", core / "starting.py"]
+    assert any(f'"{name}"' in path.read_text(encoding="utf-8") for path in callers)
+
+
+def test_the_hooks_of_this_version_are_written_down_so_that_a_change_raises_it() -> None:
+    arguments = {name: tuple(inspect.signature(spec).parameters) for name, spec in SPECS.items()}
+    assert (hookspecs.API_VERSION, arguments) == (
+        "1.1",
+        {
+            "attributree_api": (),
+            "attributree_attributes": (),
+            "attributree_branch_head": ("attribute", "in_features"),
+            "attributree_loss": ("attribute",),
+            "attributree_augmentation": ("attribute",),
+            "attributree_normalize_label": ("attribute", "text"),
+            "attributree_catalog_source": ("path",),
+            "attributree_commands": (),
+            "attributree_after_sync": ("report",),
+        },
+    )
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_hook_is_typed(name: str) -> None:
+    signature = inspect.signature(SPECS[name])
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(parameter.annotation is not inspect.Parameter.empty for parameter in signature.parameters.values())
+
+
+def test_the_page_says_plainly_that_a_plugin_is_code_with_its_users_rights() -> None:
+    assert "**A plugin is code with your rights.**" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SPECS)
 def test_a_hook_is_tested(name: str) -> None:
     tests = [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")]
     mention = [path for path in tests if name in path.read_text(encoding="utf-8")]

@@ -5,6 +5,7 @@ import pickle
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from torch import nn
 
 from attributree.config import BranchSettings
 from attributree.errors import TrainingError
+from attributree.finding import from_folder
 from attributree.nn import HeadFactory, LinearHead
-from attributree.training import Donor, HeadError, Inline, Samples, Torchrun, grow, make_executor
+from attributree.training import Donor, GuardedLoss, HeadError, Inline, Samples, Torchrun, grow, make_executor
 from attributree.training.loop import start
 
 Make = Callable[..., Samples]
@@ -32,6 +34,29 @@ def fail(how: str) -> str:
     if how == "killed" and os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     return f"{how} by {os.environ['RANK']} of {os.environ['WORLD_SIZE']}"
+
+
+def half(losses: dict[str, GuardedLoss]) -> float:
+    """Return what a loss says of two halves."""
+    logits, weight = torch.full((2, 1), 0.5), torch.ones(2)
+    return float(losses["neckline"](logits, logits, weight, value_weight=None, smoothing=0.0))
+
+
+ONE_FILE = """
+class Loss:
+    def __call__(self, logits, target, weight, **how):
+        return (logits * weight[:, None]).sum() / weight.sum()
+"""
+
+
+def test_the_loss_of_a_one_file_plugin_travels_and_one_that_cannot_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(ONE_FILE)
+    (plugin,) = from_folder(tmp_path)
+    module: Any = plugin.load()
+    executor = Torchrun(2)
+    assert executor.run(half, {"neckline": GuardedLoss("neckline", module.Loss())}) == 0.5
+    with pytest.raises(TrainingError, match=r"neckline: its loss cannot be sent to other processes .*lambda.*inline"):
+        executor.run(half, {"neckline": GuardedLoss("neckline", lambda *_, **__: torch.ones(()))})
 
 
 def test_inline_is_a_call() -> None:

@@ -211,11 +211,21 @@ def test_what_is_no_number_fails_the_training(
 def test_pictures_are_shifted_a_little_and_mirrored_only_if_asked() -> None:
     pixels = np.zeros((40, SIZE, SIZE, 3), dtype=np.uint8)
     pixels[:, :, : SIZE // 2] = 255  # bright on the left
-    plain = joint_module.augment(pixels, np.random.default_rng(0), False)
+    plain = joint_module.augment(pixels, np.random.default_rng(0), BranchSettings(flip=False))
     assert plain.shape == pixels.shape
     assert (plain[:, :, 0] == 255).all()
     assert len({picture.tobytes() for picture in plain}) == 3  # shifted by -1, 0 or 1
-    mirrored = joint_module.augment(pixels, np.random.default_rng(0), True)
+    mirrored = joint_module.augment(pixels, np.random.default_rng(0), BranchSettings())
     left = (mirrored[:, 0, 0, 0] == 255).sum()
     assert 10 < left < 30
     assert (pixels[:, :, SIZE // 2 :] == 0).all()
+
+
+def test_pictures_of_lengths_are_not_shifted() -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (8, 32, 32, 3)).astype(np.uint8)
+    rng, recipe = np.random.default_rng(0), BranchSettings(flip=False, crop=False)
+    assert np.array_equal(joint_module.augment(pixels, rng, recipe), pixels)
+    mirrored = joint_module.augment(pixels, rng, recipe.model_copy(update={"flip": True}))
+    assert all(
+        np.array_equal(new, old) or np.array_equal(new, old[:, ::-1]) for new, old in zip(mirrored, pixels, strict=True)
+    )

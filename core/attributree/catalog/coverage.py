@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from ..schema import SPLITS, Attribute
 from .declare import as_read
-from .derive import heard, in_columns
+from .derive import heard, in_columns, reader_of
 from .predictions import value_ids
 from .queries import IN_USE, other_types, revision
 from .records import Coverage, UnknownValue
@@ -37,7 +37,7 @@ def coverage(connection: Connection, attribute: Attribute) -> Coverage:
     Counted from the annotations where they follow this very schema, and read from the observations where they don't:
     for an attribute that is not registered, has changed, or is an orphan.
     """
-    reader = Reader(as_read(connection, attribute))
+    reader = reader_of(connection, as_read(connection, attribute))
     stored = connection.execute(
         select(AttributeRow.id).where(
             AttributeRow.name == attribute.name,

@@ -95,6 +95,17 @@ def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: b
     return column.between(ids[0], ids[-1]) if everything else column.in_(ids)
 
 
+def reader_of(connection: Connection, attribute: Attribute) -> Reader:
+    """Return a reader of `attribute` that asks the normalizer which the catalogue was opened with."""
+    return Reader(attribute, connection.get_execution_options().get("attributree_normalizer"))
+
+
+def reads_as_declared(connection: Connection, attribute: Attribute) -> bool:
+    """Return whether those are asked about unknown texts who were asked when `attribute` was declared."""
+    normalizer = connection.get_execution_options().get("attributree_normalizer")
+    return attribute.normalized_by == (normalizer.who(attribute.name) if normalizer else "")
+
+
 def derive(
     connection: Connection,
     attribute_id: int,
@@ -110,7 +121,7 @@ def derive(
     mean the same as before keep their revision; `former` are the heirs of keys before the schema changed, by which a
     rename, merge or split that is taken back is known.
     """
-    reader = Reader(attribute)
+    reader = reader_of(connection, attribute)
     values = value_ids(connection, attribute_id)
     today = todays_keys(connection, attribute_id)
     heirs = {key: today[value_id] for key, value_id in values.items()}

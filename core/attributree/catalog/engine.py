@@ -95,10 +95,11 @@ def notify(connection: Connection) -> None:
 class Database:
     """One catalogue's database: runs pieces of work in transactions and turns its failures into CatalogError."""
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 30.0, **options: object) -> None:
+        """`options` travel with each connection: `connection.get_execution_options()` has them."""
         self.url = parse_url(url)
         self.timeout = timeout
-        engine = make_engine(url, timeout=timeout)
+        engine = make_engine(url, timeout=timeout).execution_options(**options)
         self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
         self._writer = engine.execution_options(attributree_begin="BEGIN IMMEDIATE")

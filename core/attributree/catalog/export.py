@@ -16,13 +16,14 @@ from sqlalchemy import Connection, func, select
 from ..errors import CatalogError, UnknownNameError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .declare import declared
+from .derive import reader_of
 from .ingest import DEFAULT_SOURCE
 from .marks import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, mark_column
 from .observe import WITHDRAWN, Voice
 from .predictions import load as load_predictions
 from .queries import revision
 from .records import ExportSummary, PredictionRecord
-from .resolve import Annotation, Reader
+from .resolve import Annotation
 from .tables import Image, Observation, Product
 from .writers import Cell, open_table, replacing
 
@@ -128,7 +129,7 @@ class _Export:
         }
         self.columns = _columns(connection, known, self._renamed, options.attributes)
         self.attributes = [name for name in self.columns if name in known]
-        self._readers = {name: Reader(known[name]) for name in self.attributes}
+        self._readers = {name: reader_of(connection, known[name]) for name in self.attributes}
         self._order = {name: {key: i for i, key in enumerate(known[name].labels.keys)} for name in self.attributes}
         self.images = self.lines = self.disputed = self.predicted = 0
         self.roots: set[str] = set()

@@ -16,13 +16,14 @@ from ..errors import ImageError, IngestError
 from ..images import ImageHeader, inspect_image, locate
 from ..schema import SPLITS
 from .declare import declared
+from .derive import reader_of
 from .engine import chunks
 from .lines import refuse
 from .observe import Log, Voice
 from .queries import revision
-from .readers import read_labels
+from .readers import Formats, read_labels
 from .records import IngestSummary, LabelRow, Quarantine
-from .resolve import Reader, UnknownTexts
+from .resolve import UnknownTexts
 from .tables import Image, Product
 
 DEFAULT_SOURCE = "import"
@@ -66,13 +67,17 @@ def ingest(
     images: Path | None,
     source: str,
     progress: Callable[[int], None] | None,
+    formats: Formats | None = None,
 ) -> IngestSummary:
-    """Store one label file. Raises IngestError; the caller's transaction makes it all or nothing."""
+    """Store one label file; `formats` as in `read_labels`.
+
+    Raises IngestError; the caller's transaction makes it all or nothing.
+    """
     root = (file.parent if images is None else Path(images)).resolve()
     if not source.strip():
         raise IngestError(f"{file}: the source has no name; give one with --source NAME")
     work = _Ingest(connection, file, root, source)
-    rows = read_labels(file)
+    rows = read_labels(file, formats)
     while part := list(islice(rows, _CHUNK)):
         if not root.is_dir():
             raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
@@ -104,7 +109,7 @@ class _Ingest:
         self.readers = {
             column: reader
             for _, attribute in declared(connection).values()
-            for reader in (Reader(attribute),)
+            for reader in (reader_of(connection, attribute),)
             for column in attribute.columns
         }
         self.unknown = {name: UnknownTexts() for name in self.readers}

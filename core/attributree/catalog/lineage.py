@@ -104,6 +104,8 @@ def describe_change(old: Attribute, new: Attribute) -> str:
         changes.append(f"kind {old.labels.kind} -> {new.labels.kind}")
     if old.applies_to != new.applies_to:
         changes.append(f"applies to {', '.join(new.applies_to) or 'everything'}")
+    if old.normalized_by != new.normalized_by:
+        changes.append(f"unknown texts are read by {new.normalized_by or 'nobody'}")
     if columns := [name for name in new.formerly if name not in old.columns]:
         changes.append(f"reads {', '.join(columns)} too")
     if dropped := [name for name in old.formerly if name not in new.columns]:

@@ -11,11 +11,11 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from ..errors import CatalogError
 from ..schema import RESERVED_COLUMNS
 from .declare import declared
-from .derive import derive, new_revision
+from .derive import derive, new_revision, reads_as_declared
 from .engine import chunks
 from .queries import require_image
 from .records import FileState, NewObservation
-from .tables import Image, Observation
+from .tables import AttributeRow, Image, Observation
 
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
@@ -83,6 +83,10 @@ class Log:
             wanted = {*images, *again} if attribute.applies_to else images
             if wanted:
                 derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
+                if not reads_as_declared(self.connection, attribute):
+                    # Its plugin is away or broken: once it is back, this is to be read again.
+                    stale = update(AttributeRow).where(AttributeRow.id == row_id).values(schema_digest="")
+                    self.connection.execute(stale)
 
 
 def observe(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,27 @@ _MAX_KEY = {"image": 1024, "sku": 1024, "article_type": 255}
 _MAX_COLUMN = 255
 
 
-def read_labels(file: Path) -> Iterator[LabelRow]:
-    """Yield the rows of a label file, by its suffix. Raises IngestError naming file, row and column."""
+#: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
+Formats = Callable[[Path], Iterable[Mapping[str, object]] | None]
+
+
+def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow]:
+    """Yield the rows of a label file, by its suffix; `formats` is asked for one that is not known.
+
+    Raises IngestError naming file, row and column.
+    """
     readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
     reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise refuse(file, f"{file.suffix or 'no suffix'} is not known; label files are .csv, .jsonl or .parquet")
+    unknown = f"{file.suffix or 'no suffix'} is not known; label files are .csv, .jsonl or .parquet"
+    if reader is None and formats is None:
+        raise refuse(file, unknown)
     if not file.is_file():
         raise refuse(file, "is not a file" if file.exists() else "there is no such file")
+    if reader is None:
+        others = formats(file) if formats else None
+        if others is None:
+            raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
+        reader = partial(_others, others)
     for line, cells in reader(file):
         yield _row(file, line, cells)
 
@@ -65,6 +79,20 @@ def _row(file: Path, line: int, cells: Mapping[str, str]) -> LabelRow:
         source=source,
         annotator=annotator,
     )
+
+
+def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield the rows of a format that is not known here, numbered from 1."""
+    before: list[str] = []
+    for number, row in enumerate(rows, 1):
+        columns = [column.strip() for column in row]
+        if columns != before:
+            _check_columns(file, columns, number)
+            before = columns
+        pairs = zip(columns, row.values(), strict=True)
+        yield number, {column: _text(file, number, column, _whole(value)) for column, value in pairs}
+    if not before:
+        raise refuse(file, "is empty; every row maps columns to cells, image among them")
 
 
 def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:

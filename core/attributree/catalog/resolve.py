@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, fold
+from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
 from .records import UnknownValue
 
 #: Whose word counts: only the highest rank that said something readable is heard. A review is somebody looking
@@ -72,16 +73,36 @@ class Annotation:
         return replace(self, state="ambiguous", values=frozenset(values), certain=frozenset(certain))
 
 
-def read_cell(attribute: Attribute, raw: str) -> Reading:
+class Normalizer(Protocol):
+    """Says what texts mean that no value of an attribute spells; the plugins, as far as the catalogue knows them."""
+
+    def who(self, attribute: str) -> str:
+        """Return what `Attribute.normalized_by` is if those who are asked now are asked; "" if nobody is."""
+
+    def __call__(self, attribute: Attribute, text: str) -> str | None:
+        """Return the spelling that `text` means, or None."""
+
+
+def read_cell(attribute: Attribute, raw: str, normalizer: Normalizer | None = None) -> Reading:
     """Return what the cell `raw` says about `attribute`. One unknown part makes the whole cell unreadable."""
     if fold(raw) == fold(NOT_APPLICABLE):
         return Reading(applies=False)
     parts = [part.strip() for part in raw.split(SEPARATOR) if part.strip()] or [raw]
-    found = [(part, [value.key for value in attribute.labels.read(part)]) for part in parts]
+    found = [
+        (part, [value.key for value in attribute.labels.read(part) or _meant(attribute, part, normalizer)])
+        for part in parts
+    ]
     unknown = tuple(part for part, keys in found if not keys)
     sure = {keys[0] for _, keys in found if len(keys) == 1}
     values = frozenset(key for _, keys in found for key in keys)
     return Reading(values, unknown=unknown, unsure=values - sure)
+
+
+def _meant(attribute: Attribute, text: str, normalizer: Normalizer | None) -> tuple[Value, ...]:
+    if normalizer is None or not attribute.normalized_by:
+        return ()
+    spelling = normalizer(attribute, text)
+    return () if spelling is None else attribute.labels.read(spelling)
 
 
 def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | None:
@@ -120,8 +141,9 @@ def _combine_several(heard: Sequence[Reading], said: frozenset[str]) -> Annotati
 class Reader:
     """Reads cells of one attribute and remembers them."""
 
-    def __init__(self, attribute: Attribute) -> None:
+    def __init__(self, attribute: Attribute, normalizer: Normalizer | None = None) -> None:
         self.attribute = attribute
+        self._normalizer = normalizer
         self._readings: dict[str, Reading] = {}
         self._annotations: dict[tuple[bool, tuple[tuple[str, str], ...]], Annotation | None] = {}
         self._applies: dict[str, bool] = {}
@@ -130,7 +152,7 @@ class Reader:
         """Return `read_cell`, remembered."""
         reading = self._readings.get(raw)
         if reading is None:
-            reading = read_cell(self.attribute, raw)
+            reading = read_cell(self.attribute, raw, self._normalizer)
             if len(self._readings) >= _REMEMBERED:
                 self._readings.clear()
             if len(raw) <= _SHORT:

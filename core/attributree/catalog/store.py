@@ -18,6 +18,7 @@ from .export import ExportOptions, export
 from .ingest import DEFAULT_SOURCE, ingest
 from .mine import MineSummary, mine
 from .observe import observe, quarantine, record_files
+from .readers import Formats
 from .records import (
     AnnotationRecord,
     BranchRecord,
@@ -43,6 +44,7 @@ from .records import (
     TrunkRecord,
     Work,
 )
+from .resolve import Normalizer
 from .runs import LEASE_SECONDS
 from .studio import TaskOptions, asked, export_tasks
 from .studio_reviews import import_reviews
@@ -52,18 +54,19 @@ from .suggest import Suggestions, suggest
 class Catalog:
     """An open catalogue. Every method is one transaction; failures outside the program are CatalogError."""
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 30.0, normalizer: Normalizer | None = None) -> None:
         self.url = url
-        self._database = Database(url, timeout=timeout)
+        self._database = Database(url, timeout=timeout, attributree_normalizer=normalizer)
 
     @classmethod
-    def open(cls, url: str, *, timeout: float = 30.0) -> Self:
+    def open(cls, url: str, *, timeout: float = 30.0, normalizer: Normalizer | None = None) -> Self:
         """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
 
+        `normalizer` is asked what texts mean that no value spells.
         Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
         """
         migrate.check(url, timeout=timeout)
-        return cls(url, timeout=timeout)
+        return cls(url, timeout=timeout, normalizer=normalizer)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -83,13 +86,15 @@ class Catalog:
         *,
         images: Path | None = None,
         source: str = DEFAULT_SOURCE,
+        formats: Formats | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> IngestSummary:
         """Store a label file, all of it or nothing; `images` is the root of its paths (default: its folder).
 
-        `progress` is told the number of rows done. Raises IngestError naming file, row and column.
+        `formats` reads files of suffixes that are not known here; `progress` is told the number of rows done. Raises
+        IngestError naming file, row and column.
         """
-        return self._database.write(lambda c: ingest(c, Path(file), images, source, progress))
+        return self._database.write(lambda c: ingest(c, Path(file), images, source, progress, formats))
 
     def observe(
         self,

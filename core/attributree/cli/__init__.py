@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from ..errors import AttributreeError
+from .extra import ExtendedGroup
 
 if TYPE_CHECKING:
     from ..workspace import Workspace
@@ -62,10 +63,11 @@ class Globals:
 pass_globals = click.make_pass_decorator(Globals)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=ExtendedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="attributree")
 @click.option(
     "--config",
+    is_eager=True,  # before --help, which lists what plugins add
     type=click.Path(path_type=Path),
     help="Configuration file.  [default: $ATTRIBUTREE_CONFIG, then ./plugins.toml]",
 )

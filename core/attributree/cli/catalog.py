@@ -39,7 +39,7 @@ def init(options: Globals, folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @pass_globals
 def ingest(options: Globals, files: tuple[Path, ...], images: Path | None, source: str, as_json: bool) -> None:
-    """Store label files: CSV, JSONL or Parquet, one row an image.
+    """Store label files, one row an image: CSV, JSONL, Parquet, or what a plugin reads.
 
     Each file is stored whole or not at all, every cell as it stands, whether or not a plugin reads its column yet.
     """

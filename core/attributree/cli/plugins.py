@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..errors import PluginError
 from . import Globals, cli, pass_globals
 from .output import print_json, print_table, say
 
@@ -24,6 +25,7 @@ def list_plugins(options: Globals, as_json: bool) -> None:
     settings = load_settings(options.config, database=options.database, required=options.config is not None)
     # A required plugin that is missing is what this list is looked at for: it must not end here.
     loaded = load_plugins(settings.plugins.model_copy(update={"require": ()}))
+    _, clashes = loaded.commands(cli.commands)
     if as_json:
         print_json({"plugins": [info.to_json() for info in loaded.plugins]})
     elif not loaded.plugins:
@@ -36,5 +38,9 @@ def list_plugins(options: Globals, as_json: bool) -> None:
         )
         for info in loaded.problems:
             say(f"{info.label}: {info.error}")
+    for clash in clashes:
+        say(f"warning: {clash}")
     if options.strict or settings.plugins.strict:
         loaded.require_healthy()
+        if clashes:
+            raise PluginError("\n".join(clashes))

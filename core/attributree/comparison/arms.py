@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -24,6 +24,7 @@ from ..training import (
     Checkpoints,
     Donor,
     GuardedHead,
+    GuardedLoss,
     HeadError,
     Refined,
     Samples,
@@ -106,7 +107,8 @@ class Trial:
             return arms[arm]()
         except HeadError as error:
             raise TrainingError(
-                f"{error.attribute}: its head failed ({error}); mend its plugin, or name the others with --attribute"
+                f"{error.attribute}: what its plugin brings failed ({error}); "
+                "mend its plugin, or name the others with --attribute"
             ) from error
 
     # -- whole networks ----------------------------------------------------------------------------
@@ -149,6 +151,7 @@ class Trial:
                 recipe,
                 name="trunk" if part == NETWORK else part,
                 rates=Rates() if fresh else Rates(body=UNIT_RATE),
+                losses=self._losses(names),
                 checkpoints=self._checkpoints(part),
                 progress=lambda _, epoch, of: self._tell(part, epoch, of),
             )
@@ -176,6 +179,7 @@ class Trial:
                     self._new_head(name),
                     recipe,
                     tops=self._cold.tops(backbone, trunk, learnt),
+                    loss=self._losses([name]).get(name),
                     checkpoints=self._checkpoints(part),
                     progress=partial(self._tell_of, name),
                 )
@@ -231,6 +235,7 @@ class Trial:
                 {name: self._new_head(name) for name in self._samples},
                 self._ground.recipe(list(self._samples)),
                 self._recipes,
+                losses=self._losses(self._samples),
                 checkpoints=self._checkpoints(JOINT),
                 progress=self._tell,
             )
@@ -266,6 +271,9 @@ class Trial:
     def _new_head(self, name: str) -> HeadFactory:
         attribute, plugins = self._samples[name].labels.attribute, self._ground.plugins
         return HeadFactory(attribute, self._backbone.out_channels, plugins, self._recipes[name].head)
+
+    def _losses(self, names: Iterable[str]) -> dict[str, GuardedLoss]:
+        return self._ground.losses(self._samples[name].labels.attribute for name in names)
 
     def _measure(self, trees: Sequence[Tree]) -> dict[str, Answered]:
         return measure(trees, self._samples, self._recipes, self._types, self._ground.device)

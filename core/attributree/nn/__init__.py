@@ -2,7 +2,7 @@
 
 from ..heads import LinearHead
 from .heads import HeadFactory, build_head
-from .losses import balance, log_probabilities, masked_loss, probabilities
+from .losses import balance, build_loss, log_probabilities, masked_loss, probabilities
 from .tree import Branch, Crown, Limb, Tree, Weights, copy_units, weights_of
 from .trunk import HUB, RANDOM, Backbone, Trunk, TrunkSpec, build_backbone
 
@@ -22,6 +22,7 @@ __all__ = [
     "balance",
     "build_backbone",
     "build_head",
+    "build_loss",
     "copy_units",
     "log_probabilities",
     "masked_loss",

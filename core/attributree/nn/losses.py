@@ -7,12 +7,16 @@ ambiguous label (Jin and Ghahramani, "Learning with Multiple Labels", NIPS 2002)
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import TrainingError
-from ..schema import Labels, MultiLabel
+from ..errors import PluginError, TrainingError
+from ..hookspecs import Loss
+from ..plugins import LoadedPlugins
+from ..schema import Attribute, Labels, MultiLabel
 
 #: Largest weight that class balance gives to a rare value.
 MAX_BALANCE = 10.0
@@ -113,3 +117,57 @@ def _multi_loss(
     soft = wanted * (1 - smoothing) + 0.5 * smoothing
     loss = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")  # (B, C)
     return (loss * entry).sum() / entry.sum()
+
+
+def build_loss(attribute: Attribute, plugins: LoadedPlugins | None = None) -> Loss | None:
+    """Return the loss that a plugin brings for `attribute`, or None for `masked_loss`.
+
+    It is tried on a dry batch first. Raises PluginError naming the plugin if it fails, returns anything but a finite
+    scalar, gives the logits no gradient, or counts an image that says nothing.
+    """
+    found = plugins.loss(attribute) if plugins else None
+    if found is None:
+        return None
+    owner, loss = found
+    if problem := _try_loss(loss, attribute):
+        raise PluginError(f"{owner}: the loss of {attribute.name!r} {problem}")
+    return loss
+
+
+def _try_loss(loss: Loss, attribute: Attribute) -> str | None:
+    """Return what is wrong with a loss, by a dry batch of all that a target may say, or None."""
+    labels = attribute.labels
+    target = torch.zeros(5, labels.size)  # labelled, ambiguous, disputed, silent, labelled
+    target[0, 0] = target[1, 0] = target[1, -1] = target[4, -1] = 1.0
+    target[2, 0] = target[2, -1] = 0.5
+    if labels.kind == "multi":
+        target[1, 0] = torch.nan
+    weight = torch.tensor([1.0, 0.3, 1.0, 0.0, 1.0])
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(zlib.crc32(attribute.name.encode()))
+        logits = torch.randn(5, labels.outputs).requires_grad_()
+        try:
+            value = loss(logits, target, weight, value_weight=torch.ones(labels.size), smoothing=0.1)
+            if problem := _no_scalar(value):
+                return problem
+            (gradient,) = torch.autograd.grad(value, logits, allow_unused=True)
+            plain = loss(logits, target, weight, value_weight=None, smoothing=0.0)
+        except Exception as error:
+            return f"failed on a dry batch: {type(error).__name__}: {' '.join(str(error).split())}"
+    if problem := _no_scalar(plain):
+        return f"{problem} without value_weight"
+    if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
+        return "gives the logits no finite gradient"
+    if bool(gradient[weight == 0].any()):
+        return "counts an image of weight 0, which says nothing"
+    return None
+
+
+def _no_scalar(value: object) -> str | None:
+    if not isinstance(value, Tensor):
+        return f"returned {type(value).__name__}, expected a scalar tensor"
+    if value.shape != () or not value.is_floating_point():
+        return f"returned {tuple(value.shape)} {value.dtype}, expected a scalar float tensor"
+    if not bool(torch.isfinite(value)):
+        return f"is {float(value.detach())} on a dry batch, expected a finite number"
+    return None if value.requires_grad else "gives the logits no finite gradient"

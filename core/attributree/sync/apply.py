@@ -16,6 +16,7 @@ from ..progress import Progress
 from .actor import actor, versions
 from .plan import Action, Plan, World, plan_sync
 from .report import BLOCKED, BUSY, SKIPPED, Result, SyncReport
+from .tuned import tuned
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -103,7 +104,7 @@ def make_plan(
     retrain: Iterable[str] = (),
 ) -> Plan:
     """Return what a sync would do now."""
-    return plan_sync(observe_world(catalog, plugins), settings, only=only, retrain=retrain)
+    return plan_sync(observe_world(catalog, plugins), tuned(settings, plugins), only=only, retrain=retrain)
 
 
 def sync_catalog(

@@ -13,7 +13,7 @@ import numpy as np
 from ..answers import Floats
 from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, Work
 from ..config import NOT_IN_DIGEST, Settings
-from ..errors import CatalogError
+from ..errors import CatalogError, TrainingError
 from ..inference import Pictures, branch_probabilities
 from ..labels import LabelSet
 from ..nn import Crown, Tree
@@ -23,6 +23,7 @@ from ..registry import LoadedTree, head_factory, save_branch, save_trunk
 from ..training import (
     Executor,
     Finetuned,
+    HeadError,
     Inline,
     Refined,
     Samples,
@@ -116,6 +117,7 @@ def _finetune(
         name: head_factory(live.branches[name], part.attribute, loaded.backbone.out_channels, ground.plugins)
         for name, part in label_sets.items()
     }
+    losses = ground.losses(part.attribute for part in label_sets.values())
     checkpoints = ground.checkpoints(
         ACTION,
         trunk=loaded.trunk.digest,
@@ -123,20 +125,25 @@ def _finetune(
         labels={name: part.labels.fingerprint for name, part in samples.items()},
         unknown={name: len(spoken[name]) for name in names},
         recipe=recipe.model_dump(exclude=set(NOT_IN_DIGEST)),
+        losses={name: ground.settings.for_attribute(name).loss for name in names},
         executor=executor.name,
     )
-    tuned = executor.run(
-        finetune,
-        Crown(*copy.deepcopy((loaded.tree.trunk, loaded.tree.limbs()))).requires_grad_(True),
-        samples,
-        _answers(ground, loaded, samples),
-        _teachers(ground, loaded.tree, samples, spoken, pictures),
-        heads,
-        recipe,
-        {name: ground.settings.for_attribute(name) for name in names},
-        checkpoints=checkpoints,
-        progress=ground.progress,
-    )
+    try:
+        tuned = executor.run(
+            finetune,
+            Crown(*copy.deepcopy((loaded.tree.trunk, loaded.tree.limbs()))).requires_grad_(True),
+            samples,
+            _answers(ground, loaded, samples),
+            _teachers(ground, loaded.tree, samples, spoken, pictures),
+            heads,
+            recipe,
+            {name: ground.settings.for_attribute(name) for name in names},
+            losses=losses,
+            checkpoints=checkpoints,
+            progress=ground.progress,
+        )
+    except HeadError as error:
+        raise TrainingError(f"{error.attribute} cannot be finetuned: {error}; nothing was promoted") from error
     report = _conclude(ground, live, samples, runs, tuned, time.monotonic() - start)
     checkpoints.forget()
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -13,13 +13,15 @@ from ..config import BranchSettings, Settings
 from ..errors import TrainingError
 from ..inference import Pictures, compute_features, decode_images
 from ..labels import LabelSet
-from ..nn import Backbone, TrunkSpec
+from ..nn import Backbone, TrunkSpec, build_loss
 from ..plugins import LoadedPlugins
 from ..progress import Progress
 from ..registry import ArtifactStore
+from ..schema import Attribute
 from ..stores import ActivationStore, Bound
-from ..training import Checkpoints, Samples, pick_device
+from ..training import Checkpoints, GuardedLoss, Samples, pick_device
 from .tops import StoredTops
+from .tuned import tuned
 
 #: Images on which each promotion proves that no other attribute moved.
 PROBE_IMAGES = 16
@@ -32,7 +34,7 @@ class Ground:
         self, catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None = None
     ) -> None:
         self.catalog = catalog
-        self.settings = settings
+        self.settings = settings = tuned(settings, plugins)
         self.plugins = plugins
         self.progress = progress
         self.store = ArtifactStore(settings.catalog.artifacts)
@@ -112,10 +114,15 @@ class Ground:
         return StoredTops(self.bound, trunk_digest, backbone.spec.image_size, shapes, pictures.digests, self.device)
 
     def recipe(self, names: Sequence[str]) -> BranchSettings:
-        """Return the settings for training `names` together: mirrored only if none of them minds."""
-        recipe = self.settings.for_attribute("")
-        flip = recipe.flip and all(self.settings.for_attribute(name).flip for name in names)
-        return recipe.model_copy(update={"flip": flip})
+        """Return the settings for training `names` together: mirrored and shifted only if none of them minds."""
+        recipe, own = self.settings.for_attribute(""), [self.settings.for_attribute(name) for name in names]
+        flip, crop = recipe.flip and all(r.flip for r in own), recipe.crop and all(r.crop for r in own)
+        return recipe.model_copy(update={"flip": flip, "crop": crop})
+
+    def losses(self, attributes: Iterable[Attribute]) -> dict[str, GuardedLoss]:
+        """Return the losses that plugins bring, by attribute. Raises PluginError if one is no loss."""
+        found = {attribute.name: build_loss(attribute, self.plugins) for attribute in attributes}
+        return {name: GuardedLoss(name, loss) for name, loss in found.items() if loss}
 
     def checkpoints(self, name: str, **identity: object) -> Checkpoints:
         """Return the checkpoints of training `name`; any change of `identity` is another training."""

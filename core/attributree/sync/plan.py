@@ -242,7 +242,14 @@ def _schema_action(world: World, name: str) -> list[Action]:
         changed = "" if same else f"; {describe_change(catalogued.schema, attribute)}"
         return [Action("register", name, f"{world.declared_by[name]} is back{answers}{changed}", labelled)]
     if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
-        return [Action("evolve", name, "attributree was upgraded: what was said is read again", labelled)]
+        return [
+            Action(
+                "evolve",
+                name,
+                "attributree was upgraded, or a plugin was away: what was said is read again",
+                labelled,
+            )
+        ]
     if catalogued.digest != attribute.digest:
         return [Action("evolve", name, describe_change(catalogued.schema, attribute), labelled)]
     return []

@@ -76,6 +76,12 @@ class SyncReport:
         """Whether anything was blocked, gated out or quarantined."""
         return bool(self.quarantined) or any(result.status in (KEPT, BLOCKED) for result in self.results)
 
+    @property
+    def did_something(self) -> bool:
+        """Whether anything was registered, changed, orphaned or trained."""
+        trained = any(result.status in (PROMOTED, KEPT, FAILED) for result in self.results)
+        return not self.dry_run and (trained or bool(self.plan.of("register", "evolve", "orphan")))
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as `sync-catalog --json` shows it."""
         return {

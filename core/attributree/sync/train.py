@@ -36,6 +36,7 @@ from ..training import (
     Executor,
     Grown,
     GuardedHead,
+    GuardedLoss,
     HeadError,
     Inline,
     Verdict,
@@ -80,7 +81,7 @@ class Trainer:
         """`seen` are the runs that the plan knew to be finished; `standing` is called once others may train beside."""
         self.ground = Ground(catalog, settings, plugins, progress)
         self.catalog = catalog
-        self.settings = settings
+        self.settings = self.ground.settings
         self.plugins = plugins
         self.progress = progress
         self.executor = executor or Inline()
@@ -155,11 +156,12 @@ class Trainer:
         start, ground = time.monotonic(), self.ground
         label_sets = {name: self.catalog.label_set(name) for name in names}
         pictures = ground.decode(np.unique(np.concatenate([s.image_ids for s in label_sets.values()])).tolist())
-        samples, failed = {}, dict[str, str]()
+        samples, losses, failed = {}, dict[str, GuardedLoss](), dict[str, str]()
         for name, label_set in label_sets.items():
             try:
                 samples[name] = ground.pixels(ground.usable(label_set, pictures), pictures)
                 self._new_head(label_set.attribute, backbone)()
+                losses |= ground.losses([label_set.attribute])
             except (TrainingError, PluginError, ConfigError) as error:
                 failed[name] = str(error)
                 samples.pop(name, None)
@@ -176,6 +178,7 @@ class Trainer:
                 recipe=recipe.model_dump(exclude=set(NOT_IN_DIGEST)),
                 labels={name: part.labels.fingerprint for name, part in samples.items()},
                 heads={name: repr(head) for name, head in heads.items()},
+                losses={name: self.settings.for_attribute(name).loss for name in samples},
                 executor=self.executor.name,
             )
             try:
@@ -185,6 +188,7 @@ class Trainer:
                     samples,
                     heads,
                     recipe,
+                    losses={name: loss for name, loss in losses.items() if name in samples},
                     checkpoints=checkpoints,
                     progress=self.progress,
                 )
@@ -223,7 +227,7 @@ class Trainer:
             return self._grow(action, label_set, run, start)
         except LeaseError as error:
             return Result(name, action.action, SKIPPED, str(error), seconds=time.monotonic() - start)
-        except (TrainingError, PluginError, ConfigError) as error:
+        except (TrainingError, PluginError, ConfigError, HeadError) as error:
             return self._fail(action, run, start, str(error), retry=False)
         except AttributreeError as error:
             return self._fail(action, run, start, str(error), retry=True)
@@ -247,6 +251,7 @@ class Trainer:
         recipe, progress = self.settings.for_attribute(name), self.progress
         new_head = self._new_head(attribute, backbone)
         whose, head = new_head.whose(), new_head()  # a bad one is caught before any work
+        loss = self.ground.losses([attribute]).get(name)
         pictures = self.ground.decode(label_set.image_ids.tolist())
         usable = self.ground.usable(label_set, pictures)
         samples = self.ground.samples(usable, pictures, backbone, trunk.digest, flip=recipe.flip)
@@ -267,6 +272,7 @@ class Trainer:
             new_head,
             recipe,
             tops=self.ground.tops(backbone, trunk.digest, pictures),
+            loss=loss,
             checkpoints=checkpoints,
             progress=(lambda what, epoch, of: progress(f"{name}: {what}", epoch, of)) if progress else None,
         )

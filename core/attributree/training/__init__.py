@@ -9,7 +9,7 @@ from .finetune import Finetuned, Refined, finetune
 from .fit import predict_logits
 from .gate import Verdict, gate_new, gate_replaced, resampled_f1
 from .grow import DEPTHS, Grown, finish, grow
-from .guard import GuardedHead, HeadError
+from .guard import GuardedHead, GuardedLoss, HeadError
 from .joint import JointFit, Teacher, logits_at, predict_joint, train_joint
 from .loop import seed_everything
 from .metrics import Scores, score
@@ -26,6 +26,7 @@ __all__ = [
     "Fit",
     "Grown",
     "GuardedHead",
+    "GuardedLoss",
     "HeadError",
     "Inline",
     "JointFit",

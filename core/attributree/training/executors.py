@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 
 from ..errors import AttributreeError, TrainingError
-from .guard import HeadError
+from ..finding import import_files, imported_files
+from .guard import GuardedLoss, HeadError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +61,7 @@ class Torchrun:
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
         from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+        _require_travel((*args, *kwargs.values()))
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -76,7 +79,7 @@ class Torchrun:
             kwargs["progress"] = show_progress
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            results = elastic_launch(config, _work)(function, args, kwargs)
+            results = elastic_launch(config, _work)(_OneFilePlugins(), function, args, kwargs)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             why = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
@@ -99,7 +102,29 @@ def make_executor(name: str, processes: int = 0) -> Executor:
     return Torchrun(processes) if name == "torchrun" else Inline()
 
 
-def _work(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+class _OneFilePlugins:
+    """Goes ahead of what is sent: on arrival one-file plugins are imported again, for the classes that follow."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_files, (imported_files(),)
+
+
+def _require_travel(sent: Iterable[object]) -> None:
+    """Raise TrainingError if a plugin's loss cannot be sent to another process."""
+    for value in sent:
+        for loss in value.values() if isinstance(value, Mapping) else (value,):
+            if not isinstance(loss, GuardedLoss):
+                continue
+            try:
+                pickle.dumps(loss.loss)
+            except Exception as error:
+                raise TrainingError(
+                    f"{loss.attribute}: its loss cannot be sent to other processes ({error}); its plugin must make it "
+                    "a function or a class at the top of a module. Or train with --executor inline"
+                ) from error
+
+
+def _work(_: object, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run in each process; what is raised comes back as a value, so that it keeps its type."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
     try:

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..answers import Floats
 from ..config import BranchSettings
+from ..hookspecs import Loss
 from ..nn import Branch, Crown, Trunk
 from ..progress import Progress
 from .calibrate import Calibration
@@ -66,6 +67,7 @@ def finetune(
     recipe: BranchSettings,
     recipes: Mapping[str, BranchSettings],
     *,
+    losses: Mapping[str, Loss] | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Finetuned:
@@ -74,8 +76,9 @@ def finetune(
     `samples` by attribute, all splits, with one view of pixels (S, S, 3) as inputs, the same array for all; `live`
     holds the live tree's probabilities (N, C) of each one's unambiguous validation samples, in today's values;
     `teachers` its logits on the training images that each attribute applies to; `recipes` each attribute's settings,
-    `recipe` what they train together with. The best epoch is kept, and the gate alone decides whether it is good
-    enough: depths and epochs of the live branches were chosen on validation, so there they look better than they are.
+    `recipe` what they train together with, `losses` as in `train_joint`. The best epoch is kept, and the gate alone
+    decides whether it is good enough: depths and epochs of the live branches were chosen on validation, so there they
+    look better than they are.
     """
     fit = train_joint(
         model,
@@ -84,6 +87,7 @@ def finetune(
         name="finetune",
         rates=RATES,
         teachers=teachers,
+        losses=losses,
         checkpoints=checkpoints,
         progress=progress,
     ).fit
@@ -92,7 +96,8 @@ def finetune(
     for name, part in samples.items():
         found = _refine(model, name, part, live[name], recipes[name], device)
         if not found.verdict.promoted:
-            again = _regrow(model, name, part, live[name], new_heads[name], recipes[name], device, progress)
+            loss = (losses or {}).get(name)
+            again = _regrow(model, name, part, live[name], new_heads[name], recipes[name], loss, device, progress)
             found = again if again.verdict.promoted else found
         branches[name] = found
     model.cpu().eval()
@@ -121,6 +126,7 @@ def _regrow(
     live: Floats,
     new_head: Callable[[], nn.Module],
     recipe: BranchSettings,
+    loss: Loss | None,
     device: torch.device,
     progress: Progress | None,
 ) -> Refined:
@@ -128,7 +134,7 @@ def _regrow(
     features = trunk_features(model.trunk, part, device)
     donors = [Donor(other, dict(limb.branch.units.items()), limb.keys) for other, limb in model.limbs().items()]
     tell = (lambda what, epoch, of: progress(f"{name} again: {what}", epoch, of)) if progress else None
-    grown = grow(features, donors, new_head, recipe, progress=tell)
+    grown = grow(features, donors, new_head, recipe, loss=loss, progress=tell)
     labels, val = part.labels.attribute.labels, features.part("val", labelled_only=True)
     verdict = gate_replaced(labels, live, grown.answers, val.labels.target, recipe)
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import BranchSettings
+from ..hookspecs import Loss
 from ..nn import balance, masked_loss, probabilities
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, Share
@@ -39,13 +41,14 @@ def fit(
     checkpoints: Checkpoints | None = None,
     patience: int | None = None,
     from_start: bool = False,
+    loss: Loss | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Fit:
     """Train `module` (inputs (B, ...) to logits (B, K)) on `train`; its score is the macro-F1 on `val`.
 
-    `val` holds unambiguous samples. The rest is as in `run_loop`.
+    `val` holds unambiguous samples; `loss` is `masked_loss` by default. The rest is as in `run_loop`.
     """
-    task = _BranchTask(module, groups, train, val, recipe)
+    task = _BranchTask(module, groups, train, val, recipe, loss)
     return run_loop(
         task,
         recipe,
@@ -69,12 +72,14 @@ class _BranchTask:
         train: Samples,
         val: Samples,
         recipe: BranchSettings,
+        loss: Loss | None,
     ) -> None:
         self.name = train.labels.attribute.name
         self.module = module
         self._groups = groups
         self._train, self._val, self._recipe = train, val, recipe
         self._labels = train.labels.attribute.labels
+        self._loss: Loss = loss or partial(masked_loss, self._labels)
         self._balance = balance(self._labels, train.target) if recipe.class_balance else None
 
     def groups(self) -> Sequence[Mapping[str, Any]]:
@@ -89,8 +94,7 @@ class _BranchTask:
     def loss(self, module: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         device = next(self.module.parameters()).device
         inputs, target, weight = (tensor.to(device) for tensor in batch)
-        return masked_loss(
-            self._labels,
+        return self._loss(
             module(inputs).float(),  # (B, K)
             target,
             weight,
@@ -101,7 +105,7 @@ class _BranchTask:
     def validate(self) -> tuple[float, float]:
         logits = predict_logits(self.module, self._val, next(self.module.parameters()).device)
         target, weight = self._val.target, torch.from_numpy(self._val.labels.weight)
-        loss = float(masked_loss(self._labels, logits, target, weight))
+        loss = float(self._loss(logits, target, weight, value_weight=None, smoothing=0.0))
         if not math.isfinite(loss):
             return 0.0, loss  # the loop says so
         probs = probabilities(self._labels.kind, logits).numpy()

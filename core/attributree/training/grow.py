@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..answers import Floats
 from ..config import BranchSettings
 from ..errors import TrainingError
+from ..hookspecs import Loss
 from ..nn import Branch, copy_units, probabilities
 from ..progress import Progress
 from ..schema import Labels
@@ -55,6 +56,7 @@ def grow(
     recipe: BranchSettings,
     *,
     tops: Tops | None = None,
+    loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Grown:
@@ -62,8 +64,8 @@ def grow(
 
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
     the head is trained on the donor's frozen features, and what is unfrozen starts from there. `tops` gives the
-    donors' features, by default computed on the spot. Raises TrainingError if there is nothing to train or to
-    validate on, or the loss stops being a number.
+    donors' features, by default computed on the spot; `loss` is `masked_loss` by default. Raises TrainingError if
+    there is nothing to train or to validate on, or the loss stops being a number.
     """
     name, labels = samples.labels.attribute.name, samples.labels.attribute.labels
     device = pick_device(recipe.device)
@@ -80,7 +82,7 @@ def grow(
         nn.ModuleDict(dict(donor.units)).to(device).eval()
     known = samples.part("train", labelled_only=True)
     chosen = choose_donor(donors, known, val, tops, recipe.seed)
-    candidates = _try_depths(name, train, val, chosen.donor, new_head, recipe, tops, checkpoints, progress)
+    candidates = _try_depths(name, train, val, chosen.donor, new_head, recipe, tops, loss, checkpoints, progress)
     depth = _cheapest(candidates)
     branch = candidates[depth][0].to(device)
     calibration, scores, answers = finish(labels, samples, lambda part: predict_logits(branch, part, device), recipe)
@@ -128,6 +130,7 @@ def _try_depths(
     new_head: Callable[[], nn.Module],
     recipe: BranchSettings,
     tops: Tops,
+    loss: Loss | None,
     checkpoints: Checkpoints | None,
     progress: Progress | None,
 ) -> dict[str, tuple[Branch, Fit]]:
@@ -143,7 +146,7 @@ def _try_depths(
             continue  # the stage is one block
         frozen = {"head": len(donor.units), "block": len(donor.units) - 1, "stage": 0}[depth]
         branch = Branch(copy_units(donor.units), copy.deepcopy(head), frozen)
-        fitted = fit_branch(branch, donor, depth, train, val, recipe, tops, checkpoints, progress)
+        fitted = fit_branch(branch, donor, depth, train, val, recipe, tops, loss, checkpoints, progress)
         if depth == "head":
             head = branch.head  # what is trained next begins at it
         if depth in wanted:
@@ -161,6 +164,7 @@ def fit_branch(
     val: Samples,
     recipe: BranchSettings,
     tops: Tops,
+    loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Fit:
@@ -187,6 +191,7 @@ def fit_branch(
         checkpoints=checkpoints,
         patience=min(recipe.patience, DEEPER_PATIENCE) if deeper else None,
         from_start=deeper,
+        loss=loss,
         progress=(lambda epoch: progress(depth, epoch, recipe.epochs)) if progress else None,
     )
 

@@ -1,12 +1,16 @@
-"""Heads that say whose they are when they fail: plugins' heads share the trunk with all the others."""
+"""Heads and losses that say whose they are when they fail: what plugins bring trains beside all the others'."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, isfinite, nn
+
+from ..hookspecs import Loss
 
 
 class HeadError(Exception):
-    """The head of `attribute` failed while the trunk was trained."""
+    """The head or the loss of `attribute` failed in training."""
 
     def __init__(self, attribute: str, reason: str) -> None:
         super().__init__(attribute, reason)
@@ -33,3 +37,25 @@ class GuardedHead(nn.Module):
         if bool(isfinite(features).all()) and not bool(isfinite(logits).all()):
             raise HeadError(self.attribute, "the head answers something that is not a number")
         return logits
+
+
+@dataclass(frozen=True, eq=False)
+class GuardedLoss:
+    """A plugin's loss that raises HeadError when it fails, or is not a number for logits that are."""
+
+    attribute: str
+    loss: Loss
+
+    def __call__(
+        self, logits: Tensor, target: Tensor, weight: Tensor, *, value_weight: Tensor | None, smoothing: float
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in `masked_loss`."""
+        if isinstance(self.loss, nn.Module):
+            self.loss.to(logits.device)
+        try:
+            value = self.loss(logits, target, weight, value_weight=value_weight, smoothing=smoothing)
+        except Exception as error:
+            raise HeadError(self.attribute, f"its loss raised {type(error).__name__}: {error}") from error
+        if bool(isfinite(logits).all()) and not bool(isfinite(value).all()):
+            raise HeadError(self.attribute, "its loss is something that is not a number")
+        return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from ..config import BranchSettings
 from ..errors import TrainingError
+from ..hookspecs import Loss
 from ..nn import Crown, balance, log_probabilities, masked_loss, probabilities
 from ..progress import Progress
 from ..schema import Labels
@@ -65,6 +67,7 @@ def train_joint(
     phase: str = "whole",
     rates: Rates | None = None,
     teachers: Mapping[str, Teacher] | None = None,
+    losses: Mapping[str, Loss] | None = None,
     checkpoints: Checkpoints | None = None,
     from_start: bool = False,
     progress: Progress | None = None,
@@ -74,10 +77,11 @@ def train_joint(
     `samples` by attribute, all splits, with one view of pixels (S, S, 3) uint8 as inputs, the same array for all. The
     loss is the sum over attributes of the mean over what was observed; the score is the mean validation macro-F1 over
     unambiguous samples. With `teachers`, answers on the training images these speak of stay near theirs
-    (`recipe.distill`), and batches are drawn so that attributes with few labels are seen as well.
+    (`recipe.distill`), and batches are drawn so that attributes with few labels are seen as well. `losses` by attribute
+    are `masked_loss` by default.
     Raises TrainingError if the loss stops being a number.
     """
-    task = _JointTask(name, model, samples, recipe, rates or Rates(), teachers or {})
+    task = _JointTask(name, model, samples, recipe, rates or Rates(), teachers or {}, losses or {})
     fit = run_loop(
         task,
         recipe,
@@ -102,6 +106,7 @@ class _JointTask:
         recipe: BranchSettings,
         rates: Rates,
         teachers: Mapping[str, Teacher],
+        losses: Mapping[str, Loss],
     ) -> None:
         self.name = name
         self.module: nn.Module = model
@@ -113,6 +118,9 @@ class _JointTask:
         spoken = [part.rows[:, 0] for part in train.values()] + [teacher.rows for teacher in teachers.values()]
         self._rows = np.unique(np.concatenate(spoken))  # (N,) of the pixel store
         self._labels: dict[str, Labels] = {a: part.labels.attribute.labels for a, part in train.items()}
+        self._losses: dict[str, Loss] = {
+            name: losses.get(name) or partial(masked_loss, labels) for name, labels in self._labels.items()
+        }
         self._table = {attribute: _by_row(part, self._rows) for attribute, part in train.items()}
         self._balance = {
             attribute: balance(self._labels[attribute], part.target) if recipe.class_balance else None
@@ -138,7 +146,7 @@ class _JointTask:
             batch = np.sort(order[start : start + size])
             if len(batch) == 1 and count > 1:
                 continue  # BatchNorm cannot be trained on one image
-            pixels = augment(np.ascontiguousarray(self._pixels[self._rows[batch]]), rng, self._recipe.flip)
+            pixels = augment(np.ascontiguousarray(self._pixels[self._rows[batch]]), rng, self._recipe)
             yield torch.from_numpy(share.take(pixels).copy()), torch.from_numpy(share.take(batch))
 
     def loss(self, module: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
@@ -151,8 +159,7 @@ class _JointTask:
             mine = weight[index]
             if bool((mine > 0).any()):
                 value_weight = self._balance[name]
-                total = total + masked_loss(
-                    self._labels[name],
+                total = total + self._losses[name](
                     scores,
                     target[index].to(device),
                     mine.to(device),
@@ -174,7 +181,9 @@ class _JointTask:
             labels = self._labels[name]
             if not bool(torch.isfinite(logits[name]).all()):
                 raise TrainingError(f"{self.name}: {name} answers something that is not a number; nothing was promoted")
-            losses.append(float(masked_loss(labels, logits[name], part.target, torch.from_numpy(part.labels.weight))))
+            weight = torch.from_numpy(part.labels.weight)
+            loss = self._losses[name](logits[name], part.target, weight, value_weight=None, smoothing=0.0)
+            losses.append(float(loss))
             probs = probabilities(labels.kind, logits[name]).numpy()
             self._f1[name] = score(labels, probs, part.labels.target).macro_f1
         return float(np.mean(list(self._f1.values()))), float(np.sum(losses))
@@ -241,16 +250,19 @@ def attribute_aware(weights: Sequence[Tensor]) -> npt.NDArray[np.float64]:
     return np.asarray(p / p.sum(), dtype=np.float64)
 
 
-def augment(pixels: npt.NDArray[Any], rng: np.random.Generator, flip: bool) -> npt.NDArray[np.uint8]:
-    """Return the pictures (B, S, S, 3) shifted a little, their edge repeated, and mirrored by chance if `flip`."""
+def augment(pixels: npt.NDArray[Any], rng: np.random.Generator, recipe: BranchSettings) -> npt.NDArray[np.uint8]:
+    """Return the pictures (B, S, S, 3) shifted a little, their edge repeated, if `recipe.crop`.
+
+    By chance they are mirrored if `recipe.flip`.
+    """
     size = pixels.shape[1]
-    reach = round(size * SHIFT)
+    reach = round(size * SHIFT) if recipe.crop else 0
     padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
     out = np.empty_like(pixels)
     for i, (y, x) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(pixels), 2))):
         out[i] = padded[i, y : y + size, x : x + size]
     mirrored = rng.random(len(pixels)) < 0.5
-    if flip:
+    if recipe.flip:
         out[mirrored] = out[mirrored, :, ::-1]
     return out
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..config import BranchSettings
+from ..hookspecs import Loss
 from ..nn import Backbone, Branch, Crown, Limb, copy_units
 from ..progress import Progress
 from .checkpoint import Checkpoints
@@ -45,17 +46,21 @@ def train_trunk(
     heads: Mapping[str, nn.Module],
     recipe: BranchSettings,
     *,
+    losses: Mapping[str, Loss] | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> TrainedTrunk:
     """Train `backbone.trunk`, in place, on every image that any of the attributes says something about.
 
     `samples` by attribute, with one view of pixels (S, S, 3) uint8 as inputs, the same array for all. The epoch with
-    the best mean validation macro-F1 is kept. Raises TrainingError if the loss stops being a number.
+    the best mean validation macro-F1 is kept. `losses` as in `train_joint`. Raises TrainingError if the loss stops
+    being a number.
     """
     reset(backbone, recipe.seed)
     model = one_for_all(backbone, heads)
-    trained = train_joint(model, samples, recipe, name="trunk", checkpoints=checkpoints, progress=progress)
+    trained = train_joint(
+        model, samples, recipe, name="trunk", losses=losses, checkpoints=checkpoints, progress=progress
+    )
     model.cpu()
     first = model.branch(next(iter(heads)))
     donor = Donor("trunk", dict(first.units.items()))
