@@ -6,9 +6,10 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from ..errors import CatalogError
+from .bulk import insert_rows
 from .declare import declared
 from .derive import derive, new_revision
 from .engine import chunks
@@ -58,9 +59,10 @@ class Log:
         """Store observations of (image, column) that are not standing."""
         if not said:
             return
-        rest = {"source": self.source, "annotator": self.annotator, "revision": self.revise()}
-        rows = [{"image_id": image, "attribute": column, "raw": raw, **rest} for (image, column), raw in said.items()]
-        self.connection.execute(insert(Observation), rows)
+        rest = (self.source, self.annotator, self.revise())
+        rows = [(image, column, raw, *rest) for (image, column), raw in said.items()]
+        columns = ("image_id", "attribute", "raw", "source", "annotator", "revision")
+        insert_rows(self.connection, Observation, columns, rows)
         for image, column in said:
             self.touched.setdefault(column, array("q")).append(image)
         self.new += len(rows)

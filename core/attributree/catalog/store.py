@@ -15,6 +15,7 @@ from ..schema import Attribute
 from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
 from .engine import Database
 from .ingest import DEFAULT_SOURCE, ingest
+from .look import read_and_look
 from .observe import observe, quarantine, record_files
 from .records import (
     AnnotationRecord,
@@ -78,9 +79,11 @@ class Catalog:
     ) -> IngestSummary:
         """Store a label file, all of it or nothing; `images` is the root of its paths (default: its folder).
 
-        `progress` is told the number of rows done. Raises IngestError naming file, row and column.
+        `progress` is told how many rows were read and their images looked at. Raises IngestError naming file, row
+        and column.
         """
-        return self._database.write(lambda c: ingest(c, Path(file), images, source, progress))
+        with read_and_look(self._database, Path(file), images, source, progress) as labels:
+            return self._database.write(lambda c: ingest(c, labels, source))
 
     def observe(
         self,
