@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from ..schema import SPLITS
@@ -28,8 +30,17 @@ from .tables import Image, Product
 DEFAULT_SOURCE = "import"
 #: What a label file may say of a product.
 _TEXTS = ("article_type", "title", "description", "split")
-#: What an image's row says of its file, in the order that new rows are written.
-_FILE = ("file", "state", "reason", "width", "height", "format", "bytes", "mtime_ns", "digest")
+#: What an image's row says of its file, in the order of a `Look`.
+_FILE = ("file", "reason", "width", "height", "format", "bytes", "mtime_ns")
+
+_IMAGES = (
+    select(Image.id, Image.path, Image.state, Image.digest, *(getattr(Image, name) for name in _FILE), Product.sku)
+    .join(Product, Product.id == Image.product_id)
+    .where(Image.root == bindparam("root"), Image.path.in_(bindparam("paths", expanding=True)))
+)
+_PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _TEXTS)).where(
+    Product.sku.in_(bindparam("skus", expanding=True))
+)
 
 
 def split_of(sku: str) -> str:
@@ -45,19 +56,19 @@ class _Seen:
     """A set of row ids, one bit each: what this file has said already must fit in memory for any file."""
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._bits = np.zeros(1024, dtype=np.uint8)
 
     def __contains__(self, row_id: int) -> bool:
         byte = row_id >> 3
         return byte < len(self._bits) and bool(self._bits[byte] & (1 << (row_id & 7)))
 
-    def update(self, row_ids: Iterable[int]) -> None:
+    def update(self, row_ids: Sequence[int]) -> None:
         """Put `row_ids` in."""
-        for row_id in row_ids:
-            byte = row_id >> 3
-            if byte >= len(self._bits):
-                self._bits.extend(bytes(byte + 1024 - len(self._bits)))
-            self._bits[byte] |= 1 << (row_id & 7)
+        ids = np.asarray(row_ids, dtype=np.int64)
+        byte = ids >> 3
+        if (most := int(byte.max(initial=0)) + 1) > len(self._bits):
+            self._bits = np.concatenate([self._bits, np.zeros(most, dtype=np.uint8)])  # at least doubled
+        np.bitwise_or.at(self._bits, byte, (1 << (ids & 7)).astype(np.uint8))
 
 
 def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSummary:
@@ -68,12 +79,17 @@ def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSumm
     return work.finish()
 
 
+def _state(look: Look) -> str:
+    return "ok" if look.reason is None else "quarantined"
+
+
 @dataclass
 class _Picture:
     """An image of the chunk: its row in the database, if any, and what its file makes necessary to change there."""
 
     id: int | None
     product: str
+    look: Look
     columns: dict[str, Any]
 
 
@@ -112,7 +128,7 @@ class _Ingest:
         given = self._settle_products(rows, pictures)
         products = self._save_products(rows, pictures)
         before = self._save_pictures(pictures, products)
-        self._seen("image", "sku").update(picture.id for path in given if (picture := pictures[path]).id is not None)
+        self._seen("image", "sku").update([i for path in given if (i := pictures[path].id) is not None])
         self._save_observations(rows, pictures, before)
         self.rows += len(rows)
 
@@ -145,12 +161,8 @@ class _Ingest:
 
     def _pictures(self, looks: dict[str, Look]) -> dict[str, _Picture]:
         """Return the chunk's images by path, with what must change of their rows."""
-        query = (
-            select(Image.id, Image.path, *(getattr(Image, name) for name in _FILE), Product.sku)
-            .join(Product, Product.id == Image.product_id)
-            .where(Image.root == self.root, Image.path.in_(list(looks)))
-        )
-        stored = {row.path: row for row in self.connection.execute(query)}
+        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": list(looks)})
+        stored = {row.path: row for row in rows}
         return {path: self._picture(path, look, stored.get(path)) for path, look in looks.items()}
 
     def _picture(self, path: str, look: Look, row: Any) -> _Picture:
@@ -158,22 +170,18 @@ class _Ingest:
 
         A picture whose header was fine, but that could not be decoded, stays in quarantine until it changes.
         """
-        if look.known is not None and (row is None or (row.bytes, row.mtime_ns) != look.known):
+        if look.unchanged and (row is None or (row.bytes, row.mtime_ns) != (look.bytes, look.mtime_ns)):
             # Somebody else has changed the row since we looked.
             look = look_at(self.labels.places, self.labels.root, path, None)
-        new: dict[str, Any]
-        if look.reason is not None:
-            new = {**dict.fromkeys(_FILE), "file": look.file, "state": "quarantined", "reason": look.reason}
-        elif (header := look.header) is not None:
-            new = {"file": look.file, "state": "ok", "reason": None, "width": header.width, "height": header.height}
-            new |= {"format": header.format, "bytes": header.bytes, "mtime_ns": header.mtime_ns, "digest": None}
-        else:
-            new = {"file": look.file}
-        if (new.get("state") or row.state) == "quarantined":
-            self.quarantined[path] = new.get("reason") or row.reason
+        if (reason := row.reason if look.unchanged else look.reason) is not None:
+            self.quarantined[path] = reason
         if row is None:
-            return _Picture(None, "", new)
-        return _Picture(row.id, row.sku, {k: v for k, v in new.items() if getattr(row, k) != v})
+            return _Picture(None, "", look, {})
+        new: dict[str, Any] = {"file": look.file}
+        if not look.unchanged:
+            new = {"state": _state(look), "digest": None}
+            new |= {name: getattr(look, name) for name in _FILE}
+        return _Picture(row.id, row.sku, look, {k: v for k, v in new.items() if getattr(row, k) != v})
 
     def _save_pictures(self, pictures: dict[str, _Picture], products: dict[str, int]) -> frozenset[int]:
         """Store new images and what changed of others; return the ids of those that were there before."""
@@ -194,10 +202,10 @@ class _Ingest:
             self.log.revise()
             last = self.connection.execute(select(func.max(Image.id))).scalar() or 0
             rows = [
-                (self.root, path, products[picture.product], *(picture.columns[name] for name in _FILE))
+                (self.root, path, products[picture.product], _state(picture.look), *picture.look[: len(_FILE)])
                 for path, picture in new.items()
             ]
-            insert_rows(self.connection, Image, ("root", "path", "product_id", *_FILE), rows)
+            insert_rows(self.connection, Image, ("root", "path", "product_id", "state", *_FILE), rows)
             for path, image_id in self.connection.execute(select(Image.path, Image.id).where(Image.id > last)):
                 new[path].id = image_id
             self.images_new += len(new)
@@ -230,9 +238,8 @@ class _Ingest:
 
     def _save_products(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> dict[str, int]:
         """Store what the rows say of their products; return the products' ids by sku."""
-        columns = (Product.id, Product.sku, *(getattr(Product, name) for name in _TEXTS))
         skus = list(dict.fromkeys(pictures[row.image].product for row in rows))
-        stored = self.connection.execute(select(*columns).where(Product.sku.in_(skus)))
+        stored = self.connection.execute(_PRODUCTS, {"skus": skus})
         products = {sku: _Texts(row_id, tuple(texts), texts) for row_id, sku, *texts in stored}
         for sku in skus:
             if sku not in products:
@@ -259,13 +266,13 @@ class _Ingest:
             self._moved.update(p.id for p in changed if p.id is not None and p.wanted[0] != p.stored[0])
         ids = {sku: product.id for sku, product in products.items() if product.id is not None}
         for what in {what for product in products.values() for what in product.said}:
-            self._seen("product", what).update(ids[sku] for sku, product in products.items() if what in product.said)
+            self._seen("product", what).update([ids[sku] for sku, product in products.items() if what in product.said])
         return ids
 
     def _hear(self, row: LabelRow, product: _Texts, sku: str) -> None:
         """Note what a row says of its product. Raises IngestError if two rows name two splits."""
-        for position, name in enumerate(_TEXTS[:-1]):
-            text = getattr(row, name)
+        for position, text in enumerate((row.article_type, row.title, row.description)):
+            name = _TEXTS[position]
             # The first word of a file counts: a last one would flip back and forth on every ingest.
             if text and not self._heard(product, name):
                 product.said.add(name)
@@ -305,14 +312,15 @@ class _Ingest:
                     raise refuse(self.file, problem + hint, row=row.line, column=column)
                 else:
                     said[key] = standing[key] = raw
+        shown = [ids[row.image] for row in rows]
         for column, spoken in seen.items():
-            spoken.update(ids[row.image] for row in rows if column in row.labels)
+            spoken.update([image_id for image_id, row in zip(shown, rows, strict=True) if column in row.labels])
         self._count(rows)
         self.log.append(said)
 
     def _count(self, rows: list[LabelRow]) -> None:
         """Count what no attribute reads, and what no schema can read."""
-        for column, cells in Counter(column for row in rows for column in row.labels).items():
+        for column, cells in Counter(chain.from_iterable(row.labels for row in rows)).items():
             if column not in self.readers:
                 self.undeclared[column] += cells
         for name, reader in self.readers.items():

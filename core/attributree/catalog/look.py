@@ -9,15 +9,16 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from ..errors import ImageError, IngestError
-from ..images import ImageHeader, Places, inspect_image
+from ..images import Places, inspect_image
 from .engine import Database
 from .lines import refuse
 from .readers import read_labels
@@ -29,21 +30,27 @@ _CHUNK = 1000
 #: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
 _IN_MEMORY = 32 * 1024 * 1024
 
+_KNOWN = select(Image.path, Image.bytes, Image.mtime_ns).where(
+    Image.root == bindparam("root"), Image.path.in_(bindparam("paths", expanding=True))
+)
 #: Size in bytes and time of the last change of a file, as the catalogue knows them.
-Known = tuple[int | None, int | None]
+Known = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What there is at an image's place: `header`, or the `reason` why it cannot be used.
+class Look(NamedTuple):
+    """What there is at an image's place: a header, or the `reason` why it cannot be used.
 
-    Neither, if the file is still as it was `known`: then it is not opened.
+    Neither, if the file is `unchanged`: of the `bytes` and `mtime_ns` that the catalogue knows. It is not opened then.
     """
 
     file: str
-    header: ImageHeader | None
-    reason: str | None
-    known: Known | None
+    reason: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    unchanged: bool = False
 
 
 def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
@@ -51,11 +58,11 @@ def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
     try:
         file, found = places.locate(path)
         if known is not None and found is not None and known == (found.st_size, found.st_mtime_ns):
-            return Look(file, None, None, known)
-        return Look(file, inspect_image(file, found), None, None)
+            return Look(file, bytes=found.st_size, mtime_ns=found.st_mtime_ns, unchanged=True)
+        header = inspect_image(file, found)
+        return Look(file, None, header.width, header.height, header.format, header.bytes, header.mtime_ns)
     except ImageError as error:
-        where = root.as_posix() + "/" + path.replace("\0", "")
-        return Look(where, None, str(error), None)
+        return Look(root.as_posix() + "/" + path.replace("\0", ""), str(error))
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,7 @@ class LabelFile:
         self._kept.seek(0)
         for line in self._kept:
             rows, looks = json.loads(line)
-            yield [LabelRow(*row) for row in rows], {path: _look(*fields) for path, fields in looks.items()}
-
-
-def _look(file: str, header: list[str | int] | None, reason: str | None, known: list[int] | None) -> Look:
-    return Look(file, ImageHeader(*header) if header else None, reason, (known[0], known[1]) if known else None)  # type: ignore[arg-type]
+            yield list(map(LabelRow._make, rows)), {path: Look._make(look) for path, look in looks.items()}
 
 
 @contextmanager
@@ -95,9 +98,9 @@ def read_and_look(
             if not root.is_dir():
                 raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
             paths = list(dict.fromkeys(row.image for row in part))
-            known = database.read(lambda c, paths=paths: _known(c, root, paths))
+            known = database.read(partial(_known, root=root, paths=paths))
             looks = {path: look_at(places, root, path, known.get(path)) for path in paths}
-            kept.write(_line(part, looks))
+            kept.write(json.dumps([part, looks]).encode() + b"\n")
             done += len(part)
             if progress is not None:
                 progress(done)
@@ -105,19 +108,5 @@ def read_and_look(
 
 
 def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:
-    query = select(Image.path, Image.bytes, Image.mtime_ns)
-    here = query.where(Image.root == root.as_posix(), Image.path.in_(paths), Image.bytes.is_not(None))
-    return {path: (size, changed) for path, size, changed in connection.execute(here)}
-
-
-def _line(rows: list[LabelRow], looks: dict[str, Look]) -> bytes:
-    fields = [
-        (row.line, row.image, row.sku, row.article_type, row.title, row.description, row.split, row.labels)
-        for row in rows
-    ]
-    seen = {}
-    for path, look in looks.items():
-        header = look.header
-        size = (header.width, header.height, header.format, header.bytes, header.mtime_ns) if header else None
-        seen[path] = (look.file, size, look.reason, look.known)
-    return json.dumps([fields, seen]).encode() + b"\n"
+    rows = connection.execute(_KNOWN, {"root": root.as_posix(), "paths": paths})
+    return {path: (size, changed) for path, size, changed in rows if size is not None and changed is not None}

@@ -63,8 +63,9 @@ class Log:
         rows = [(image, column, raw, *rest) for (image, column), raw in said.items()]
         columns = ("image_id", "attribute", "raw", "source", "annotator", "revision")
         insert_rows(self.connection, Observation, columns, rows)
+        touch = {column: self.touched.setdefault(column, array("q")).append for column in {c for _, c in said}}
         for image, column in said:
-            self.touched.setdefault(column, array("q")).append(image)
+            touch[column](image)
         self.new += len(rows)
 
     def derive(self, moved: Iterable[int] = ()) -> None:
