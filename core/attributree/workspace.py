@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .catalog import Catalog, Forgotten, IngestSummary, PredictionRecord, TreeVersion, upgrade
+from .catalog import Catalog, Forgotten, IngestSummary, PredictionRecord, Sources, TreeVersion, upgrade
 from .catalog.auto import DECLARED_BY
 from .catalog.ingest import DEFAULT_SOURCE
 from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
@@ -104,7 +104,8 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
-        return Catalog.open(self.settings.catalog.database, timeout=self.settings.catalog.timeout)
+        sources = Sources.configured(self.settings.trust_changes())
+        return Catalog.open(self.settings.catalog.database, timeout=self.settings.catalog.timeout, sources=sources)
 
     def close(self) -> None:
         """Give back what is open."""

@@ -30,7 +30,7 @@ from .records import (
     UnknownValue,
     Work,
 )
-from .resolve import Annotation, Reading, combine, read_cell
+from .resolve import Annotation, Reading, Sources, Trust, combine, read_cell
 from .runs import LEASE_SECONDS, new_owner
 from .store import Catalog
 
@@ -60,9 +60,11 @@ __all__ = [
     "Promotion",
     "Quarantine",
     "Reading",
+    "Sources",
     "TrainingRun",
     "TreeVersion",
     "TrunkRecord",
+    "Trust",
     "UnknownValue",
     "Work",
     "check",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -14,9 +15,11 @@ from ..schema import Attribute
 from .bulk import insert_rows
 from .engine import chunks, notify
 from .predictions import todays_keys, value_ids
-from .resolve import Annotation, Reader
+from .resolve import Annotation, Reader, Sources
 from .tables import AnnotationRow, AnnotationValue, Image, Observation, Product, Revision
 
+#: The cause of a revision that changes the precedence of sources; its detail is that in JSON.
+SOURCES = "sources"
 #: Images whose observations are looked at together.
 _CHUNK = 2000
 
@@ -37,6 +40,13 @@ def new_revision(connection: Connection, cause: str, detail: str) -> int:
     revision: int = connection.execute(statement).scalar_one()
     notify(connection)  # heard when, and only if, the transaction commits
     return revision
+
+
+def followed(connection: Connection) -> Sources:
+    """Return the precedence of sources that the annotations follow."""
+    query = select(Revision.detail).where(Revision.cause == SOURCES).order_by(Revision.id.desc()).limit(1)
+    stored = connection.execute(query).scalar()
+    return Sources() if stored is None else Sources.configured(json.loads(stored))
 
 
 def observed_images(connection: Connection, column: str) -> Sequence[int]:
@@ -93,7 +103,7 @@ def derive(
     `image_ids`, ascending, limits the work to images that something may have changed for; None is all of them.
     Annotations that mean the same as before keep their revision.
     """
-    reader = Reader(attribute)
+    reader = Reader(attribute, followed(connection))
     values = value_ids(connection, attribute_id)
     changed = 0
     for part in heard(connection, attribute.name, image_ids):

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from ..errors import CatalogError
 from ..labels import LabelSet
 from ..schema import Attribute
-from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
-from .engine import Database
+from . import auto, coverage, declare, derive, history, migrate, precedence, predictions, queries, registry, runs
+from .engine import Database, Result
 from .ingest import DEFAULT_SOURCE, ingest
 from .look import read_and_look
 from .observe import observe, quarantine, record_files
@@ -38,24 +38,27 @@ from .records import (
     TrunkRecord,
     Work,
 )
+from .resolve import Sources
 from .runs import LEASE_SECONDS
 
 
 class Catalog:
     """An open catalogue. Every method is one transaction; failures outside the program are CatalogError."""
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 30.0, sources: Sources | None = None) -> None:
         self.url = url
+        self._sources = sources
         self._database = Database(url, timeout=timeout)
 
     @classmethod
-    def open(cls, url: str, *, timeout: float = 30.0) -> Self:
+    def open(cls, url: str, *, timeout: float = 30.0, sources: Sources | None = None) -> Self:
         """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
 
+        `sources` is the precedence that annotations shall follow from the next change on; None leaves what they follow.
         Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
         """
         migrate.check(url, timeout=timeout)
-        return cls(url, timeout=timeout)
+        return cls(url, timeout=timeout, sources=sources)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -83,7 +86,16 @@ class Catalog:
         and column.
         """
         with read_and_look(self._database, Path(file), images, source, progress) as labels:
-            return self._database.write(lambda c: ingest(c, labels, source))
+            return self._annotate(lambda c: ingest(c, labels, source))
+
+    def _annotate(self, work: Callable[[Connection], Result]) -> Result:
+        """Return `work(connection)` in one transaction, in which the annotations follow the precedence of sources."""
+
+        def both(connection: Connection) -> Result:
+            precedence.follow(connection, self._sources)
+            return work(connection)
+
+        return self._database.write(both)
 
     def observe(
         self,
@@ -95,7 +107,7 @@ class Catalog:
     ) -> int:
         """Store what a reviewer or a miner says, as ingest does; return how many observations were new."""
         said = list(observations)
-        return self._database.write(lambda c: observe(c, said, source, annotator, cause))
+        return self._annotate(lambda c: observe(c, said, source, annotator, cause))
 
     def quarantine(self, image_id: int, reason: str) -> None:
         """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""
@@ -109,7 +121,15 @@ class Catalog:
 
     def declare(self, attribute: Attribute, declared_by: str) -> int:
         """Register or evolve an attribute and read all observations under it; return its revision."""
-        return self._database.write(lambda c: declare.declare(c, attribute, declared_by))
+        return self._annotate(lambda c: declare.declare(c, attribute, declared_by))
+
+    def sources(self) -> Sources:
+        """Return the precedence of sources that the annotations follow."""
+        return self._database.read(derive.followed)
+
+    def follow_sources(self) -> None:
+        """Make the annotations follow the precedence that this catalogue was opened with, if they follow another."""
+        self._annotate(lambda c: None)
 
     def orphan(self, name: str) -> None:
         """Mark an attribute whose plugin is gone; `declare` revives it. Raises UnknownNameError."""
@@ -153,14 +173,14 @@ class Catalog:
         """
 
         def count(connection: Connection) -> tuple[Coverage, int | None]:
-            if stored := coverage.counted(connection, attribute):
+            if stored := coverage.counted(connection, attribute, self._sources):
                 return stored, None
-            return coverage.coverage(connection, attribute), queries.revision(connection)
+            return coverage.coverage(connection, attribute, self._sources), queries.revision(connection)
 
         counts, fresh_at = self._database.read(count)
         if fresh_at is not None:
             with suppress(CatalogError):
-                self._database.write(lambda c: coverage.store(c, attribute, counts, fresh_at))
+                self._database.write(lambda c: coverage.store(c, attribute, counts, fresh_at, self._sources))
         return counts
 
     def new_labels(self, name: str, since_revision: int) -> int:

@@ -40,6 +40,8 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
         new_labels={name: catalog.new_labels(name, branches[name].revision) for name in here if name in branches},
         labels_since_run={name: catalog.new_labels(name, last_run[name].revision) for name in here if name in last_run},
         last_run=last_run,
+        runs=tuple(runs),
+        sources=catalog.sources(),
     )
 
 
@@ -105,6 +107,7 @@ def sync_catalog(
         plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
             announce(plan)
+        catalog.follow_sources()
         for name in _to_declare(plan, catalog, plugins):
             catalog.declare(plugins.attributes[name], plugins.declared_by[name])
         for action in plan.of("orphan"):
