@@ -1,10 +1,12 @@
 """How fast labels come in and questions are answered at a million annotations; `make bench` runs this.
 
-    python benchmarks/catalogue.py [--images 100000] [--attributes 10] [--database URL]
+    python benchmarks/catalogue.py [--images 100000] [--attributes 5] [--files 2] [--database URL]
 
-Writes a label file for that many images (one PNG over and over), ingests it, declares the attributes by `sync-catalog
---no-train`, and times `status` and a sync that has nothing to do. The ratio: labels a second beside the rows a second
-that the same database takes from one bulk INSERT of plain rows. Written as build/bench/catalogue.json.
+Writes label files for that many images (one PNG over and over) with so many columns each, and ingests them one after
+the other: the first brings images, products and labels, and its labels a second are the figure. Then the attributes are
+declared by `sync-catalog --no-train`, and `status` and a sync that has nothing to do are timed. The ratio: labels a
+second beside the rows a second that the same database takes from one bulk INSERT of plain rows. Written as
+build/bench/catalogue.json.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,26 +41,32 @@ def attributree_attributes():
 """
 
 
-def write_catalogue(folder: Path, images: int, attributes: int, seed: int) -> Path:
-    """Write photos (one PNG over and over), their label file and a plugin; return the label file."""
+def write_catalogue(folder: Path, images: int, attributes: int, files: int, seed: int) -> list[Path]:
+    """Write photos (one PNG over and over), label files with `attributes` columns each, and a plugin for all."""
     photos = folder / "photos"
     photos.mkdir(parents=True)
     buffer = BytesIO()
     Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
     photo = buffer.getvalue()
     draw = random.Random(seed)
-    names = [f"attribute_{i}" for i in range(attributes)]
-    file = folder / "labels.csv"
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(["image", "sku", "article_type", *names])
-        for i in range(images):
-            (photos / f"{i}.png").write_bytes(photo)
-            writer.writerow([f"{i}.png", f"sku-{i}", "top", *draw.choices(VALUES, k=attributes)])
+    for i in range(images):
+        (photos / f"{i}.png").write_bytes(photo)
+    written = []
+    for part in range(files):
+        file = folder / f"labels-{part}.csv"
+        with file.open("w", newline="", encoding="utf-8") as opened:
+            writer = csv.writer(opened)
+            names = [f"attribute_{i}" for i in range(part * attributes, (part + 1) * attributes)]
+            writer.writerow(["image", "sku", "article_type", *names])
+            writer.writerows(
+                [f"{i}.png", f"sku-{i}", "top", *draw.choices(VALUES, k=attributes)] for i in range(images)
+            )
+        written.append(file)
     plugins = folder / "plugins"
     plugins.mkdir()
-    (plugins / "many.py").write_text(PLUGIN.format(values=VALUES, count=attributes), encoding="utf-8")
-    return file
+    source = PLUGIN.format(values=VALUES, count=files * attributes)
+    (plugins / "many.py").write_text(source, encoding="utf-8")
+    return written
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -88,21 +97,22 @@ def plain_rows_a_second(url: str, rows: int) -> float:
 
 @click.command()
 @click.option("--images", default=100_000, show_default=True, help="Images, one row of the label file each.")
-@click.option("--attributes", default=10, show_default=True, help="Label columns.")
+@click.option("--attributes", default=5, show_default=True, help="Label columns of a file.")
+@click.option("--files", default=2, show_default=True, help="Label files, of the same images.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the labels.")
 @click.option("--database", help="Catalogue to use, an empty one.  [default: SQLite in a new file]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build/bench", help="Folder to write."
 )
-def main(images: int, attributes: int, seed: int, database: str | None, out: Path) -> None:
+def main(images: int, attributes: int, files: int, seed: int, database: str | None, out: Path) -> None:
     """Measure ingest, status and an empty sync."""
     folder = out.resolve() / "catalogue"
     shutil.rmtree(folder, ignore_errors=True)
-    file = write_catalogue(folder, images, attributes, seed)
+    first, *others = write_catalogue(folder, images, attributes, files, seed)
     labels = images * attributes
     config = {
         "trunk": {"weights": "random"},
-        "training": {"min_labels": labels},
+        "training": {"min_labels": images + 1},
         "plugins": {"plugin_dirs": ["plugins"]},
     }
     lines = []
@@ -112,8 +122,12 @@ def main(images: int, attributes: int, seed: int, database: str | None, out: Pat
     seconds: dict[str, float] = {}
     with Workspace.create(folder, database=database) as workspace:
         plain = plain_rows_a_second(workspace.settings.catalog.database, labels)
-        seconds["ingest"] = timed(lambda: workspace.ingest(file, images=folder / "photos"))
-        seconds["same file again"] = timed(lambda: workspace.ingest(file, images=folder / "photos"))
+        seconds["ingest"] = timed(lambda: workspace.ingest(first, images=folder / "photos"))
+        seconds["same file again"] = timed(lambda: workspace.ingest(first, images=folder / "photos"))
+        for number, file in enumerate(others, 2):
+            seconds[f"file {number} of the same images"] = timed(
+                partial(workspace.ingest, file, images=folder / "photos")
+            )
         seconds["declare"] = timed(lambda: workspace.sync(train=False))
         seconds["status, counted anew"] = timed(workspace.status)
         seconds["status"] = min(timed(workspace.status) for _ in range(3))
@@ -122,6 +136,7 @@ def main(images: int, attributes: int, seed: int, database: str | None, out: Pat
         "parameters": {
             "images": images,
             "attributes": attributes,
+            "files": files,
             "database": database or "sqlite",
             "cores": os.cpu_count(),
         },

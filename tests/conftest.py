@@ -273,33 +273,59 @@ def _server_programs() -> Path | None:
     return folders[-1].parent if folders else None
 
 
+class Server:
+    """A PostgreSQL server of our own on loopback; `url` ends where the database's name goes."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        # It refuses to run as root.
+        self._run_as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        self._folder = Path(tempfile.mkdtemp(prefix="attributree-pg-"))
+        if self._run_as:
+            shutil.chown(self._folder, "postgres")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/"
+        self._call("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self.start()
+
+    def _call(self, program: str, *arguments: str) -> None:
+        command = [*self._run_as, f"{self._programs}/{program}", "-D", f"{self._folder}/data", *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", timeout=120)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-p {self._port} -h 127.0.0.1 -k {self._folder} -c fsync=off -c full_page_writes=off"
+        self._call("pg_ctl", "-o", options, "-l", f"{self._folder}/log", "-w", "start")
+
+    def stop(self) -> None:
+        """Stop it as a crash would."""
+        self._call("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def remove(self) -> None:
+        """Delete what it left."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A server of our own on loopback, as a URL that ends where the database's name goes."""
+def new_server() -> Callable[[], Server]:
+    """Makes PostgreSQL servers; who makes one stops and removes it."""
     programs = _server_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server here: initdb is neither on PATH nor in /usr/lib/postgresql/*/bin")
-    # It refuses to run as root.
-    run_as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="attributree-pg-"))
-    if run_as:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = str(folder / "data")
-    options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off -c full_page_writes=off"
+    return lambda: Server(programs)
 
-    def call(*command: str) -> None:
-        subprocess.run([*run_as, *command], check=True, capture_output=True, cwd="/", timeout=120)
 
-    call(f"{programs}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-    call(f"{programs}/pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+@pytest.fixture(scope="session")
+def postgres(new_server: Callable[[], Server]) -> Iterator[str]:
+    """The server that most tests share, as a URL that ends where the database's name goes."""
+    server = new_server()
     try:
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/"
+        yield server.url
     finally:
-        call(f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
+        server.remove()
 
 
 @pytest.fixture(scope="session")

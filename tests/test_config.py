@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from attributree.catalog.resolve import TRUST
 from attributree.config import (
     AttributeSettings,
     BranchSettings,
     CatalogSettings,
     PluginSettings,
     Settings,
+    SourceSettings,
     TrainingSettings,
     TrunkSettings,
     load_settings,
@@ -30,6 +32,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     TrainingSettings,
     PluginSettings,
     AttributeSettings,
+    SourceSettings,
 )
 
 
@@ -233,8 +236,8 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
     [
         ("[training]\nepoch = 3", "training -> epoch: unknown key; did you mean epochs?"),
         ("[trainig]\nepochs = 3", "trainig: unknown section; did you mean training?"),
-        ("[other]", "other: unknown section; one of catalog, trunk, training, plugins, attributes"),
-        ("epochs = 3", "epochs: unknown section; one of catalog, trunk, training, plugins, attributes"),
+        ("[other]", "other: unknown section; one of catalog, trunk, training, plugins, sources, attributes"),
+        ("epochs = 3", "epochs: unknown section; one of catalog, trunk, training, plugins, sources, attributes"),
         ("training = 3", "training: must be a section, [training]"),
         ("[attributes]\nneckline = 3", "attributes -> neckline: must be a section, [attributes.neckline]"),
         ("[attributes.neckline]\ndept = 'head'", "attributes -> neckline -> dept: unknown key; did you mean depth?"),
@@ -403,11 +406,13 @@ def test_the_example_holds_every_setting_at_its_default() -> None:
     assert Settings.model_validate(data) == settings
 
 
-def test_the_commented_example_of_an_attribute_is_valid_when_it_is_uncommented() -> None:
-    head, _, example = render_default_toml().partition("# [attributes.shape]")
-    uncommented = "\n".join(line.removeprefix("# ") for line in example.splitlines())
-    settings = Settings.model_validate(tomllib.loads(f"{head}\n[attributes.shape]\n{uncommented}"))
+def test_the_commented_examples_are_valid_when_they_are_uncommented() -> None:
+    example = "".join(render_default_toml().partition("# [sources.review]")[1:])
+    commented = [line for line in example.splitlines() if " = " in line or line.startswith("# [")]
+    settable = [line.removeprefix("# ") for line in commented]
+    settings = Settings.model_validate(tomllib.loads("\n".join(settable)))
     assert set(settings.attributes["shape"].model_fields_set) == set(AttributeSettings.model_fields)
+    assert settings.trust_changes() == {"review": {"rank": TRUST["review"].rank, "weight": TRUST["review"].weight}}
 
 
 @given(st.text(min_size=1))
@@ -425,6 +430,15 @@ def test_every_setting_is_described(section: type[BaseModel]) -> None:
     for name, field in section.model_fields.items():
         assert field.description, name
         assert field.description.endswith("."), name
+
+
+def test_a_source_says_only_what_is_different(shop: Path) -> None:
+    text = "[sources.review]\nrank = 3\n[sources.Scan]\nweight = 0.5"
+    settings = load(shop, text, ATTRIBUTREE_SOURCES__TEXT__WEIGHT="0.1")
+    assert settings.trust_changes() == {"review": {"rank": 3}, "Scan": {"weight": 0.5}, "text": {"weight": 0.1}}
+    assert problems(shop, "[sources.review]\nwieght = 3") == [
+        "sources -> review -> wieght: unknown key; did you mean weight?"
+    ]
 
 
 def test_reading_settings_imports_neither_torch_nor_sqlalchemy() -> None:

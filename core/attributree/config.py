@@ -246,6 +246,19 @@ class AttributeSettings(_Section):
     crop: bool | None = Field(default=None, description="Shift images a little at random.")
 
 
+class SourceSettings(_Section):
+    """How far a source of labels is believed; one that is not named here, as far as `import` is."""
+
+    rank: int | None = Field(
+        default=None, ge=-1000, le=1000, description="Only the highest rank that said something readable is heard."
+    )
+    weight: float | None = Field(default=None, gt=0, le=1000, description="What its labels count in training.")
+
+
+#: Sections that hold a section for each name.
+_NAMED: Final[Mapping[str, type[_Section]]] = {"attributes": AttributeSettings, "sources": SourceSettings}
+
+
 class BranchSettings(TrainingSettings):
     """The training settings of one attribute, with what [attributes.NAME] and plugins change.
 
@@ -264,6 +277,7 @@ class Settings(_Section):
     trunk: TrunkSettings = TrunkSettings()
     training: TrainingSettings = TrainingSettings()
     plugins: PluginSettings = PluginSettings()
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
     attributes: dict[str, AttributeSettings] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -292,6 +306,10 @@ class Settings(_Section):
         settings = self.model_copy()
         settings._losses, settings._augmentations = dict(losses), dict(augmentations)
         return settings
+
+    def trust_changes(self) -> dict[str, dict[str, Any]]:
+        """Return what [sources.NAME] changes, by source."""
+        return {name: source.model_dump(exclude_none=True) for name, source in self.sources.items()}
 
     def trunk_identity(self) -> dict[str, Any]:
         """Return the trunk's settings as manifests hold them.
@@ -398,8 +416,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, .
         # ATTRIBUTREE_SOMETHING may be another program's; with `__` in it, it is meant for us.
         if len(names) == 1 and names[0].lower() not in Settings.model_fields:
             continue
-        # An attribute's name in mixed case is meant as it is written; SHAPE is shape.
-        kept = 1 if names[0].lower() == "attributes" and not "".join(names[1:2]).isupper() else None
+        # A name in mixed case is meant as it is written; SHAPE is shape.
+        kept = 1 if names[0].lower() in _NAMED and not "".join(names[1:2]).isupper() else None
         yield tuple(name if i == kept else name.lower() for i, name in enumerate(names)), variable, text
 
 
@@ -474,8 +492,8 @@ def _model_at(location: tuple[str, ...]) -> type[BaseModel]:
     """Return the section that stands at a location of the tree."""
     if not location:
         return Settings
-    if location[0] == "attributes":
-        return AttributeSettings
+    if location[0] in _NAMED:
+        return _NAMED[location[0]]
     model = Settings.model_fields[location[0]].annotation
     assert isinstance(model, type)
     assert issubclass(model, BaseModel)
@@ -497,6 +515,9 @@ def render_default_toml(database: str | None = None) -> str:
         for key, info in type(section).model_fields.items():
             value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
             lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
+    lines += ["", *_comment(SourceSettings.__doc__), "# [sources.review]"]
+    for (key, info), value in zip(SourceSettings.model_fields.items(), (2, 1.0), strict=True):
+        lines.append(f"# {f'{key} = {value}':<24} # {info.description}")
     lines += ["", *_comment(AttributeSettings.__doc__), "# [attributes.shape]"]
     examples = {
         "head": "multiscale",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import ImageError
+from .headers import START, plain_header
 
 #: Formats that are decoded; others (EPS and FITS run interpreters or big parsers) are refused by name.
 #: Pillow reads MPO, the JPEGs of many phones, as JPEG and knows no opener of that name.
@@ -29,6 +32,8 @@ MAX_PIXELS = 80_000_000
 #: Largest file accepted, in bytes.
 MAX_BYTES = 64 * 1024 * 1024
 
+#: Folders that are remembered before all are forgotten.
+_MOST_FOLDERS = 100_000
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
@@ -48,18 +53,54 @@ def locate(root: Path, cell: str) -> Path:
 
     Symbolic links are followed first, so one that leads out of `root` is refused as well.
     """
-    if _URL.match(cell):
-        raise ImageError("remote images are not fetched; download it and give its path below the images root")
-    if "\0" in cell:
-        raise ImageError("the path holds a NUL byte")
-    try:
-        base = root.resolve()
-        path = (base / cell).resolve()
-    except (OSError, RuntimeError, UnicodeError) as error:  # a loop of links, a name that cannot be encoded
-        raise ImageError(f"not a path that can be followed: {error}") from None
-    if not path.is_relative_to(base):
-        raise ImageError(f"outside the images root {root}; move it there or ingest with another --images ROOT")
-    return path
+    return Path(Places(root).locate(cell)[0])
+
+
+class Places:
+    """Where cells lead below one images root; the root and each folder in it are followed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._base: Path | None = None
+        self._folders: dict[str, str] = {}
+
+    def locate(self, cell: str) -> tuple[str, os.stat_result | None]:
+        """Return `locate` as text, and what the file system says of it if it is a plain file. Raises ImageError."""
+        if _URL.match(cell):
+            raise ImageError("remote images are not fetched; download it and give its path below the images root")
+        if "\0" in cell:
+            raise ImageError("the path holds a NUL byte")
+        name = cell[cell.rfind("/") + 1 :]
+        if name not in ("", ".", ".."):
+            with suppress(ImageError, OSError, ValueError):  # which of them, `_follow` says
+                path = f"{self._folder(cell.removesuffix(name))}/{name}"
+                try:
+                    found = os.lstat(path)
+                except FileNotFoundError:
+                    return path, None
+                if stat.S_ISREG(found.st_mode):
+                    return path, found
+        return self._follow(cell), None
+
+    def _folder(self, cell: str) -> str:
+        if cell not in self._folders:
+            if len(self._folders) >= _MOST_FOLDERS:
+                self._folders.clear()
+            self._folders[cell] = self._follow(cell)
+        return self._folders[cell]
+
+    def _follow(self, cell: str) -> str:
+        """Return the path with all symbolic links followed. Raises ImageError if it is not below the root."""
+        try:
+            base = self._base = self._base or self._root.resolve()
+            path = (base / cell).resolve()
+        except (OSError, RuntimeError, UnicodeError) as error:  # a loop of links, a name that cannot be encoded
+            raise ImageError(f"not a path that can be followed: {error}") from None
+        if not path.is_relative_to(base):
+            raise ImageError(
+                f"outside the images root {self._root}; move it there or ingest with another --images ROOT"
+            )
+        return str(path)
 
 
 @contextmanager
@@ -93,24 +134,31 @@ def _reading() -> Iterator[None]:
         raise ImageError(f"cannot be read: {error or type(error).__name__}") from error
 
 
-def inspect_image(path: Path) -> ImageHeader:
-    """Return the header of the image at `path`; nothing is decoded. Raises ImageError with the reason."""
+def inspect_image(path: Path | str, found: os.stat_result | None = None) -> ImageHeader:
+    """Return the header of the image at `path`; nothing is decoded. Raises ImageError with the reason.
+
+    `found` is what the file system says of it, if that was asked already.
+    """
     with _reading():
-        stat = path.stat()
-        if stat.st_size == 0:
+        found = found or Path(path).stat()
+        if found.st_size == 0:
             raise ImageError("zero bytes")
-        if stat.st_size > MAX_BYTES:
-            raise ImageError(f"{stat.st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(image)
-            return ImageHeader(image.width, image.height, str(image.format), stat.st_size, stat.st_mtime_ns)
+        if found.st_size > MAX_BYTES:
+            raise ImageError(f"{found.st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
+        with io.FileIO(path) as file:
+            plain = plain_header(file.read(START))
+            if plain is None:
+                file.seek(0)
+                with Image.open(file, formats=FORMATS) as image:
+                    plain = str(image.format), image.width, image.height
+        kind, width, height = plain
+        _check_size(width, height)
+        return ImageHeader(width, height, kind, found.st_size, found.st_mtime_ns)
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS // 1_000_000} million allowed"
-        )
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels, more than the {MAX_PIXELS // 1_000_000} million allowed")
 
 
 def decode_image(path: Path, size: int) -> tuple[npt.NDArray[np.uint8], str]:
@@ -123,7 +171,7 @@ def decode_image(path: Path, size: int) -> tuple[npt.NDArray[np.uint8], str]:
         header = inspect_image(path)
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image)
+            _check_size(*image.size)
             if header.format == "JPEG":
                 image.draft("RGB", (size, size))  # decodes at 1/2, 1/4 or 1/8 scale: three times as fast
             square = ImageOps.pad(_to_rgb(ImageOps.exif_transpose(image)), (size, size), color="white")

@@ -23,6 +23,7 @@ from .catalog import (
     IngestSummary,
     PredictionRecord,
     ReviewSummary,
+    Sources,
     TaskOptions,
     TaskSummary,
     TreeVersion,
@@ -127,7 +128,8 @@ class Workspace:
     def catalog(self) -> Catalog:
         """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
         settings = self.settings.catalog
-        return Catalog.open(settings.database, timeout=settings.timeout, normalizer=_Normalizer(self))
+        sources = Sources.configured(self.settings.trust_changes())
+        return Catalog.open(settings.database, timeout=settings.timeout, sources=sources, normalizer=_Normalizer(self))
 
     def close(self) -> None:
         """Give back what is open."""

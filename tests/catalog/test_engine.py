@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from attributree import Attribute, MultiLabel
-from attributree.catalog import Catalog, ingest
+from attributree.catalog import Catalog, bulk, look
 from attributree.catalog.engine import Database, make_engine, take_lock
 from attributree.errors import CatalogError
 
@@ -218,19 +218,22 @@ def test_a_lost_connection_begins_the_work_again_without_duplicates(
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE catalogue_lost TEMPLATE {postgres_template[1]}"))
     engine.dispose()
-    monkeypatch.setattr(ingest, "_CHUNK", 2)
+    monkeypatch.setattr(look, "_CHUNK", 2)
     file = shop.labels("image,colour", *(f"{i}.png,red" for i in range(6)))
-    done: list[int] = []
+    begun: list[int] = []
+    insert = bulk.insert_rows
 
-    def cut_the_line_once(rows: int) -> None:
-        if not done:
+    def cut_the_line_once(connection: Connection, table: Any, columns: Any, rows: Any) -> None:
+        begun.append(len(rows))
+        if len(begun) == 3:
             _end_sessions(url)
-        done.append(rows)
+        insert(connection, table, columns, rows)
 
+    monkeypatch.setattr("attributree.catalog.ingest.insert_rows", cut_the_line_once)
     with Catalog.open(url) as catalog:
         catalog.declare(COLOUR, "p")
-        summary = catalog.ingest(file, progress=cut_the_line_once)
-        assert done == [2, 2, 4, 6]
+        summary = catalog.ingest(file)
+        assert begun == [2, 2, 2] + [2, 2] * 3  # products and images, three chunks of them
         assert summary.observations_new == catalog.counts().observations == 6
         assert catalog.coverage(COLOUR).labelled == 6
         _end_sessions(url)

@@ -3,7 +3,7 @@
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
-from attributree.catalog import Annotation, Reading, combine, read_cell
+from attributree.catalog import Annotation, Reading, Sources, combine, read_cell
 from attributree.catalog.resolve import Reader, UnknownTexts
 
 NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck", synonyms=("vee",)), Value("boat"))))
@@ -92,6 +92,24 @@ def test_a_review_settles_what_other_sources_disagree_on() -> None:
     assert reader.annotate("", disagreeing) == disputed(crew=0.5, boat=0.5)
     assert reader.annotate("", (*disagreeing, ("review", "v_neck"))) == labelled("v_neck")
     assert reader.annotate("", (("review", "crew"), ("review", "boat"))) == disputed(crew=0.5, boat=0.5)
+
+
+def test_a_source_that_is_not_configured_is_believed_as_far_as_the_import() -> None:
+    reader = Reader(NECKLINE, Sources.configured({"import": {"weight": 0.5}, "supplier": {"rank": 5}}))
+    annotation = reader.annotate("", (("scan", "crew"), ("import", "crew")))
+    assert annotation is not None
+    assert annotation.weight == 0.5
+    outranked = reader.annotate("", (("review", "crew"), ("supplier", "boat")))
+    assert outranked is not None
+    assert (outranked.values, outranked.weight) == ({"boat"}, 0.5)
+
+
+def test_a_change_of_precedence_is_told_and_none_is_none() -> None:
+    usual = Sources()
+    assert usual.changes(Sources.configured({"review": {"rank": 2}, "scan": {"rank": 1}})) == []
+    changed = Sources.configured({"text": {"weight": 0.5}, "scan": {"rank": 3}})
+    assert usual.changes(changed) == ["scan rank 1 -> 3", "text weight 0.3 -> 0.5"]
+    assert Sources.configured(changed.to_json()) == changed
 
 
 def test_shares_follow_their_values_under_other_keys_and_add_up() -> None:

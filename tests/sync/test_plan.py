@@ -182,6 +182,16 @@ def test_a_changed_schema_evolves() -> None:
     assert plan.actions[0].reason == "vee is now v_neck"
 
 
+def test_another_precedence_of_sources_evolves_every_attribute_even_those_not_asked_for() -> None:
+    here = world(NECKLINE, HEM, live=version(branch(), branch(HEM)))
+    plan = plan_sync(here, settings(sources={"scan": {"rank": 3}}), only=["hem"])
+    assert steps(plan) == [("evolve", "hem"), ("evolve", "neckline")]
+    assert plan.actions[0].reason == (
+        "the precedence of sources changed (scan rank 1 -> 3): what was said is read again"
+    )
+    assert plan_sync(here, settings(sources={"scan": {"rank": 1}})) == Plan()
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
@@ -704,16 +714,35 @@ def test_without_an_earlier_run_nothing_is_forecast_but_labels() -> None:
     assert forecast.to_json() == {"labels": 94, "minutes": None, "megabytes": None}
 
 
-def test_cost_is_forecast_from_earlier_runs() -> None:
-    before = {
-        "hem": run(HEM, "promoted", seconds=30.0, metrics={"labels": 100, "megabytes": 8.0}),
-        "wash": run(replace(HEM, name="wash"), "promoted", seconds=90.0, metrics={"labels": 100, "megabytes": 9.0}),
-        "cuff": run(replace(HEM, name="cuff"), "failed", seconds=5.0, metrics={}),
-    }
-    forecast = one(plan_sync(world(NECKLINE, last_run=before), SETTINGS)).forecast
+def took(seconds: float, megabytes: float, *, action: str = "grow", depth: str = "head") -> TrainingRun:
+    """Return a run on 100 labels."""
+    measured = {"labels": 100, "megabytes": megabytes, "depth": depth}
+    return run(HEM, "promoted", action=action, seconds=seconds, metrics=measured)
+
+
+def cost(*runs: TrainingRun, live: TreeVersion | None = None, **attribute: Any) -> tuple[float | None, float | None]:
+    """Return the minutes and megabytes that the plan forecasts for 94 labels after these runs."""
+    settled = settings(attributes={"neckline": attribute})
+    forecast = one(plan_sync(world(NECKLINE, live=live, runs=runs), settled, retrain=["neckline"])).forecast
     assert forecast is not None
-    # 120 seconds for 200 labels, and 94 labels to come.
-    assert forecast.to_json() == {"labels": 94, "minutes": 0.94, "megabytes": 8.5}
+    assert forecast.labels == 94
+    return forecast.minutes, forecast.megabytes
+
+
+def test_cost_is_forecast_from_the_median_of_earlier_runs() -> None:
+    failed = run(HEM, "failed", seconds=5.0, metrics={})
+    stray = took(9000, 7.0)
+    # 60 seconds for 100 labels, and 94 labels to come.
+    assert cost(took(30, 8.0), took(60, 9.0), stray, failed) == (0.94, 8.0)
+
+
+def test_runs_of_the_same_action_and_depth_say_most() -> None:
+    runs = (took(100, 8.0), took(200, 30.0, depth="stage"), took(300, 1.0, action="retrain", depth="stage"))
+    assert cost(*runs, depth="stage") == (3.13, 30.0)
+    assert cost(*runs, depth="block") == (2.35, 19.0)
+    assert cost(*runs, live=version(branch())) == (4.7, 1.0)
+    assert cost(took(300, 1.0, action="retrain")) == (4.7, 1.0)
+    assert cost(took(9, 1.0, action="finetune")) == (None, None)
 
 
 # -- the plan itself -------------------------------------------------------------------------------

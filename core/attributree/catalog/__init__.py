@@ -36,7 +36,7 @@ from .records import (
     UnknownValue,
     Work,
 )
-from .resolve import Annotation, Reading, combine, read_cell
+from .resolve import Annotation, Reading, Sources, Trust, combine, read_cell
 from .runs import LEASE_SECONDS, new_owner
 from .store import Catalog
 from .studio import TaskOptions, labelling_config
@@ -71,11 +71,13 @@ __all__ = [
     "Reading",
     "ReviewSummary",
     "SchemaChange",
+    "Sources",
     "TaskOptions",
     "TaskSummary",
     "TrainingRun",
     "TreeVersion",
     "TrunkRecord",
+    "Trust",
     "UnknownValue",
     "Work",
     "check",

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from ..schema import SPLITS, Attribute
 from .declare import as_read
-from .derive import heard, in_columns, reader_of
+from .derive import followed, heard, in_columns, reader_of
 from .predictions import value_ids
 from .queries import IN_USE, other_types, revision
 from .records import Coverage, UnknownValue
-from .resolve import Reader, UnknownTexts
+from .resolve import Reader, Sources, UnknownTexts
 from .tables import AnnotationRow, AnnotationValue, AttributeRow, CoverageRow, Image, Observation, Product
 
 
@@ -31,13 +31,15 @@ class _Tally:
         self.unknown = UnknownTexts()
 
 
-def coverage(connection: Connection, attribute: Attribute) -> Coverage:
-    """Return how far `attribute` is annotated.
+def coverage(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Coverage:
+    """Return how far `attribute` is annotated under a precedence of sources; None is the one that annotations follow.
 
-    Counted from the annotations where they follow this very schema, and read from the observations where they don't:
-    for an attribute that is not registered, has changed, or is an orphan.
+    Counted from the annotations where they follow this very schema and precedence, and read from the observations where
+    they don't: for an attribute that is not registered, has changed, or is an orphan.
     """
-    reader = reader_of(connection, as_read(connection, attribute))
+    standing = followed(connection)
+    sources = sources or standing
+    reader = reader_of(connection, as_read(connection, attribute), sources)
     stored = connection.execute(
         select(AttributeRow.id).where(
             AttributeRow.name == attribute.name,
@@ -45,7 +47,10 @@ def coverage(connection: Connection, attribute: Attribute) -> Coverage:
             AttributeRow.state == "declared",
         )
     ).scalar()
-    tally = _read_observations(connection, reader) if stored is None else _count_rows(connection, reader, stored)
+    if stored is None or standing.changes(sources):
+        tally = _read_observations(connection, reader)
+    else:
+        tally = _count_rows(connection, reader, stored)
     # Images of other article types are not applicable, stored or not.
     total = outside = 0
     by_type = (
@@ -72,12 +77,12 @@ def coverage(connection: Connection, attribute: Attribute) -> Coverage:
     )
 
 
-def counted(connection: Connection, attribute: Attribute) -> Coverage | None:
+def counted(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Coverage | None:
     """Return the coverage that was stored at the newest revision, None if something has changed since."""
     row = connection.execute(
         select(CoverageRow.counts).where(
             CoverageRow.attribute == attribute.name,
-            CoverageRow.identity == _identity(attribute),
+            CoverageRow.identity == _identity(attribute, sources or followed(connection)),
             CoverageRow.revision == revision(connection),
         )
     ).scalar()
@@ -88,18 +93,22 @@ def counted(connection: Connection, attribute: Attribute) -> Coverage | None:
     return Coverage(**counts, unreadable=unreadable)
 
 
-def store(connection: Connection, attribute: Attribute, counts: Coverage, at: int) -> None:
+def store(
+    connection: Connection, attribute: Attribute, counts: Coverage, at: int, sources: Sources | None = None
+) -> None:
     """Store what was counted at revision `at`, unless something has changed since: then it is worth nothing."""
     if revision(connection) != at:
         return
     connection.execute(delete(CoverageRow).where(CoverageRow.attribute == attribute.name))
-    values = {"identity": _identity(attribute), "revision": at, "counts": json.dumps(asdict(counts))}
+    identity = _identity(attribute, sources or followed(connection))
+    values = {"identity": identity, "revision": at, "counts": json.dumps(asdict(counts))}
     connection.execute(insert(CoverageRow).values(attribute=attribute.name, **values))
 
 
-def _identity(attribute: Attribute) -> str:
-    """Return the SHA-256 of what a count depends on besides the catalogue: the schema, and the code that reads."""
-    return hashlib.sha256(f"{attribute.digest} {version('attributree')}".encode()).hexdigest()
+def _identity(attribute: Attribute, sources: Sources) -> str:
+    """Return the SHA-256 of what a count depends on besides the catalogue: schema, precedence, the code that reads."""
+    reading = f"{attribute.digest} {json.dumps(sources.to_json())} {version('attributree')}"
+    return hashlib.sha256(reading.encode()).hexdigest()
 
 
 def _read_observations(connection: Connection, reader: Reader) -> _Tally:

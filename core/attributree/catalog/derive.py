@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..schema import Attribute
+from .bulk import insert_rows
 from .engine import chunks, notify
 from .predictions import todays_keys, value_ids
-from .resolve import Annotation, Reader
+from .resolve import Annotation, Reader, Sources
 from .tables import AnnotationRow, AnnotationValue, Image, Observation, Product, Revision
 
+#: The cause of a revision that changes the precedence of sources; its detail is that in JSON.
+SOURCES = "sources"
 #: Images whose observations are looked at together.
 _CHUNK = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """The newest word of every source on one image: (source, raw) pairs, in the order they came."""
 
     image_id: int
@@ -37,6 +40,13 @@ def new_revision(connection: Connection, cause: str, detail: str) -> int:
     revision: int = connection.execute(statement).scalar_one()
     notify(connection)  # heard when, and only if, the transaction commits
     return revision
+
+
+def followed(connection: Connection) -> Sources:
+    """Return the precedence of sources that the annotations follow."""
+    query = select(Revision.detail).where(Revision.cause == SOURCES).order_by(Revision.id.desc()).limit(1)
+    stored = connection.execute(query).scalar()
+    return Sources() if stored is None else Sources.configured(json.loads(stored))
 
 
 def observed_images(connection: Connection, columns: Sequence[str]) -> Sequence[int]:
@@ -79,15 +89,16 @@ def heard(
     )
     query = query.order_by(Observation.image_id, *newest)
     for ids in chunks(observed_images(connection, columns) if image_ids is None else image_ids, _CHUNK):
-        rows = connection.execute(query.where(_among(Observation.image_id, ids, everything)))
-        yield [_said(image_id, list(group)) for image_id, group in groupby(rows, key=lambda row: row.image_id)]
+        rows = connection.execute(query.where(_among(Observation.image_id, ids, everything))).all()
+        yield [_said(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
 
 
-def _said(image_id: int, rows: list[Any]) -> Said:
-    newest = {(row.source, row.annotator): row.raw for row in rows}
-    first = rows[0]
-    texts = tuple((source, raw) for (source, _), raw in newest.items())
-    return Said(image_id, first.article_type, first.split, first.state, texts)
+def _said(rows: list[Any]) -> Said:
+    image_id, raw, source, _, article_type, split, state = rows[0]
+    if len(rows) == 1:
+        return Said(image_id, article_type, split, state, ((source, raw),))
+    newest = {(source, annotator): raw for _, raw, source, annotator, *_ in rows}
+    return Said(image_id, article_type, split, state, tuple((source, raw) for (source, _), raw in newest.items()))
 
 
 def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: bool) -> ColumnElement[bool]:
@@ -95,9 +106,13 @@ def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: b
     return column.between(ids[0], ids[-1]) if everything else column.in_(ids)
 
 
-def reader_of(connection: Connection, attribute: Attribute) -> Reader:
-    """Return a reader of `attribute` that asks the normalizer which the catalogue was opened with."""
-    return Reader(attribute, connection.get_execution_options().get("attributree_normalizer"))
+def reader_of(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Reader:
+    """Return a reader of `attribute` that asks the normalizer which the catalogue was opened with.
+
+    It goes by the precedence `sources`, by default the one that the annotations follow.
+    """
+    normalizer = connection.get_execution_options().get("attributree_normalizer")
+    return Reader(attribute, sources or followed(connection), normalizer)
 
 
 def reads_as_declared(connection: Connection, attribute: Attribute) -> bool:
@@ -180,22 +195,20 @@ def _store(
         )
     row_ids = {image: row_id for row_id, image in moved + renamed}
     if fresh:
-        connection.execute(
-            insert(AnnotationRow),
-            [{"image_id": image, "attribute_id": attribute_id, **_columns(wanted[image], revision)} for image in fresh],
-        )
-        added = set(fresh)
-        inserted = connection.execute(select(AnnotationRow.image_id, AnnotationRow.id).where(here))
-        row_ids |= {row.image_id: row.id for row in inserted if row.image_id in added}
+        last = connection.execute(select(func.max(AnnotationRow.id))).scalar() or 0
+        new = [(image, attribute_id, now.state, now.weight, revision) for image in fresh if (now := wanted[image])]
+        insert_rows(connection, AnnotationRow, ("image_id", "attribute_id", "state", "weight", "revision"), new)
+        # Nobody else writes meanwhile, so the rows behind the last one are these.
+        inserted = select(AnnotationRow.image_id, AnnotationRow.id).where(AnnotationRow.id > last)
+        row_ids |= {row.image_id: row.id for row in connection.execute(inserted)}
     rows = [
-        {"annotation_id": row_id, "value_id": values[key], "certain": key in now.certain, "share": shares.get(key, 1.0)}
+        (row_id, values[key], key in now.certain, shares.get(key, 1.0))
         for image, row_id in row_ids.items()
         if (now := wanted[image]) is not None
         for shares in (dict(now.shares),)
         for key in now.values
     ]
-    if rows:
-        connection.execute(insert(AnnotationValue), rows)
+    insert_rows(connection, AnnotationValue, ("annotation_id", "value_id", "certain", "share"), rows)
     return len(fresh) + len(moved) + len(renamed) + len(gone)
 
 

@@ -1,37 +1,47 @@
-"""Label files into observations: all rows of a file in one transaction, in chunks of bounded size."""
+"""Label files into observations: all rows of a file in one transaction, in chunks of bounded size.
+
+`look` has read the file and looked at its images before the transaction begins.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+import numpy as np
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from ..errors import ImageError, IngestError
-from ..images import ImageHeader, inspect_image, locate
 from ..schema import SPLITS
+from .bulk import insert_rows
 from .declare import declared
 from .derive import reader_of
 from .engine import chunks
 from .lines import refuse
+from .look import LabelFile, Look, look_at
 from .observe import Log, Voice
 from .queries import revision
-from .readers import Formats, read_labels
 from .records import IngestSummary, LabelRow, Quarantine
 from .resolve import UnknownTexts
 from .tables import Image, Product
 
 DEFAULT_SOURCE = "import"
-#: Rows handled together; memory and statement parameters grow with it.
-_CHUNK = 1000
-#: Texts of a product that a label file may bring.
-_TEXTS = ("article_type", "title", "description")
-_NO_HEADER = dict.fromkeys(("width", "height", "format", "bytes", "mtime_ns"))
+#: What a label file may say of a product.
+_TEXTS = ("article_type", "title", "description", "split")
+#: What an image's row says of its file, in the order of a `Look`.
+_FILE = ("file", "reason", "width", "height", "format", "bytes", "mtime_ns")
+
+_IMAGES = (
+    select(Image.id, Image.path, Image.state, Image.digest, *(getattr(Image, name) for name in _FILE), Product.sku)
+    .join(Product, Product.id == Image.product_id)
+    .where(Image.root == bindparam("root"), Image.path.in_(bindparam("paths", expanding=True)))
+)
+_PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _TEXTS)).where(
+    Product.sku.in_(bindparam("skus", expanding=True))
+)
 
 
 def split_of(sku: str) -> str:
@@ -47,65 +57,63 @@ class _Seen:
     """A set of row ids, one bit each: what this file has said already must fit in memory for any file."""
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._bits = np.zeros(1024, dtype=np.uint8)
 
     def __contains__(self, row_id: int) -> bool:
         byte = row_id >> 3
         return byte < len(self._bits) and bool(self._bits[byte] & (1 << (row_id & 7)))
 
-    def add(self, row_id: int) -> None:
-        """Put `row_id` in."""
-        byte = row_id >> 3
-        if byte >= len(self._bits):
-            self._bits.extend(bytes(byte + 1024 - len(self._bits)))
-        self._bits[byte] |= 1 << (row_id & 7)
+    def update(self, row_ids: Sequence[int]) -> None:
+        """Put `row_ids` in."""
+        ids = np.asarray(row_ids, dtype=np.int64)
+        byte = ids >> 3
+        if (most := int(byte.max(initial=0)) + 1) > len(self._bits):
+            self._bits = np.concatenate([self._bits, np.zeros(most, dtype=np.uint8)])  # at least doubled
+        np.bitwise_or.at(self._bits, byte, (1 << (ids & 7)).astype(np.uint8))
 
 
-def ingest(
-    connection: Connection,
-    file: Path,
-    images: Path | None,
-    source: str,
-    progress: Callable[[int], None] | None,
-    formats: Formats | None = None,
-) -> IngestSummary:
-    """Store one label file; `formats` as in `read_labels`.
-
-    Raises IngestError; the caller's transaction makes it all or nothing.
-    """
-    root = (file.parent if images is None else Path(images)).resolve()
-    if not source.strip():
-        raise IngestError(f"{file}: the source has no name; give one with --source NAME")
-    work = _Ingest(connection, file, root, source)
-    rows = read_labels(file, formats)
-    while part := list(islice(rows, _CHUNK)):
-        if not root.is_dir():
-            raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
-        work.store(part)
-        if progress is not None:
-            progress(work.rows)
+def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSummary:
+    """Store one label file. Raises IngestError; the caller's transaction makes it all or nothing."""
+    work = _Ingest(connection, labels, source)
+    for rows, looks in labels.chunks():
+        work.store(rows, looks)
     return work.finish()
+
+
+def _state(look: Look) -> str:
+    return "ok" if look.reason is None else "quarantined"
 
 
 @dataclass
 class _Picture:
-    """An image of the chunk: its row in the database, if any, and what the file system says now."""
+    """An image of the chunk: its row in the database, if any, and what its file makes necessary to change there."""
 
     id: int | None
     product: str
-    state: str
+    look: Look
     columns: dict[str, Any]
+
+
+@dataclass
+class _Texts:
+    """A product of the chunk: its row in the database, if any, what stands there, and what shall stand there."""
+
+    id: int | None
+    stored: tuple[str, ...]
+    wanted: list[str]
+    said: set[str] = field(default_factory=set)  # by this chunk
 
 
 class _Ingest:
     """One file on its way in. What it says of one thing twice must agree, or the first word counts."""
 
-    def __init__(self, connection: Connection, file: Path, root: Path, source: str) -> None:
+    def __init__(self, connection: Connection, labels: LabelFile, source: str) -> None:
         self.connection = connection
-        self.file = file
-        self.root = root
+        self.file = labels.file
+        self.root = labels.root.as_posix()
+        self.labels = labels
         self.source = source
-        self.log = Log(connection, "ingest", str(file))
+        self.log = Log(connection, "ingest", str(labels.file))
         self.readers = {
             column: reader
             for _, attribute in declared(connection).values()
@@ -119,16 +127,16 @@ class _Ingest:
         self._moved: set[int] = set()  # products whose article type changed
         self._moved_images: set[int] = set()  # images that went to another product
         self._left: set[str] = set()  # skus that images went away from
-        # By voice and column, per image; by "sku", per image; by product text, per product.
-        self._said: dict[Hashable, _Seen] = {}
-        self._splits = {split: _Seen() for split in SPLITS}
+        self._said: dict[Hashable, _Seen] = {}  # images and products of which this file has spoken, by what
 
-    def store(self, rows: list[LabelRow]) -> None:
+    def store(self, rows: list[LabelRow], looks: dict[str, Look]) -> None:
         """Store one chunk of rows."""
-        pictures = self._pictures(rows)
-        products = self._products(rows, pictures)
-        self._save_pictures(pictures, products)
-        self._save_observations(rows, pictures)
+        pictures = self._pictures(looks)
+        given = self._settle_products(rows, pictures)
+        products = self._save_products(rows, pictures)
+        before = self._save_pictures(pictures, products)
+        self._seen("image", "sku").update([i for path in given if (i := pictures[path].id) is not None])
+        self._save_observations(rows, pictures, before)
         self.rows += len(rows)
 
     def finish(self) -> IngestSummary:
@@ -158,63 +166,69 @@ class _Ingest:
 
     # -- images ------------------------------------------------------------------------------------
 
-    def _pictures(self, rows: list[LabelRow]) -> dict[str, _Picture]:
-        """Return the chunk's images by path, with what their files say now."""
-        paths = list(dict.fromkeys(row.image for row in rows))
-        query = (
-            select(Image, Product.sku)
-            .join(Product, Product.id == Image.product_id)
-            .where(Image.root == self.root.as_posix(), Image.path.in_(paths))
-        )
-        stored = {row.path: row for row in self.connection.execute(query)}
-        return {path: self._look(path, stored.get(path)) for path in paths}
+    def _pictures(self, looks: dict[str, Look]) -> dict[str, _Picture]:
+        """Return the chunk's images by path, with what must change of their rows."""
+        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": list(looks)})
+        stored = {row.path: row for row in rows}
+        return {path: self._picture(path, look, stored.get(path)) for path, look in looks.items()}
 
-    def _look(self, path: str, row: Any) -> _Picture:
-        """Return the image with the changes that its file makes necessary."""
-        new: dict[str, Any]
-        try:
-            file = locate(self.root, path)
-            header = self._header(file, row)
-        except ImageError as error:
-            where = self.root.as_posix() + "/" + path.replace("\0", "")
-            new = {"file": where, "state": "quarantined", "reason": str(error), **_NO_HEADER, "digest": None}
-        else:
-            new = {"file": file.as_posix()}
-            if header is not None:
-                new |= {"state": "ok", "reason": None, "width": header.width, "height": header.height}
-                new |= {"format": header.format, "bytes": header.bytes, "mtime_ns": header.mtime_ns, "digest": None}
-        state = new.get("state") or row.state
-        if state == "quarantined":
-            self.quarantined[path] = new.get("reason") or row.reason
-        if row is None:
-            return _Picture(None, "", state, new)
-        return _Picture(row.id, row.sku, state, {k: v for k, v in new.items() if getattr(row, k) != v})
-
-    def _header(self, file: Path, row: Any) -> ImageHeader | None:
-        """Return the header of `file`, or None if it is the file that was looked at before.
+    def _picture(self, path: str, look: Look, row: Any) -> _Picture:
+        """Return the image with the changes that its file makes necessary.
 
         A picture whose header was fine, but that could not be decoded, stays in quarantine until it changes.
         """
-        if row is not None and row.bytes is not None:
-            try:
-                stat = file.stat()
-            except OSError:
-                return inspect_image(file)  # says what is wrong
-            if (stat.st_size, stat.st_mtime_ns) == (row.bytes, row.mtime_ns):
-                return None
-        return inspect_image(file)
+        if look.unchanged and (row is None or (row.bytes, row.mtime_ns) != (look.bytes, look.mtime_ns)):
+            # Somebody else has changed the row since we looked.
+            look = look_at(self.labels.places, self.labels.root, path, None)
+        if (reason := row.reason if look.unchanged else look.reason) is not None:
+            self.quarantined[path] = reason
+        if row is None:
+            return _Picture(None, "", look, {})
+        new: dict[str, Any] = {"file": look.file}
+        if not look.unchanged:
+            new = {"state": _state(look), "digest": None}
+            new |= {name: getattr(look, name) for name in _FILE}
+        return _Picture(row.id, row.sku, look, {k: v for k, v in new.items() if getattr(row, k) != v})
+
+    def _save_pictures(self, pictures: dict[str, _Picture], products: dict[str, int]) -> frozenset[int]:
+        """Store new images and what changed of others; return the ids of those that were there before."""
+        new: dict[str, _Picture] = {}
+        before = []
+        for path, picture in pictures.items():
+            if picture.id is None:
+                new[path] = picture
+                continue
+            before.append(picture.id)
+            change = dict(picture.columns)
+            if picture.id in self._moved_images:
+                change["product_id"] = products[picture.product]
+            if change:
+                self.log.revise()
+                self.connection.execute(update(Image).where(Image.id == picture.id).values(change))
+        if new:
+            self.log.revise()
+            last = self.connection.execute(select(func.max(Image.id))).scalar() or 0
+            rows = [
+                (self.root, path, products[picture.product], _state(picture.look), *picture.look[: len(_FILE)])
+                for path, picture in new.items()
+            ]
+            insert_rows(self.connection, Image, ("root", "path", "product_id", "state", *_FILE), rows)
+            for path, image_id in self.connection.execute(select(Image.path, Image.id).where(Image.id > last)):
+                new[path].id = image_id
+            self.images_new += len(new)
+        return frozenset(before)
 
     # -- products ----------------------------------------------------------------------------------
 
-    def _products(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> dict[str, int]:
-        """Settle which product each picture shows, store the products' texts, return their ids by sku."""
+    def _settle_products(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> dict[str, str]:
+        """Settle which product each picture shows; return the skus that rows gave, by path."""
         given: dict[str, str] = {}
         before: dict[str, str] = {path: picture.product for path, picture in pictures.items()}
         for row in rows:
             picture = pictures[row.image]
             if row.sku:
                 earlier = given.setdefault(row.image, row.sku)
-                fixed = picture.id is not None and picture.id in self._seen("sku")
+                fixed = picture.id is not None and picture.id in self._seen("image", "sku")
                 if earlier != row.sku or (fixed and before[row.image] != row.sku):
                     was = earlier if earlier != row.sku else before[row.image]
                     problem = f"image {row.image!r} belongs to {was!r} in an earlier row, here to {row.sku!r}"
@@ -227,132 +241,106 @@ class _Ingest:
                 self._moved_images.add(picture.id)
                 self._left.add(before[path])
                 self.log.revise()
-        ids, stored = self._insert_products(rows, pictures)
-        self._update_products(rows, pictures, ids, stored)
-        for path in given:
-            if (image_id := pictures[path].id) is not None:
-                self._seen("sku").add(image_id)
-        self._given = set(given)
-        return ids
+        return given
 
-    def _insert_products(
-        self, rows: list[LabelRow], pictures: dict[str, _Picture]
-    ) -> tuple[dict[str, int], dict[int, dict[str, str]]]:
-        """Insert the products that are not there; return ids by sku, and stored texts and splits by id."""
+    def _save_products(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> dict[str, int]:
+        """Store what the rows say of their products; return the products' ids by sku."""
         skus = list(dict.fromkeys(pictures[row.image].product for row in rows))
-        query = select(Product.id, Product.sku, Product.split, *(getattr(Product, name) for name in _TEXTS))
-        stored = {row.sku: row for row in self.connection.execute(query.where(Product.sku.in_(skus)))}
-        new = [sku for sku in skus if sku not in stored]
-        if new:
-            self.log.revise()
-            empty = dict.fromkeys(_TEXTS, "")
-            self.connection.execute(insert(Product), [{"sku": sku, "split": split_of(sku), **empty} for sku in new])
-            added = self.connection.execute(query.where(Product.sku.in_(new)))
-            stored |= {row.sku: row for row in added}
-            self.products_new += len(new)
-        texts = {row.id: {name: getattr(row, name) for name in (*_TEXTS, "split")} for row in stored.values()}
-        return {sku: row.id for sku, row in stored.items()}, texts
-
-    def _update_products(
-        self,
-        rows: list[LabelRow],
-        pictures: dict[str, _Picture],
-        ids: dict[str, int],
-        stored: dict[int, dict[str, str]],
-    ) -> None:
-        """Store what the rows say of their products, where it differs."""
-        wanted = {product: dict(texts) for product, texts in stored.items()}
+        stored = self.connection.execute(_PRODUCTS, {"skus": skus})
+        products = {sku: _Texts(row_id, tuple(texts), texts) for row_id, sku, *texts in stored}
+        for sku in skus:
+            if sku not in products:
+                products[sku] = _Texts(None, (), ["", "", "", split_of(sku)])
         for row in rows:
-            product = ids[pictures[row.image].product]
-            for name in _TEXTS:
-                text = getattr(row, name)
-                # The first word of a file counts: a last one would flip back and forth on every ingest.
-                if text and product not in self._seen(name):
-                    self._seen(name).add(product)
-                    wanted[product][name] = text
-            if row.split:
-                for other in SPLITS:
-                    if other != row.split and product in self._splits[other]:
-                        problem = f"product {pictures[row.image].product!r} is in {other} in an earlier row"
-                        raise refuse(self.file, problem + f", here in {row.split}", row=row.line, column="split")
-                self._splits[row.split].add(product)
-                wanted[product]["split"] = row.split
-        changed = [product for product in wanted if wanted[product] != stored[product]]
-        if changed:
+            self._hear(row, products[pictures[row.image].product], pictures[row.image].product)
+        new = {sku: product for sku, product in products.items() if product.id is None}
+        changed = [p for p in products.values() if p.id is not None and tuple(p.wanted) != p.stored]
+        if new or changed:
             self.log.revise()
-            assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*_TEXTS, "split")}
+        if new:
+            last = self.connection.execute(select(func.max(Product.id))).scalar() or 0
+            rows_new = [(sku, *product.wanted) for sku, product in new.items()]
+            insert_rows(self.connection, Product, ("sku", *_TEXTS), rows_new)
+            for sku, row_id in self.connection.execute(select(Product.sku, Product.id).where(Product.id > last)):
+                new[sku].id = row_id
+            self.products_new += len(new)
+        if changed:
+            assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _TEXTS}
             self.connection.execute(
                 update(Product).where(Product.id == bindparam("row")).values(assign),
-                [{"row": i, **{f"new_{name}": text for name, text in wanted[i].items()}} for i in changed],
+                [{"row": p.id, **{f"new_{k}": v for k, v in zip(_TEXTS, p.wanted, strict=True)}} for p in changed],
             )
-            self._moved.update(i for i in changed if wanted[i]["article_type"] != stored[i]["article_type"])
+            self._moved.update(p.id for p in changed if p.id is not None and p.wanted[0] != p.stored[0])
+        ids = {sku: product.id for sku, product in products.items() if product.id is not None}
+        for what in {what for product in products.values() for what in product.said}:
+            self._seen("product", what).update([ids[sku] for sku, product in products.items() if what in product.said])
+        return ids
+
+    def _hear(self, row: LabelRow, product: _Texts, sku: str) -> None:
+        """Note what a row says of its product. Raises IngestError if two rows name two splits."""
+        for position, text in enumerate((row.article_type, row.title, row.description)):
+            name = _TEXTS[position]
+            # The first word of a file counts: a last one would flip back and forth on every ingest.
+            if text and not self._heard(product, name):
+                product.said.add(name)
+                product.wanted[position] = text
+        if row.split:
+            for other in SPLITS:
+                if other != row.split and self._heard(product, other):
+                    problem = f"product {sku!r} is in {other} in an earlier row, here in {row.split}"
+                    raise refuse(self.file, problem, row=row.line, column="split")
+            product.said.add(row.split)
+            product.wanted[-1] = row.split
+
+    def _heard(self, product: _Texts, what: str) -> bool:
+        return what in product.said or (product.id is not None and product.id in self._seen("product", what))
 
     # -- rows --------------------------------------------------------------------------------------
 
-    def _save_pictures(self, pictures: dict[str, _Picture], products: dict[str, int]) -> None:
-        root = self.root.as_posix()
-        new = {path: picture for path, picture in pictures.items() if picture.id is None}
-        for picture in pictures.values():
-            if picture.id is not None:
-                change = dict(picture.columns)
-                if picture.id in self._moved_images:
-                    change["product_id"] = products[picture.product]
-                if change:
-                    self.log.revise()
-                    self.connection.execute(update(Image).where(Image.id == picture.id).values(change))
-        if not new:
-            return
-        self.log.revise()
-        blank = {"root": root, "reason": None, "digest": None, **_NO_HEADER}
-        self.connection.execute(
-            insert(Image),
-            [
-                {**blank, "path": path, "product_id": products[picture.product], **picture.columns}
-                for path, picture in new.items()
-            ],
-        )
-        query = select(Image.path, Image.id).where(Image.root == root, Image.path.in_(list(new)))
-        for row in self.connection.execute(query):
-            new[row.path].id = row.id
-            if row.path in self._given:
-                self._seen("sku").add(row.id)
-        self.images_new += len(new)
-
-    def _save_observations(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> None:
+    def _save_observations(self, rows: list[LabelRow], pictures: dict[str, _Picture], before: frozenset[int]) -> None:
+        """Store what the rows say of their images, `before` of which have been there already."""
         ids = {path: picture.id for path, picture in pictures.items() if picture.id is not None}
         by_voice: dict[Voice, list[LabelRow]] = {}
         for row in rows:
             by_voice.setdefault((row.source or self.source, row.annotator or None), []).append(row)
         for voice, theirs in by_voice.items():
-            self._save_voice(voice, theirs, ids)
+            self._save_voice(voice, theirs, ids, before)
+        self._count(rows)
 
-    def _save_voice(self, voice: Voice, rows: list[LabelRow], ids: dict[str, int]) -> None:
-        said: dict[tuple[int, str], str] = {}
+    def _save_voice(self, voice: Voice, rows: list[LabelRow], ids: dict[str, int], before: frozenset[int]) -> None:
         columns = {column for row in rows for column in row.labels}
-        standing = self.log.standing(voice, sorted({ids[row.image] for row in rows}), columns) if columns else {}
-        for image_id, column, raw, line in self._cells(rows, ids):
-            seen = self._seen((voice, column))
-            key = (image_id, column)
-            if standing.get(key) == raw:
-                self.log.same += 1
-            elif image_id in seen:
-                problem = f"the same image has {standing[key]!r} in an earlier row, here {raw!r}"
-                raise refuse(self.file, problem + "; give other opinions another --source", row=line, column=column)
-            else:
-                said[key] = standing[key] = raw
-            seen.add(image_id)
+        seen = {column: self._seen(voice, column) for column in columns}
+        standing = self.log.standing(voice, sorted(before), columns) if columns and before else {}
+        said: dict[tuple[int, str], str] = {}
+        agreed: set[tuple[int, str]] = set()
+        for row in rows:
+            image_id = ids[row.image]
+            for column, raw in row.labels.items():
+                key = (image_id, column)
+                stands = standing.get(key)
+                if stands == raw:
+                    self.log.same += 1
+                    agreed.add(key)
+                elif stands is not None and (key in said or key in agreed or image_id in seen[column]):
+                    problem = f"the same image has {stands!r} in an earlier row, here {raw!r}"
+                    hint = "; give other opinions another --source"
+                    raise refuse(self.file, problem + hint, row=row.line, column=column)
+                else:
+                    said[key] = standing[key] = raw
+        shown = [ids[row.image] for row in rows]
+        for column, spoken in seen.items():
+            spoken.update([image_id for image_id, row in zip(shown, rows, strict=True) if column in row.labels])
         self.log.append(voice, said)
 
-    def _cells(self, rows: list[LabelRow], ids: dict[str, int]) -> Iterator[tuple[int, str, str, int]]:
-        """Yield (image, column, text, line) and count what no schema can read."""
-        for row in rows:
-            for column, raw in row.labels.items():
-                reader = self.readers.get(column)
-                if reader is None:
-                    self.undeclared[column] += 1
-                else:
-                    self.unknown[column].add(reader.read(raw))
-                yield ids[row.image], column, raw, row.line
+    def _count(self, rows: list[LabelRow]) -> None:
+        """Count what no attribute reads, and what no schema can read."""
+        for column, cells in Counter(chain.from_iterable(row.labels for row in rows)).items():
+            if column not in self.readers:
+                self.undeclared[column] += cells
+        for name, reader in self.readers.items():
+            for row in rows:
+                if (raw := row.labels.get(name)) is not None and (reading := reader.read(raw)).unknown:
+                    self.unknown[name].add(reading)
 
-    def _seen(self, what: Hashable) -> _Seen:
-        return self._said.setdefault(what, _Seen())
+    def _seen(self, of: Hashable, what: str) -> _Seen:
+        return self._said.setdefault((of, what), _Seen())

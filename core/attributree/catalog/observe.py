@@ -6,10 +6,11 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from ..errors import CatalogError
 from ..schema import RESERVED_COLUMNS
+from .bulk import insert_rows
 from .declare import declared
 from .derive import derive, new_revision, reads_as_declared
 from .engine import chunks
@@ -67,12 +68,13 @@ class Log:
         """Store observations of (image, column) that are not standing."""
         if not said:
             return
-        source, annotator = voice
-        rest = {"source": source, "annotator": annotator, "revision": self.revise()}
-        rows = [{"image_id": image, "attribute": column, "raw": raw, **rest} for (image, column), raw in said.items()]
-        self.connection.execute(insert(Observation), rows)
+        columns = ("image_id", "attribute", "raw", "source", "annotator", "revision")
+        rest = (*voice, self.revise())
+        rows = [(image, column, raw, *rest) for (image, column), raw in said.items()]
+        insert_rows(self.connection, Observation, columns, rows)
+        touch = {column: self.touched.setdefault(column, array("q")).append for column in {c for _, c in said}}
         for image, column in said:
-            self.touched.setdefault(column, array("q")).append(image)
+            touch[column](image)
         self.new += len(rows)
 
     def derive(self, moved: Iterable[int] = ()) -> None:

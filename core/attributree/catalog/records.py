@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..schema import Attribute
 from .lineage import follow
@@ -17,9 +17,10 @@ from .lineage import follow
 # -- ingest ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LabelRow:
-    """One row of a label file. `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones.
+class LabelRow(NamedTuple):
+    """One row of a label file; a tuple, since millions of them pass.
+
+    `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones.
 
     Rows of an export may name a `source` and an `annotator` of their own.
     """

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
 from .records import UnknownValue
-
-#: Whose word counts: only the highest rank that said something readable is heard. A review is somebody looking
-#: at the picture because the others were in doubt; mined text is a guess, for images nobody has labelled.
-RANKS: Mapping[str, int] = {"review": 2, "text": 0}
-_RANK = 1
-#: How much an annotation from a source counts in training.
-WEIGHTS: Mapping[str, float] = {"text": 0.3}
-_WEIGHT = 1.0
 
 #: Longest text and most different texts that a report of unknown values shows.
 _SHOWN_TEXT, _SHOWN_VALUES = 200, 1000
@@ -24,6 +16,58 @@ _SHOWN_TEXT, _SHOWN_VALUES = 200, 1000
 _REMEMBERED = 50_000
 #: Longest text worth remembering: labels are short, and a stray description must not fill the memory.
 _SHORT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far a source is believed.
+
+    Only the highest `rank` that said something readable of an image is heard; `weight` is what an annotation from it
+    counts in training.
+    """
+
+    rank: int
+    weight: float
+
+
+#: A review is somebody looking at the picture because the others were in doubt; mined text is a guess, for images
+#: that nobody has labelled.
+TRUST: Mapping[str, Trust] = {"import": Trust(1, 1.0), "review": Trust(2, 1.0), "text": Trust(0, 0.3)}
+#: The source whose trust those have that are not named.
+_LIKE = "import"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The precedence of sources. One that is not in `trust` is believed as far as `import` is."""
+
+    trust: Mapping[str, Trust] = field(default_factory=lambda: dict(TRUST))
+
+    @classmethod
+    def configured(cls, changes: Mapping[str, Mapping[str, Any]]) -> Sources:
+        """Return the usual precedence with `changes`, a rank or a weight or both by source."""
+        like = replace(TRUST[_LIKE], **changes.get(_LIKE, {}))
+        trust = {**TRUST, _LIKE: like}
+        return cls(trust | {name: replace(trust.get(name, like), **change) for name, change in changes.items()})
+
+    def of(self, source: str) -> Trust:
+        """Return how far `source` is believed."""
+        return self.trust.get(source, self.trust[_LIKE])
+
+    def changes(self, new: Sources) -> list[str]:
+        """Return in words what is different under `new`; nothing if every source is believed as far as before."""
+        said = []
+        for name in sorted({*self.trust, *new.trust}):
+            before, after = self.of(name), new.of(name)
+            if before.rank != after.rank:
+                said.append(f"{name} rank {before.rank} -> {after.rank}")
+            if before.weight != after.weight:
+                said.append(f"{name} weight {before.weight:g} -> {after.weight:g}")
+        return said
+
+    def to_json(self) -> dict[str, dict[str, float]]:
+        """Return what `configured` makes the same precedence from."""
+        return {name: {"rank": trust.rank, "weight": trust.weight} for name, trust in sorted(self.trust.items())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +183,13 @@ def _combine_several(heard: Sequence[Reading], said: frozenset[str]) -> Annotati
 
 
 class Reader:
-    """Reads cells of one attribute and remembers them."""
+    """Reads cells of one attribute under a precedence of sources, and remembers them."""
 
-    def __init__(self, attribute: Attribute, normalizer: Normalizer | None = None) -> None:
+    def __init__(
+        self, attribute: Attribute, sources: Sources | None = None, normalizer: Normalizer | None = None
+    ) -> None:
         self.attribute = attribute
+        self._sources = sources or Sources()
         self._normalizer = normalizer
         self._readings: dict[str, Reading] = {}
         self._annotations: dict[tuple[bool, tuple[tuple[str, str], ...]], Annotation | None] = {}
@@ -179,17 +226,18 @@ class Reader:
 
     def heard(self, said: Sequence[tuple[str, str]]) -> list[int]:
         """Return which of `said` count, by position: the readable ones of the highest rank."""
-        readable = [i for i, (_, raw) in enumerate(said) if self.read(raw).readable]
-        top = max((RANKS.get(said[i][0], _RANK) for i in readable), default=_RANK)
-        return [i for i in readable if RANKS.get(said[i][0], _RANK) == top]
+        readable = [
+            (i, self._sources.of(source).rank) for i, (source, raw) in enumerate(said) if self.read(raw).readable
+        ]
+        top = max((rank for _, rank in readable), default=0)
+        return [i for i, rank in readable if rank == top]
 
     def _combine(self, said: tuple[tuple[str, str], ...]) -> Annotation | None:
         heard = [said[i] for i in self.heard(said)]
         annotation = combine(self.attribute, [self.read(raw) for _, raw in heard])
         if annotation is None:
             return None
-        weight = max(WEIGHTS.get(source, _WEIGHT) for source, _ in heard)
-        return replace(annotation, weight=weight)
+        return replace(annotation, weight=max(self._sources.of(source).weight for source, _ in heard))
 
 
 class UnknownTexts:

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 from ..errors import CatalogError
 from ..labels import LabelSet
 from ..schema import Attribute
-from . import auto, coverage, declare, history, migrate, predictions, queries, registry, runs
-from .engine import Database
+from . import auto, coverage, declare, derive, history, migrate, precedence, predictions, queries, registry, runs
+from .engine import Database, Result
 from .export import ExportOptions, export
 from .ingest import DEFAULT_SOURCE, ingest
+from .look import read_and_look
 from .mine import MineSummary, mine
 from .observe import observe, quarantine, record_files
 from .readers import Formats
@@ -44,7 +45,7 @@ from .records import (
     TrunkRecord,
     Work,
 )
-from .resolve import Normalizer
+from .resolve import Normalizer, Sources
 from .runs import LEASE_SECONDS
 from .studio import TaskOptions, asked, export_tasks
 from .studio_reviews import import_reviews
@@ -54,19 +55,35 @@ from .suggest import Suggestions, suggest
 class Catalog:
     """An open catalogue. Every method is one transaction; failures outside the program are CatalogError."""
 
-    def __init__(self, url: str, *, timeout: float = 30.0, normalizer: Normalizer | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        sources: Sources | None = None,
+        normalizer: Normalizer | None = None,
+    ) -> None:
         self.url = url
+        self._sources = sources
         self._database = Database(url, timeout=timeout, attributree_normalizer=normalizer)
 
     @classmethod
-    def open(cls, url: str, *, timeout: float = 30.0, normalizer: Normalizer | None = None) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        sources: Sources | None = None,
+        normalizer: Normalizer | None = None,
+    ) -> Self:
         """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
 
+        `sources` is the precedence that annotations shall follow from the next change on; None leaves what they follow.
         `normalizer` is asked what texts mean that no value spells.
         Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
         """
         migrate.check(url, timeout=timeout)
-        return cls(url, timeout=timeout, normalizer=normalizer)
+        return cls(url, timeout=timeout, sources=sources, normalizer=normalizer)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -91,10 +108,20 @@ class Catalog:
     ) -> IngestSummary:
         """Store a label file, all of it or nothing; `images` is the root of its paths (default: its folder).
 
-        `formats` reads files of suffixes that are not known here; `progress` is told the number of rows done. Raises
-        IngestError naming file, row and column.
+        `formats` reads files of suffixes that are not known here; `progress` is told how many rows were read and their
+        images looked at. Raises IngestError naming file, row and column.
         """
-        return self._database.write(lambda c: ingest(c, Path(file), images, source, progress, formats))
+        with read_and_look(self._database, Path(file), images, source, progress, formats) as labels:
+            return self._annotate(lambda c: ingest(c, labels, source))
+
+    def _annotate(self, work: Callable[[Connection], Result]) -> Result:
+        """Return `work(connection)` in one transaction, in which the annotations follow the precedence of sources."""
+
+        def both(connection: Connection) -> Result:
+            precedence.follow(connection, self._sources)
+            return work(connection)
+
+        return self._database.write(both)
 
     def observe(
         self,
@@ -106,7 +133,7 @@ class Catalog:
     ) -> int:
         """Store what a reviewer or a miner says, as ingest does; return how many observations were new."""
         said = list(observations)
-        return self._database.write(lambda c: observe(c, said, source, annotator, cause))
+        return self._annotate(lambda c: observe(c, said, source, annotator, cause))
 
     def mine(
         self,
@@ -121,7 +148,7 @@ class Catalog:
 
         `attributes` are all that are declared, registered or not. `dry_run` only counts. Raises UnknownNameError.
         """
-        transaction = self._database.read if dry_run else self._database.write
+        transaction = self._database.read if dry_run else self._annotate
         return transaction(
             lambda c: mine(c, attributes, names, languages=languages, dry_run=dry_run, progress=progress)
         )
@@ -134,7 +161,7 @@ class Catalog:
         self, file: Path, *, source: str = "review", progress: Callable[[int], None] | None = None
     ) -> ReviewSummary:
         """Store the annotations of an export of Label Studio's, all or nothing; see `catalog.studio_reviews`."""
-        return self._database.write(lambda c: import_reviews(c, Path(file), source, progress))
+        return self._annotate(lambda c: import_reviews(c, Path(file), source, progress))
 
     def quarantine(self, image_id: int, reason: str) -> None:
         """Take an image out of use until its file changes and is ingested again. Raises UnknownNameError."""
@@ -173,13 +200,21 @@ class Catalog:
 
     # -- attributes --------------------------------------------------------------------------------
 
+    def sources(self) -> Sources:
+        """Return the precedence of sources that the annotations follow."""
+        return self._database.read(derive.followed)
+
+    def follow_sources(self) -> None:
+        """Make the annotations follow the precedence that this catalogue was opened with, if they follow another."""
+        self._annotate(lambda c: None)
+
     def declare(self, attribute: Attribute, declared_by: str, version: str | None = None, *, actor: str = "") -> int:
         """Register, evolve or rename an attribute and read all observations under it; return its revision.
 
         `version` is that of the plugin, `actor` who runs it, for the record. Raises CatalogError, changing nothing.
         """
         by = declare.Declarer(declared_by, version, actor)
-        return self._database.write(lambda c: declare.declare(c, attribute, by))
+        return self._annotate(lambda c: declare.declare(c, attribute, by))
 
     def orphan(self, name: str, *, actor: str = "") -> None:
         """Mark an attribute whose plugin is gone; `declare` revives it. Raises UnknownNameError."""
@@ -227,14 +262,14 @@ class Catalog:
         """
 
         def count(connection: Connection) -> tuple[Coverage, int | None]:
-            if stored := coverage.counted(connection, attribute):
+            if stored := coverage.counted(connection, attribute, self._sources):
                 return stored, None
-            return coverage.coverage(connection, attribute), queries.revision(connection)
+            return coverage.coverage(connection, attribute, self._sources), queries.revision(connection)
 
         counts, fresh_at = self._database.read(count)
         if fresh_at is not None:
             with suppress(CatalogError):
-                self._database.write(lambda c: coverage.store(c, attribute, counts, fresh_at))
+                self._database.write(lambda c: coverage.store(c, attribute, counts, fresh_at, self._sources))
         return counts
 
     def new_labels(self, name: str, since_revision: int) -> int:

@@ -56,6 +56,8 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
         last_run=last_run,
         refused=refused,
         training=catalog.training(),
+        runs=tuple(runs),
+        sources=catalog.sources(),
     )
 
 
@@ -145,6 +147,7 @@ def sync_catalog(
         plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
             announce(plan)
+        catalog.follow_sources()
         for name in _to_declare(plan, catalog, plugins):
             owner = plugins.declared_by[name]
             catalog.declare(plugins.attributes[name], owner, versions(plugins).get(owner), actor=actor())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from ..answers import heirs
@@ -11,6 +12,7 @@ from ..catalog import (
     BranchRecord,
     CatalogAttribute,
     Coverage,
+    Sources,
     TrainingRun,
     TreeVersion,
     describe_change,
@@ -28,7 +30,7 @@ TRAINING = ("train_trunk", "grow", "retrain")
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an action will cost: `labels` used, `minutes` and `megabytes` from earlier runs, None without any."""
+    """What an action will cost: `labels` used, `minutes` and `megabytes` from runs like it, None without any run."""
 
     labels: int
     minutes: float | None
@@ -110,6 +112,8 @@ class World:
     last_run: Mapping[str, TrainingRun] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
+    runs: tuple[TrainingRun, ...] = ()  # all of them, oldest first
+    sources: Sources = field(default_factory=Sources)  # the precedence that annotations follow
 
     def today(self, name: str) -> Attribute:
         """Return a declared attribute with what the catalogue remembers of former keys and names."""
@@ -152,6 +156,7 @@ def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), ret
         action = _training_action(world, settings, name, forced=name in retrain, moves=moves)
         if action:
             (blocked if action.action == "blocked" else training).append(action)
+    schema += _precedence(world, settings, {*(action.attribute for action in schema + blocked)})
     left = [name for name in movers if name not in {action.attribute for action in training}]
     if left and training:
         why = f"{trunk_change(world, settings)}; all live branches move together, and {', '.join(left)} cannot now"
@@ -255,6 +260,16 @@ def _schema_action(world: World, name: str) -> list[Action]:
     return []
 
 
+def _precedence(world: World, settings: Settings, others: Collection[str | None]) -> list[Action]:
+    """Return what a changed precedence of sources evolves: every attribute but the `others`, asked for or not."""
+    changes = world.sources.changes(Sources.configured(settings.trust_changes()))
+    if not changes:
+        return []
+    names = sorted((world.declared.keys() & world.catalogued.keys()) - set(others))
+    reason = f"the precedence of sources changed ({', '.join(changes)}): what was said is read again"
+    return [Action("evolve", name, reason, world.coverage[name].labelled) for name in names]
+
+
 def _training_action(world: World, settings: Settings, name: str, *, forced: bool, moves: bool) -> Action | None:
     attribute, coverage = world.declared[name], world.coverage[name]
     branch = world.live.branches.get(name) if world.live else None
@@ -272,8 +287,10 @@ def _training_action(world: World, settings: Settings, name: str, *, forced: boo
     needs = needs or (None if forced or moves else _given_up(world, settings, name))
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
-    forecast = _forecast(world, branch, coverage.labelled + coverage.ambiguous)
-    return Action("retrain" if branch else "grow", name, reason, coverage.labelled, forecast)
+    kind = "retrain" if branch else "grow"
+    depth = branch.depth if branch else settings.for_attribute(name).depth
+    forecast = _forecast(world.runs, kind, depth, coverage.labelled + coverage.ambiguous)
+    return Action(kind, name, reason, coverage.labelled, forecast)
 
 
 def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord | None, forced: bool) -> str | None:
@@ -400,17 +417,18 @@ def missing(attribute: Attribute, coverage: Coverage, min_labels: int) -> str | 
     return None
 
 
-def _forecast(world: World, branch: BranchRecord | None, labels: int) -> Forecast:
-    """Return the cost by the seconds a label and the bytes that earlier runs took."""
-    runs = [run for run in world.last_run.values() if run.seconds and run.metrics.get("labels")]
-    minutes = megabytes = None
-    if runs:
-        pace = sum(run.seconds or 0.0 for run in runs) / sum(int(run.metrics["labels"]) for run in runs)
-        minutes = round(pace * labels / 60, 2)
-    sizes = [run.metrics["megabytes"] for run in runs if run.metrics.get("megabytes") is not None]
-    if sizes:
-        megabytes = round(sum(sizes) / len(sizes), 1)
-    return Forecast(labels, minutes, megabytes)
+def _forecast(runs: Iterable[TrainingRun], action: str, depth: str, labels: int) -> Forecast:
+    """Return the cost by the median of what earlier runs took: seconds a label, and megabytes.
+
+    Those of the same action and depth say most; where there are none, those of the same action, and then all.
+    """
+    growths = [run for run in runs if run.action in ("grow", "retrain") and run.seconds and run.metrics.get("labels")]
+    alike = [run for run in growths if run.action == action]
+    closest = [run for run in alike if run.metrics.get("depth") == depth] or alike or growths
+    paces = [(run.seconds or 0.0) / int(run.metrics["labels"]) for run in closest]
+    sizes = [run.metrics["megabytes"] for run in closest if run.metrics.get("megabytes") is not None]
+    minutes = round(median(paces) * labels / 60, 2) if paces else None
+    return Forecast(labels, minutes, round(median(sizes), 1) if sizes else None)
 
 
 def _images(count: int) -> str:

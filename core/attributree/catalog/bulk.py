@@ -1,0 +1,52 @@
+"""Many rows at once, by the fastest statement of each database: COPY on PostgreSQL, one prepared INSERT on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from .tables import Base
+
+
+def insert_rows(
+    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert `rows`, tuples in the order of `columns`; what is not among these gets the database's default.
+
+    Values go to the driver as they are: texts, numbers, booleans and None.
+    """
+    if not rows:
+        return
+    into = _into(table.__tablename__, tuple(columns))
+    if connection.dialect.name == "postgresql":
+        _copy(connection, f"COPY {into} FROM STDIN", rows)
+    else:
+        marks = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(rows))
+
+
+@cache
+def _into(table: str, columns: tuple[str, ...]) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f'"{table}" ({names})'
+
+
+def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    driver: Any = connection.connection.driver_connection
+    dialect: Any = connection.dialect
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except dialect.dbapi.Error as error:
+        # SQLAlchemy knows no COPY: what it does for its own statements is done here.
+        lost = dialect.is_disconnect(error, driver, None)
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect
+        ) from error

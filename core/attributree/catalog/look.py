@@ -1,0 +1,120 @@
+"""The first pass over a label file: its rows, checked, and what their images' files are. Nothing is written yet.
+
+Looking at images takes the longest of an ingest, and whoever looks holds no lock: other writers need not wait.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from ..errors import ImageError, IngestError
+from ..images import Places, inspect_image
+from .engine import Database
+from .lines import refuse
+from .readers import Formats, read_labels
+from .records import LabelRow
+from .tables import Image
+
+#: Rows handled together; memory and statement parameters grow with it.
+_CHUNK = 1000
+#: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
+_IN_MEMORY = 32 * 1024 * 1024
+
+_KNOWN = select(Image.path, Image.bytes, Image.mtime_ns).where(
+    Image.root == bindparam("root"), Image.path.in_(bindparam("paths", expanding=True))
+)
+#: Size in bytes and time of the last change of a file, as the catalogue knows them.
+Known = tuple[int, int]
+
+
+class Look(NamedTuple):
+    """What there is at an image's place: a header, or the `reason` why it cannot be used.
+
+    Neither, if the file is `unchanged`: of the `bytes` and `mtime_ns` that the catalogue knows. It is not opened then.
+    """
+
+    file: str
+    reason: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    unchanged: bool = False
+
+
+def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
+    """Return what there is at `path`, a label file's cell, below `root`."""
+    try:
+        file, found = places.locate(path)
+        if known is not None and found is not None and known == (found.st_size, found.st_mtime_ns):
+            return Look(file, bytes=found.st_size, mtime_ns=found.st_mtime_ns, unchanged=True)
+        header = inspect_image(file, found)
+        return Look(file, None, header.width, header.height, header.format, header.bytes, header.mtime_ns)
+    except ImageError as error:
+        return Look(root.as_posix() + "/" + path.replace("\0", ""), str(error))
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label file that was read and whose images were looked at."""
+
+    file: Path
+    root: Path
+    places: Places
+    _kept: IO[bytes]
+
+    def chunks(self) -> Iterator[tuple[list[LabelRow], dict[str, Look]]]:
+        """Yield the rows in chunks, each with what was seen of its images, by path."""
+        self._kept.seek(0)
+        for line in self._kept:
+            rows, looks = json.loads(line)
+            yield list(map(LabelRow._make, rows)), {path: Look._make(look) for path, look in looks.items()}
+
+
+@contextmanager
+def read_and_look(
+    database: Database,
+    file: Path,
+    images: Path | None,
+    source: str,
+    progress: Callable[[int], None] | None,
+    formats: Formats | None = None,
+) -> Iterator[LabelFile]:
+    """Read a label file, as `read_labels` does, and look at its images.
+
+    Raises IngestError, before anything was written.
+    """
+    root = (file.parent if images is None else images).resolve()
+    if not source.strip():
+        raise IngestError(f"{file}: the source has no name; give one with --source NAME")
+    places = Places(root)
+    done = 0
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as kept:
+        rows = read_labels(file, formats)
+        while part := list(islice(rows, _CHUNK)):
+            if not root.is_dir():
+                raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
+            paths = list(dict.fromkeys(row.image for row in part))
+            known = database.read(partial(_known, root=root, paths=paths))
+            looks = {path: look_at(places, root, path, known.get(path)) for path in paths}
+            kept.write(json.dumps([part, looks]).encode() + b"\n")
+            done += len(part)
+            if progress is not None:
+                progress(done)
+        yield LabelFile(file, root, places, kept)
+
+
+def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:
+    rows = connection.execute(_KNOWN, {"root": root.as_posix(), "paths": paths})
+    return {path: (size, changed) for path, size, changed in rows if size is not None and changed is not None}
