@@ -21,6 +21,7 @@ def test_versions_lists_them_with_all_keys_oldest_first(grown: Project) -> None:
     for version in versions:
         assert version.keys() == {
             "id", "live", "parent", "created_at", "actor", "reason", "trunk", "branches", "unchanged",
+            "manifest",
         }  # fmt: skip
     assert [version["parent"] for version in versions] == [None, 1]
     assert [sorted(version["branches"]) for version in versions] == [["garment"], ["garment", "sleeves"]]

@@ -55,7 +55,8 @@ def finetune_catalog(
 
     One tree has one trunk: if a single attribute is gated out, even after it was grown once more on the finetuned
     trunk, the whole tree is kept and not promoted; `promote` makes it live all the same. Raises CatalogError if nothing
-    is live, a plugin is missing, or an attribute's values changed since its branch was trained.
+    is live, a plugin is missing, or an attribute's values or kind changed since its branch
+    was trained.
     """
     with catalog.sync_lock(), Leases(catalog) as leases:
         ground = Ground(catalog, settings, plugins, progress)
@@ -88,8 +89,9 @@ def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
     label_set = ground.catalog.label_set(name)
     labels, branch = label_set.attribute.labels, loaded.branches[name]
     if (labels.keys, labels.kind) != (branch.values, branch.kind):
+        what = "kind" if labels.keys == branch.values else "values"
         raise CatalogError(
-            f"{name}: its values or its kind changed since its branch was trained; run first: "
+            f"{name}: its {what} changed since its branch was trained; run first: "
             f"attributree sync-catalog --retrain {name}"
         )
     return label_set
