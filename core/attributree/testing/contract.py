@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: Feature maps that heads are tried on: `image_size` and backbone decide which one a head meets.
 _MAPS = ((7, 7), (1, 1), (2, 3), (5, 4))
 _IN_FEATURES = 8
+#: The branch that is grown learns from few cards, on a trunk that knows nothing: in many large steps.
+_TRAINING = {"learning_rate": 0.05, "epochs": 60, "patience": 60, "batch_size": 16}
 _HEAVY = ("matplotlib", "pandas", "sklearn", "sqlalchemy", "timm", "torch", "torchvision")
 #: Loads one plugin in a process of its own and prints the digests of its attributes, and what else it imported.
 _LOAD = f"""
@@ -168,7 +170,8 @@ class AttributeContract:
         from .cards import write_cards
 
         plugin = loaded.manager.get_plugin("plugin")
-        workspace = attributree_workspace({"plugin": plugin}, attributes={declared.name: {"depth": "head"}})
+        sections = {"training": _TRAINING, "attributes": {declared.name: {"depth": "head"}}}
+        workspace = attributree_workspace({"plugin": plugin}, **sections)
         cards = write_cards(declared, tmp_path, max(20, 120 // declared.labels.size))
         workspace.ingest(cards, images=tmp_path / "photos")
         report = workspace.sync(only=[declared.name])
