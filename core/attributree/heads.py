@@ -68,7 +68,7 @@ class LinearHead(nn.Module):
 class MultiscaleHead(nn.Module):
     """Average and maximum of every cell of several grids, one linear layer: (B, F, H, W) to (B, K).
 
-    For what fills a few places, as a neckline or a cuff does: the average over the map drowns it, the maximum and the
+    For what fills a few places, as an edge or a fastening does: the average over the map drowns it, the maximum and the
     average of the cell it lies in do not; and a cell knows above from below. `grids` are numbers of cells along a side,
     or (rows, columns): (1, (2, 1)) is the whole, the upper and the lower half. Cells of a map too small for them
     overlap. Each cell's average and each maximum is normalised by itself, since a maximum is several times an average.

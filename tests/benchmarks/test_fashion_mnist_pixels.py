@@ -170,6 +170,7 @@ class Selection:
 
     disabled: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     plugin_dirs: tuple[Path, ...] = ()
 
 

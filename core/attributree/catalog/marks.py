@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 #: Columns of a row: who says its cells. Empty in a row that is nobody's in particular.
 SOURCE, ANNOTATOR = "::source", "::annotator"
-#: Columns that stand beside an attribute's, as in `neckline::source`; no attribute's name holds a colon.
+#: Columns that stand beside an attribute's, as in `finish::source`; no attribute's name holds a colon.
 KNOWN = ("state", "source", "annotator", "revision")
 PREDICTED = ("predicted", "confidence", "decision", "version")
 
@@ -46,8 +46,8 @@ def unmark_column(column: str) -> str | None:
 def neutralise(cell: str) -> str:
     """Return a CSV cell that no spreadsheet runs: ' goes before = + - @, and before a ' that stands there already.
 
-    >>> neutralise("=1+1"), neutralise("v-neck"), neutralise("'=1+1")
-    ("'=1+1", 'v-neck', "''=1+1")
+    >>> neutralise("=1+1"), neutralise("semi-matt"), neutralise("'=1+1")
+    ("'=1+1", 'semi-matt', "''=1+1")
     """
     return "'" + cell if _FORMULA.match(cell) else cell
 

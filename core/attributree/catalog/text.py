@@ -1,6 +1,6 @@
 """What titles and descriptions say: values found by their spellings. Pure; the database is in `mine`.
 
-    Miner(attributes).mine("dress", "Striped dress, no collar") == {"pattern": ("striped",)}
+    Miner(attributes).mine("tile", "Striped tile, not glossy") == {"pattern": ("striped",)}
 
 Precision comes before recall: what could be meant otherwise is left out, and nothing is guessed.
 """
@@ -26,12 +26,12 @@ STOP_WORDS = frozenset(
     which while who will with would you your yours yes no not none non without never unknown true false
     """.split()
 )
-#: Words that say something only beside a noun: "short" in "short sleeves", and not in "a short jacket".
+#: Words that say something only beside a noun: "short" in "short legs", and not in "a short delivery time".
 GENERAL_WORDS = frozenset(
     """
     back big bottom center centre closed dark deep elbow extra four front full half heavy high knee large left light
     long low medium mid middle narrow normal open quarter regular right short side single small square standard straight
-    thick thin three top two waist wide
+    thick thin three top two wide
     breit dunkel eng gross hell hoch klein kurz lang mittel schmal tief voll weit
     bas clair court foncé grand haut large moyen petit alto bajo corto largo medio basso lungo medio kort licht lang
     """.split()
@@ -110,8 +110,8 @@ Owner = tuple[str, str]  # attribute, key
 def words(text: str) -> Words:
     """Return the words of `text` as they are compared, with the marks that end a clause; HTML tags end one too.
 
-    >>> words("V-Neck, <b>3/4</b> sleeves isn't")
-    ('v', 'neck', ',', '3/4', 'sleeves', 'is', 'not')
+    >>> words("Bull-Nose, <b>3/4</b> inches isn't")
+    ('bull', 'nose', ',', '3/4', 'inches', 'is', 'not')
     """
     plain = html.unescape(_TAG.sub(" . ", _INLINE.sub("", text)))
     plain = _DASH.sub(" . ", re.sub(r"[\r\n]+", " ¶ ", plain)).replace("&", " and ")
@@ -122,8 +122,8 @@ def words(text: str) -> Words:
 def stem(word: str) -> str:
     """Return `word` without the ending of a plural, s or es; y and ie are one.
 
-    >>> [stem(word) for word in ("sleeves", "dresses", "sleeveless", "ruffle", "berries", "hoodie")]
-    ['sleeve', 'dress', 'sleeveless', 'ruffle', 'berry', 'hoody']
+    >>> [stem(word) for word in ("tiles", "glasses", "seamless", "ruffle", "berries", "cookie")]
+    ['tile', 'glass', 'seamless', 'ruffle', 'berry', 'cooky']
     """
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-2] if word.endswith(("sses", "xes", "ches", "shes")) else word[:-1]
@@ -246,7 +246,7 @@ def _said(vocabulary: Vocabulary, text: Words) -> set[Owner]:
         if (denied and _listed(text[denied.end : match.start], denied, match)) or _negated(text, match, taken):
             denied = match
             continue
-        # The "no" of "no sleeves or stripes" is part of one spelling, and denies the next.
+        # The "no" of "no handles or stripes" is part of one spelling, and denies the next.
         denied = match if text[match.start] in NEGATIONS else None
         if len(match.owners) == 1 and not _aside(text, match, taken) and not _asked(text, match):
             said |= match.owners
@@ -267,7 +267,7 @@ def _negated(text: Words, match: Match, taken: Collection[int]) -> bool:
         return True
     if len(after) == 2 and after[0] == ":" and after[1] in _DENIALS:
         return True
-    # Where "or" ends a list, as in "no collar, stripes or dots", all of it is denied.
+    # Where "or" ends a list, as in "no border, stripes or dots", all of it is denied.
     listed = bool(_OR.intersection((*text[match.start - 1 : match.start], *after[:1])))
     between = 0
     for i in range(match.start - 1, -1, -1):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pickle
 import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
@@ -116,7 +116,7 @@ def _require_travel(sent: Iterable[object]) -> None:
             if not isinstance(loss, GuardedLoss):
                 continue
             try:
-                pickle.dumps(loss.loss)
+                ForkingPickler.dumps(loss.loss)
             except Exception as error:
                 raise TrainingError(
                     f"{loss.attribute}: its loss cannot be sent to other processes ({error}); its plugin must make it "
