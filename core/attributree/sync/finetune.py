@@ -55,8 +55,7 @@ def finetune_catalog(
 
     One tree has one trunk: if a single attribute is gated out, even after it was grown once more on the finetuned
     trunk, the whole tree is kept and not promoted; `promote` makes it live all the same. Raises CatalogError if nothing
-    is live, a plugin is missing, or an attribute's values or kind changed since its branch
-    was trained.
+    is live, a plugin is missing, or an attribute's values or kind changed since its branch was trained.
     """
     with catalog.sync_lock(), Leases(catalog) as leases:
         ground = Ground(catalog, settings, plugins, progress)
