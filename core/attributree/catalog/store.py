@@ -13,6 +13,7 @@ from ..errors import CatalogError
 from ..labels import LabelSet
 from ..schema import Attribute
 from . import auto, coverage, declare, derive, history, migrate, precedence, predictions, queries, registry, runs
+from .bulk import few_collections
 from .engine import Database, Result
 from .export import ExportOptions, export
 from .ingest import DEFAULT_SOURCE, ingest
@@ -111,15 +112,17 @@ class Catalog:
         `formats` reads files of suffixes that are not known here; `progress` is told how many rows were read and their
         images looked at. Raises IngestError naming file, row and column.
         """
-        with read_and_look(self._database, Path(file), images, source, progress, formats) as labels:
+        look = read_and_look(self._database, Path(file), images, source, progress, formats)
+        with few_collections(), look as labels:
             return self._annotate(lambda c: ingest(c, labels, source))
 
     def _annotate(self, work: Callable[[Connection], Result]) -> Result:
         """Return `work(connection)` in one transaction, in which the annotations follow the precedence of sources."""
 
         def both(connection: Connection) -> Result:
-            precedence.follow(connection, self._sources)
-            return work(connection)
+            with few_collections():
+                precedence.follow(connection, self._sources)
+                return work(connection)
 
         return self._database.write(both)
 
