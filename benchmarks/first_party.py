@@ -128,7 +128,7 @@ def measure(folder: Path, shop: GarmentCatalogue, runner: Runner, config: str) -
             (shop.products.relative_to(folder), shop.photos.relative_to(folder), "import"),
             (shop.supplier.relative_to(folder), shop.photos.relative_to(folder), "supplier"),
         )
-        runner.run("attributree", "--strict", "plugins", "list", cwd=folder)
+        runner.run("attributree", "plugins", "doctor", cwd=folder)
         sync = runner.run("attributree", "sync-catalog", "--json", cwd=folder, capture=True)
         evaluation = runner.run("attributree", "evaluate", "--json", cwd=folder, capture=True)
     report = read_report(sync, "attributree sync-catalog --json")

@@ -38,7 +38,7 @@ DRESS_SHAPE = Attribute(
             Value("bodycon", synonyms=("bodycon dress", "tube", "tube dress", "bandage dress")),
             Value("wrap", synonyms=("wrap dress", "wrapped", "kimono dress")),
             Value("shirt", title="Shirt dress", synonyms=("shirtdress", "shirt waister", "shirtwaist")),
-            Value("slip", title="Slip dress", synonyms=("slip", "cami dress", "negligee dress")),
+            Value("slip", title="Slip dress", synonyms=("cami dress", "negligee dress")),
             Value("tent", synonyms=("tent dress", "trapeze", "smock", "smock dress", "swing dress")),
             Value("tiered", synonyms=("tiered dress", "layered", "ruffle tiers")),
             Value("mermaid", synonyms=("mermaid dress", "trumpet", "fishtail")),
