@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/real_photographs.py
