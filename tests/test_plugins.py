@@ -15,6 +15,7 @@ from torch import nn
 from attributree import Attribute, SingleLabel, hookimpl
 from attributree.config import PluginSettings
 from attributree.errors import PluginError
+from attributree.finding import imported_files
 from attributree.hookspecs import API_VERSION
 from attributree.plugins import HOOKS, LoadedPlugins, PluginInfo, load_plugins
 from attributree.testing.garments import garment_attributes
@@ -274,6 +275,15 @@ def test_an_edited_file_is_read_anew_by_the_next_load(tmp_path: Path) -> None:
     load(PluginSettings(plugin_dirs=(tmp_path,)))
     file.write_text(ONE_FILE.replace('"lining"', '"closure_kind"'))
     assert set(load(PluginSettings(plugin_dirs=(tmp_path,))).attributes) == {"closure_kind"}
+
+
+def test_a_file_that_is_gone_is_not_imported_again_in_other_processes(tmp_path: Path) -> None:
+    for name in ("kept", "gone"):
+        (tmp_path / f"{name}.py").write_text(ONE_FILE.replace("lining", name))
+    load(PluginSettings(plugin_dirs=(tmp_path,)))
+    assert {file.name for file in imported_files() if file.parent == tmp_path} == {"gone.py", "kept.py"}
+    (tmp_path / "gone.py").unlink()
+    assert [file.name for file in imported_files() if file.parent == tmp_path] == ["kept.py"]
 
 
 # --- heads -------------------------------------------------------------------------------------------------------

@@ -98,9 +98,9 @@ def _import_file(path: Path) -> object:
 
 
 def imported_files() -> tuple[Path, ...]:
-    """Return the one-file plugins that this process has imported."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(_PREFIX)]
-    return tuple(Path(str(module.__file__)) for module in modules)
+    """Return the one-file plugins that this process has imported and that are still there."""
+    files = (Path(str(module.__file__)) for name, module in sys.modules.items() if name.startswith(_PREFIX))
+    return tuple(file for file in files if file.exists())
 
 
 def import_files(files: tuple[Path, ...]) -> None:
