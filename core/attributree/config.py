@@ -36,7 +36,9 @@ NOT_SETTINGS: Final = frozenset({"ATTRIBUTREE_CONFIG", "ATTRIBUTREE_TRACE_PLUGIN
 #: `BranchSettings.loss` where no plugin is asked for a loss.
 STANDARD_LOSS: Final = "standard"
 
-Depth = Literal["auto", "head", "block", "stage"]
+Depth = Literal["auto", "exit", "head", "block", "stage"]
+#: The depth of a branch without units: a head on the trunk's own features.
+EXIT: Final = "exit"
 
 #: Training settings that decide when to train and how fast, never what comes out.
 NOT_IN_DIGEST: Final = {
@@ -233,7 +235,7 @@ class AttributeSettings(_Section):
 
     depth: Depth = Field(
         default="auto",
-        description='How much of the network the branch owns: "auto" (measured), "head", "block" or "stage".',
+        description='What the branch is above the trunk: "auto" (measured), "exit", "head", "block" or "stage".',
     )
     head: HeadName | None = Field(
         default=None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
 
 from .schema import Attribute
 
@@ -13,6 +14,10 @@ HEAD_NAMES: Final[tuple[str, ...]] = get_args(HeadName)
 
 #: The head of an attribute that neither settings nor a plugin give another.
 STANDARD_HEAD: Final = "linear"
+
+#: The same for a branch of depth `exit`, and what it is made with: what is low in the network says what is where.
+EXIT_HEAD: Final = "multiscale"
+EXIT_OPTIONS: Final[Mapping[str, Any]] = {"grids": (1, 3), "dropout": 0.5}
 
 
 def unfit(name: str | None, attribute: Attribute) -> str | None:

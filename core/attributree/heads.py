@@ -50,7 +50,7 @@ class LinearHead(nn.Module):
 
     Costs F K + K parameters, F N additions and F K multiplications an image. A head with `pooled = True` answers
     features that were averaged over the map before, (B, F, 1, 1), as it answers the map: it is trained on those, which
-    costs little.
+    costs little. One with a method `reduced` answers `reduced(features)` as it answers the map, and is trained on that.
     """
 
     pooled = True
@@ -75,7 +75,7 @@ class MultiscaleHead(nn.Module):
 
     The grids are the spatial pyramid of He et al., "Spatial Pyramid Pooling in Deep Convolutional Networks for Visual
     Recognition" (ECCV 2014). With C cells in all, 5 by default, costs 2 C F K + K parameters, 2 F N additions and
-    comparisons a grid, and 2 C F K multiplications an image. It is trained on maps, not on their averages.
+    comparisons a grid, and 2 C F K multiplications an image. It is trained on its cells, which are taken once.
     """
 
     def __init__(
@@ -93,13 +93,18 @@ class MultiscaleHead(nn.Module):
         self.linear = nn.Linear(2 * in_features * sum(rows * columns for rows, columns in self.grids), outputs)
 
     def forward(self, features: Tensor) -> Tensor:
+        cells = features if features.ndim == 2 else self.reduced(features)  # (B, 2 C F)
+        logits: Tensor = self.linear(self.dropout(cells))
+        return logits
+
+    def reduced(self, features: Tensor) -> Tensor:
+        """Return what the linear layer reads, (B, 2 C F): nothing in it is learnt, so it may be computed once."""
         parts = [
             F.layer_norm(pooled, pooled.shape[1:])
             for cell in self._cells(features)
             for pooled in (cell.mean(dim=(2, 3)), cell.amax(dim=(2, 3)))
         ]  # 2 C of (B, F)
-        logits: Tensor = self.linear(self.dropout(torch.cat(parts, dim=1)))
-        return logits
+        return torch.cat(parts, dim=1)
 
     def _cells(self, features: Tensor) -> Iterator[Tensor]:
         """Yield the cells (B, F, h, w) of each grid, as adaptive pooling cuts them.

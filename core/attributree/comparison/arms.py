@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import NOT_IN_DIGEST, BranchSettings
+from ..config import EXIT, NOT_IN_DIGEST, BranchSettings
 from ..errors import TrainingError
 from ..inference import Pictures
 from ..nn import RANDOM, Backbone, Branch, Crown, HeadFactory, Limb, Tree, build_backbone, weights_of
@@ -178,6 +178,7 @@ class Trial:
                     donors,
                     self._new_head(name),
                     recipe,
+                    new_exit=self._new_head(name, at_exit=True) if self._may_exit(recipe, limbs) else None,
                     tops=self._cold.tops(backbone, trunk, learnt),
                     loss=self._losses([name]).get(name),
                     checkpoints=self._checkpoints(part),
@@ -185,7 +186,7 @@ class Trial:
                 )
             verdict = gate_new(grown, recipe)
             limbs[name] = _limb(grown.branch)
-            if verdict.promoted:
+            if verdict.promoted and grown.depth != EXIT:
                 donors.append(Donor(name, dict(grown.branch.units.items()), limbs[name].keys))
             details[name] = {
                 "depth": grown.depth,
@@ -232,7 +233,7 @@ class Trial:
                 self._samples,
                 {name: found.probabilities["val"] for name, found in begun.answered.items()},
                 self._teachers(begun_tree),
-                {name: self._new_head(name) for name in self._samples},
+                {name: self._new_head(name, at_exit=begun.details[name]["depth"] == EXIT) for name in self._samples},
                 self._ground.recipe(list(self._samples)),
                 self._recipes,
                 losses=self._losses(self._samples),
@@ -268,9 +269,16 @@ class Trial:
     def _tell_of(self, name: str, what: str, epoch: int, of: int) -> None:
         self._tell(f"{name}: {what}", epoch, of)
 
-    def _new_head(self, name: str) -> HeadFactory:
+    def _new_head(self, name: str, *, at_exit: bool = False) -> HeadFactory:
         attribute, plugins = self._samples[name].labels.attribute, self._ground.plugins
-        return HeadFactory(attribute, self._backbone.out_channels, plugins, self._recipes[name].head)
+        width = self._backbone.width(0 if at_exit else 1)
+        return HeadFactory(attribute, width, plugins, self._recipes[name].head, at_exit=at_exit)
+
+    def _may_exit(self, recipe: BranchSettings, limbs: Mapping[str, Limb]) -> bool:
+        """Return whether a sync would let a branch have no units; see `sync.train`."""
+        if recipe.depth != "auto" or self._ground.spec.weights != RANDOM:
+            return recipe.depth in ("auto", EXIT)
+        return any(limb.keys for limb in limbs.values())
 
     def _losses(self, names: Iterable[str]) -> dict[str, GuardedLoss]:
         return self._ground.losses(self._samples[name].labels.attribute for name in names)

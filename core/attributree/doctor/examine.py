@@ -79,7 +79,8 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
     for name, attribute in plugins.attributes.items():
         picked = settings.for_attribute(name).head
         try:
-            build_head(attribute, backbone.out_channels, plugins, picked)
+            for units in (0, len(backbone.upper)):
+                build_head(attribute, backbone.width(units), plugins, picked)
         except AttributreeError as error:
             trial.errors[name] = str(error)
         with suppress(PluginError):  # one that fails and is not used is no news

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import PluginError
-from ..head_names import HEAD_NAMES, STANDARD_HEAD
+from ..head_names import EXIT_HEAD, EXIT_OPTIONS, HEAD_NAMES, STANDARD_HEAD
 from ..heads import default_options, new_head
 from ..plugins import LoadedPlugins
 from ..schema import Attribute
@@ -25,9 +25,12 @@ def build_head(
     plugins: LoadedPlugins | None = None,
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
+    *,
+    at_exit: bool = False,
 ) -> nn.Module:
     """Return the library's head of that `name`, made with `options`; without one a plugin's, or the standard one.
 
+    `at_exit`: the standard one of branches without units, whose `in_features` are the trunk's.
     A plugin's head is tried on a batch of zeros first. Raises PluginError naming the plugin if it is not a
     module, fails, or returns anything but (B, attribute.labels.outputs) floats; ConfigError if the head of that name
     cannot answer the attribute.
@@ -36,7 +39,8 @@ def build_head(
         return new_head(name, attribute, in_features, **(options or {}))
     head = plugins.branch_head(attribute, in_features) if plugins else None
     if head is None:
-        return new_head(STANDARD_HEAD, attribute, in_features)
+        standard, made_with = _standard(at_exit)
+        return new_head(standard, attribute, in_features, **made_with)
     problem = _try_head(head, attribute, in_features)
     if problem and plugins:
         owner = plugins.head_owner(attribute, in_features)
@@ -53,9 +57,10 @@ class HeadFactory:
     plugins: LoadedPlugins | None = None
     name: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    at_exit: bool = False
 
     def __call__(self) -> nn.Module:
-        return build_head(self.attribute, self.in_features, self.plugins, self.name, self.options)
+        return build_head(self.attribute, self.in_features, self.plugins, self.name, self.options, at_exit=self.at_exit)
 
     def whose(self) -> tuple[str, dict[str, Any]]:
         """Return what a branch's record says of its head: a library head's name and options, or a plugin and nothing.
@@ -65,14 +70,18 @@ class HeadFactory:
         owner = self.plugins.head_owner(self.attribute, self.in_features) if self.plugins and not self.name else None
         if owner:
             return f"plugin {owner}" if owner in HEAD_NAMES else owner, {}
-        name = self.name or STANDARD_HEAD
-        return name, {**default_options(name), **self.options}
+        name, options = (self.name, self.options) if self.name else _standard(self.at_exit)
+        return name, {**default_options(name), **options}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as a head that is ready made, the same each time: plugins stay here."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(zlib.crc32(self.attribute.name.encode()))
             return partial, (copy.deepcopy, self())
+
+
+def _standard(at_exit: bool) -> tuple[str, Mapping[str, Any]]:
+    return (EXIT_HEAD, EXIT_OPTIONS) if at_exit else (STANDARD_HEAD, {})
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ Weights = dict[str, Tensor]
 class Branch(nn.Module):
     """What one attribute owns: units (blocks of the upper stages, each with its own BatchNorm) and a head.
 
+    At an exit there are no units: the head reads the trunk's features.
     The first `frozen` units are shared with the donor and never trained: their parameters take no gradient
     and their BatchNorm statistics stand still.
     """

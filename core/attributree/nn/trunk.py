@@ -68,7 +68,7 @@ class Backbone:
     """A backbone split at the branch point.
 
     `upper` maps the names of the units that a branch owns (blocks of the upper stages, in order) to
-    modules with their initial weights; `out_channels` is the width of the features a head sees.
+    modules with their initial weights; `out_channels` is the width of the features above them.
     """
 
     spec: TrunkSpec
@@ -76,6 +76,10 @@ class Backbone:
     upper: dict[str, nn.Module]
     feature_shape: tuple[int, int, int]  # (C, H, W) at the branch point
     out_channels: int
+
+    def width(self, units: int) -> int:
+        """Return how many features the head of a branch of so many `units`, none or all of them, sees."""
+        return self.out_channels if units else self.feature_shape[0]
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights of both halves under timm's names, as a file has them that `weights` may name."""

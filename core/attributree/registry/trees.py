@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..catalog import BranchRecord, TrunkRecord
+from ..config import EXIT
 from ..errors import ArtifactError, PluginError
 from ..head_names import HEAD_NAMES
 from ..nn import Backbone, Branch, HeadFactory, Limb, Tree, TrunkSpec, build_backbone, weights_of
@@ -56,19 +57,20 @@ def load_branch(
 
     Raises ArtifactError if a part does not fit, or its head's plugin is gone; PluginError if that plugin fails.
     """
-    new_head = head_factory(record, as_trained(record), backbone.out_channels, plugins)
+    new_head = head_factory(record, as_trained(record), backbone, plugins)
     units = load_units(store, record, backbone, loaded)
     head = new_head()
     head.load_state_dict(store.get(record.parts[-1], head.state_dict()))
     return Branch(units, head)
 
 
-def head_factory(record: BranchRecord, attribute: Attribute, in_features: int, plugins: LoadedPlugins) -> HeadFactory:
+def head_factory(record: BranchRecord, attribute: Attribute, backbone: Backbone, plugins: LoadedPlugins) -> HeadFactory:
     """Return what builds heads of `attribute` like the stored branch's.
 
     One of attributree's own is built by its name and options, whatever a plugin brings today. Raises ArtifactError if
     the head was a plugin's that is gone.
     """
+    in_features = backbone.width(len(record.parts) - 1)
     if record.head in HEAD_NAMES:
         return HeadFactory(attribute, in_features, plugins, record.head, record.head_options)
     factory = HeadFactory(attribute, in_features, plugins)
@@ -90,21 +92,22 @@ def unit_digests(units: Mapping[str, nn.Module]) -> tuple[str, ...]:
 def load_units(
     store: ArtifactStore, record: BranchRecord, backbone: Backbone, loaded: dict[str, nn.Module] | None = None
 ) -> dict[str, nn.Module]:
-    """Return a stored branch's units without its head; `loaded` as in `load_branch`.
+    """Return a stored branch's units without its head, none at an exit; `loaded` as in `load_branch`.
 
     Raises ArtifactError if a part does not fit.
     """
-    if len(record.parts) != len(backbone.upper) + 1:
+    upper = {} if record.depth == EXIT else backbone.upper
+    if len(record.parts) != len(upper) + 1:
         raise ArtifactError(
-            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(backbone.upper) + 1}"
+            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(upper) + 1}"
         )
     loaded = {} if loaded is None else loaded
-    for unit, digest in zip(backbone.upper.values(), record.parts[:-1], strict=True):
+    for unit, digest in zip(upper.values(), record.parts[:-1], strict=True):
         if digest not in loaded:
             fresh = copy.deepcopy(unit)
             fresh.load_state_dict(store.get(digest, fresh.state_dict()))
             loaded[digest] = fresh
-    return {name: loaded[digest] for name, digest in zip(backbone.upper, record.parts[:-1], strict=True)}
+    return {name: loaded[digest] for name, digest in zip(upper, record.parts[:-1], strict=True)}
 
 
 @dataclass(frozen=True, eq=False)

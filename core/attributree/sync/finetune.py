@@ -115,7 +115,7 @@ def _finetune(
         for name, more in unknown.items()
     }
     heads = {
-        name: head_factory(live.branches[name], part.attribute, loaded.backbone.out_channels, ground.plugins)
+        name: head_factory(live.branches[name], part.attribute, loaded.backbone, ground.plugins)
         for name, part in label_sets.items()
     }
     losses = ground.losses(part.attribute for part in label_sets.values())

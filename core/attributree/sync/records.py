@@ -18,7 +18,7 @@ def branch_record(
     *,
     depth: str,
     head: tuple[str, Mapping[str, Any]],
-    donor: str,
+    donor: str | None,
     calibration: Calibration,
     metrics: dict[str, Any],
     recipe: BranchSettings,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..stores import ActivationStore, Bound, top_key
-from ..training import Donor, Samples, run_frozen
+from ..training import Donor, Samples, ScratchTops
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class StoredTops:
     def pooled(self, donor: Donor, samples: Samples) -> Samples:
         """Return `samples` as samples of the donor's top features; see `training.Tops`."""
         if not donor.digests:
-            return run_frozen(donor.units, samples, self.device, pooled=True)
+            return ScratchTops(self.device).pooled(donor, samples)
         keys = [self.digests[i] for i in samples.labels.image_ids.tolist()]
         inputs, rows = [], []
         for view in range(len(samples.inputs)):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..answers import Floats
 from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
-from ..config import NOT_IN_DIGEST, BranchSettings, Settings
+from ..config import EXIT, NOT_IN_DIGEST, BranchSettings, Settings
 from ..errors import (
     ArtifactError,
     AttributreeError,
@@ -250,7 +250,9 @@ class Trainer:
         name, attribute = str(action.attribute), label_set.attribute
         recipe, progress = self.settings.for_attribute(name), self.progress
         new_head = self._new_head(attribute, backbone)
-        whose, head = new_head.whose(), new_head()  # a bad one is caught before any work
+        new_exit = self._new_head(attribute, backbone, at_exit=True) if self._may_exit(name, recipe) else None
+        heads = {depth: make.whose() for depth, make in (("", new_head), (EXIT, new_exit)) if make}
+        made = [repr(make()) for make in (new_head, new_exit) if make]  # a bad one is caught before any work
         loss = self.ground.losses([attribute]).get(name)
         pictures = self.ground.decode(label_set.image_ids.tolist())
         usable = self.ground.usable(label_set, pictures)
@@ -262,7 +264,7 @@ class Trainer:
             config=self.settings.digest_for(name),
             trunk=trunk.digest,
             donors=[donor.digests for donor in donors],
-            head=[*whose, repr(head)],
+            heads=[heads, made],
             executor=self.executor.name,
         )
         grown = self.executor.run(
@@ -271,6 +273,7 @@ class Trainer:
             donors,
             new_head,
             recipe,
+            new_exit=new_exit,
             tops=self.ground.tops(backbone, trunk.digest, pictures),
             loss=loss,
             checkpoints=checkpoints,
@@ -284,7 +287,7 @@ class Trainer:
             parts,
             trunk.digest,
             depth=grown.depth,
-            head=whose,
+            head=heads[EXIT if grown.depth == EXIT else ""],
             donor=grown.donor,
             calibration=grown.calibration,
             metrics=describe(grown),
@@ -313,9 +316,20 @@ class Trainer:
         checkpoints.forget()
         return result
 
-    def _new_head(self, attribute: Attribute, backbone: Backbone) -> HeadFactory:
-        name = self.settings.for_attribute(attribute.name).head
-        return HeadFactory(attribute, backbone.out_channels, self.plugins, name)
+    def _new_head(self, attribute: Attribute, backbone: Backbone, *, at_exit: bool = False) -> HeadFactory:
+        name, width = self.settings.for_attribute(attribute.name).head, backbone.width(0 if at_exit else 1)
+        return HeadFactory(attribute, width, self.plugins, name, at_exit=at_exit)
+
+    def _may_exit(self, name: str, recipe: BranchSettings) -> bool:
+        """Return whether `name` may have a branch without units, because it is told to, or others have some.
+
+        The upper stages that a random trunk was trained with live on in branches alone: one must keep them.
+        """
+        if recipe.depth != "auto" or self.ground.spec.weights != RANDOM:
+            return recipe.depth in ("auto", EXIT)
+        live = self._live.branches.values() if self._live and not self._moved else ()
+        others = [record for record in (*live, *(staged for staged, _, _ in self._staged)) if record.attribute != name]
+        return any(record.depth != EXIT for record in others)
 
     def _go_live(self, record: BranchRecord, reason: str, done: FinishedRun) -> tuple[TreeVersion, Proof]:
         """Promote one branch, beside whatever other workers have promoted meanwhile."""
@@ -348,8 +362,11 @@ class Trainer:
         if self._live is not None and not self._moved:
             loaded = self._live.loaded
             for name, limb in loaded.tree.limbs().items():
-                donors[name] = Donor(name, dict(limb.branch.units.items()), limb.keys)
+                if limb.keys:  # an exit has no units to start from
+                    donors[name] = Donor(name, dict(limb.branch.units.items()), limb.keys)
             for name in sorted(loaded.missing):  # its head is gone or broken, what it learnt below is not
+                if loaded.branches[name].depth == EXIT:
+                    continue
                 with suppress(ArtifactError):
                     units = load_units(self.ground.store, loaded.branches[name], loaded.backbone)
                     donors[name] = Donor(name, units, loaded.branches[name].parts[:-1])

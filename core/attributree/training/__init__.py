@@ -13,7 +13,7 @@ from .guard import GuardedHead, GuardedLoss, HeadError
 from .joint import JointFit, Teacher, logits_at, predict_joint, train_joint
 from .loop import seed_everything
 from .metrics import Scores, score
-from .tops import Tops, run_frozen
+from .tops import ScratchTops, Tops
 from .trunk import TrainedTrunk, one_for_all, reset, train_trunk
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Refined",
     "Samples",
     "Scores",
+    "ScratchTops",
     "Teacher",
     "Tops",
     "Torchrun",
@@ -51,7 +52,6 @@ __all__ = [
     "predict_logits",
     "resampled_f1",
     "reset",
-    "run_frozen",
     "score",
     "seed_everything",
     "train_joint",

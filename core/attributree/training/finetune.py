@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..answers import Floats
-from ..config import BranchSettings
+from ..config import EXIT, BranchSettings
 from ..hookspecs import Loss
 from ..nn import Branch, Crown, Trunk
 from ..progress import Progress
@@ -130,11 +130,20 @@ def _regrow(
     device: torch.device,
     progress: Progress | None,
 ) -> Refined:
-    """Grow a branch on the finetuned trunk, from any of the finetuned branches."""
+    """Grow a branch on the finetuned trunk, from any of the finetuned branches; `new_head` is its kind of head.
+
+    An exit stays one, and no other branch becomes one: their heads are not alike.
+    """
     features = trunk_features(model.trunk, part, device)
-    donors = [Donor(other, dict(limb.branch.units.items()), limb.keys) for other, limb in model.limbs().items()]
+    limbs = model.limbs()
+    donors = [Donor(other, dict(limb.branch.units.items()), limb.keys) for other, limb in limbs.items() if limb.keys]
     tell = (lambda what, epoch, of: progress(f"{name} again: {what}", epoch, of)) if progress else None
-    grown = grow(features, donors, new_head, recipe, loss=loss, progress=tell)
+    if not limbs[name].keys:
+        exit_recipe = recipe.model_copy(update={"depth": EXIT})
+        grown = grow(features, [], new_head, exit_recipe, new_exit=new_head, loss=loss, progress=tell)
+    else:
+        depth = "auto" if recipe.depth == EXIT else recipe.depth
+        grown = grow(features, donors, new_head, recipe.model_copy(update={"depth": depth}), loss=loss, progress=tell)
     labels, val = part.labels.attribute.labels, features.part("val", labelled_only=True)
     verdict = gate_replaced(labels, live, grown.answers, val.labels.target, recipe)
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..answers import Floats
-from ..config import BranchSettings
+from ..config import EXIT, BranchSettings
 from ..errors import TrainingError
 from ..hookspecs import Loss
 from ..nn import Branch, copy_units, probabilities
@@ -22,10 +22,11 @@ from .donors import Donor, choose_donor
 from .fit import fit, predict_logits
 from .loop import seed_everything
 from .metrics import Scores, majority_macro_f1, score
-from .tops import ScratchTops, Tops, run_frozen
+from .tops import ScratchTops, Tops, average, run_frozen
 
-#: How much of the branch is trained, from cheap to dear; "auto" measures as many as could be worth it.
-DEPTHS = ("head", "block", "stage")
+#: What a branch is above the trunk, from cheap to dear: a head alone, or with a donor's units, none, one or all of them
+#: its own. "auto" measures as many as could be worth it.
+DEPTHS = (EXIT, "head", "block", "stage")
 #: A cheaper depth is taken if it is at most so far below the best, in macro-F1 (0.01 is one point).
 GOOD_ENOUGH = 0.01
 #: Units that start from learnt weights take this share of the head's learning rate.
@@ -34,13 +35,17 @@ UNIT_RATE = 0.1
 DEEPER_PATIENCE = 3
 
 
+#: A branch as one depth made it, and how that went.
+Candidate = tuple[Branch, Fit]
+
+
 @dataclass(frozen=True, eq=False)
 class Grown:
     """A trained branch and everything its report says. Macro-F1 in 0..1, on the validation split."""
 
     branch: Branch
     depth: str
-    donor: str
+    donor: str | None  # None at an exit, which has nobody's units
     probe: dict[str, float]  # donor -> macro-F1 of its linear probe
     depths: dict[str, Fit]
     calibration: Calibration
@@ -55,6 +60,7 @@ def grow(
     new_head: Callable[[], nn.Module],
     recipe: BranchSettings,
     *,
+    new_exit: Callable[[], nn.Module] | None = None,
     tops: Tops | None = None,
     loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
@@ -62,10 +68,11 @@ def grow(
 ) -> Grown:
     """Return a branch trained on `samples` of trunk features (C, H, W), all splits together.
 
+    `new_exit` makes heads for the trunk's features as they are; without it no exit is tried.
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
     the head is trained on the donor's frozen features, and what is unfrozen starts from there. `tops` gives the
     donors' features, by default computed on the spot; `loss` is `masked_loss` by default. Raises TrainingError if
-    there is nothing to train or to validate on, or the loss stops being a number.
+    there is nothing to train or to validate on, no donor for what needs one, or the loss stops being a number.
     """
     name, labels = samples.labels.attribute.name, samples.labels.attribute.labels
     device = pick_device(recipe.device)
@@ -78,19 +85,31 @@ def grow(
         )
     if labels.size > 1 and (train.labels.target > 0).any(axis=0).sum() < 2:
         raise TrainingError(f"{name}: every label in the train split says the same; label images of another value too")
-    for donor in donors:
-        nn.ModuleDict(dict(donor.units)).to(device).eval()
+    if recipe.depth == EXIT and new_exit is None:
+        raise TrainingError(f'{name}: depth = "{EXIT}" needs a head for the trunk\'s features, and none was given')
     known = samples.part("train", labelled_only=True)
-    chosen = choose_donor(donors, known, val, tops, recipe.seed)
-    candidates = _try_depths(name, train, val, chosen.donor, new_head, recipe, tops, loss, checkpoints, progress)
+
+    def train_one(branch: Branch, donor: Donor | None, depth: str) -> Candidate:
+        fitted = fit_branch(branch, donor, depth, train, val, recipe, tops, loss, checkpoints, progress)
+        return branch.eval(), fitted
+
+    candidates, chosen = dict[str, Candidate](), None
+    if new_exit and recipe.depth in ("auto", EXIT):
+        seed_everything(recipe.seed, f"{name} {EXIT}")
+        candidates[EXIT] = train_one(Branch({}, new_exit()), None, EXIT)
+    if not candidates or (donors and recipe.depth == "auto" and not _is_enough(candidates)):
+        for donor in donors:
+            nn.ModuleDict(dict(donor.units)).to(device).eval()
+        chosen = choose_donor(donors, known, val, tops, recipe.seed)
+        candidates |= _try_depths(name, chosen.donor, new_head, recipe.depth, recipe.seed, train_one)
     depth = _cheapest(candidates)
     branch = candidates[depth][0].to(device)
     calibration, scores, answers = finish(labels, samples, lambda part: predict_logits(branch, part, device), recipe)
     return Grown(
         branch=branch.cpu(),
         depth=depth,
-        donor=chosen.donor.name,
-        probe=chosen.scores,
+        donor=chosen.donor.name if chosen and depth != EXIT else None,
+        probe=chosen.scores if chosen else {},
         depths={name: fitted for name, (_, fitted) in candidates.items()},
         calibration=calibration,
         scores=scores,
@@ -124,41 +143,36 @@ def finish(
 
 def _try_depths(
     name: str,
-    train: Samples,
-    val: Samples,
     donor: Donor,
     new_head: Callable[[], nn.Module],
-    recipe: BranchSettings,
-    tops: Tops,
-    loss: Loss | None,
-    checkpoints: Checkpoints | None,
-    progress: Progress | None,
-) -> dict[str, tuple[Branch, Fit]]:
-    """Train the head, then from there each depth that is wanted; return branch and fit of each."""
-    wanted = DEPTHS if recipe.depth == "auto" else (recipe.depth,)
-    seed_everything(recipe.seed, f"{name} head")
+    depth: str,
+    seed: int,
+    train_one: Callable[[Branch, Donor, str], Candidate],
+) -> dict[str, Candidate]:
+    """Train the head on the donor's features, then from there each depth that is wanted; return what each made."""
+    wanted = DEPTHS if depth == "auto" else (depth,)
+    seed_everything(seed, f"{name} head")
     head = new_head()
-    out: dict[str, tuple[Branch, Fit]] = {}
-    for depth in DEPTHS:
+    out: dict[str, Candidate] = {}
+    for depth, owned in (("head", 0), ("block", 1), ("stage", len(donor.units))):
         if depth != "head" and depth not in wanted:
             continue
         if depth == "block" and len(donor.units) == 1 and "stage" in wanted:
             continue  # the stage is one block
-        frozen = {"head": len(donor.units), "block": len(donor.units) - 1, "stage": 0}[depth]
-        branch = Branch(copy_units(donor.units), copy.deepcopy(head), frozen)
-        fitted = fit_branch(branch, donor, depth, train, val, recipe, tops, loss, checkpoints, progress)
+        branch = Branch(copy_units(donor.units), copy.deepcopy(head), len(donor.units) - owned)
+        trained = train_one(branch, donor, depth)
         if depth == "head":
             head = branch.head  # what is trained next begins at it
         if depth in wanted:
-            out[depth] = (branch.eval(), fitted)
-        if recipe.depth == "auto" and max(fitted.score for _, fitted in out.values()) >= 1 - GOOD_ENOUGH:
-            break  # nothing deeper could be better by enough
+            out[depth] = trained
+        if len(wanted) > 1 and _is_enough(out):
+            break
     return out
 
 
 def fit_branch(
     branch: Branch,
-    donor: Donor,
+    donor: Donor | None,
     depth: str,
     train: Samples,
     val: Samples,
@@ -170,13 +184,16 @@ def fit_branch(
 ) -> Fit:
     """Train what is not frozen of `branch`, in place; what is frozen is run once, and the loop reads its output."""
     device = pick_device(recipe.device)
-    if depth == "head" and getattr(branch.head, "pooled", False):
+    averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
+    deeper = depth not in (EXIT, "head")
+    if donor and averaged and not deeper:
         train, val = tops.pooled(donor, train), tops.pooled(donor, val)
-    elif branch.frozen:
+    elif branch.frozen or not deeper:
         units = dict(list(branch.units.items())[: branch.frozen])
-        train, val = run_frozen(units, train, device), run_frozen(units, val, device)
+        reduce = None if deeper else average if averaged else reduced
+        if units or reduce:
+            train, val = run_frozen(units, train, device, reduce), run_frozen(units, val, device, reduce)
     upper = _Upper(branch)
-    deeper = depth != "head"
     groups = [
         {"params": list(branch.head.parameters()), "lr": recipe.learning_rate * (0.3 if deeper else 1.0)},
         {"params": list(upper.units.parameters()), "lr": recipe.learning_rate * UNIT_RATE},
@@ -209,7 +226,12 @@ class _Upper(nn.Module):
         return logits
 
 
-def _cheapest(candidates: dict[str, tuple[Branch, Fit]]) -> str:
+def _is_enough(candidates: dict[str, Candidate]) -> bool:
+    """Return whether nothing deeper could be better by enough."""
+    return max(fitted.score for _, fitted in candidates.values()) >= 1 - GOOD_ENOUGH
+
+
+def _cheapest(candidates: dict[str, Candidate]) -> str:
     """Return the cheapest depth whose macro-F1 is within GOOD_ENOUGH of the best."""
     best = max(fitted.score for _, fitted in candidates.values())
     return next(d for d in DEPTHS if d in candidates and candidates[d][1].score >= best - GOOD_ENOUGH)

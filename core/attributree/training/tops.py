@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -30,16 +30,19 @@ class ScratchTops:
 
     def pooled(self, donor: Donor, samples: Samples) -> Samples:
         """Return `samples` as samples of the donor's top features; see `Tops`."""
-        return run_frozen(donor.units, samples, self._device, pooled=True)
+        return run_frozen(donor.units, samples, self._device, average)
 
 
 @torch.inference_mode()
 def run_frozen(
-    units: Mapping[str, nn.Module], samples: Samples, device: torch.device, *, pooled: bool = False
+    units: Mapping[str, nn.Module],
+    samples: Samples,
+    device: torch.device,
+    reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> Samples:
     """Return `samples` with the output of frozen `units` as inputs, all views, in scratch space.
 
-    The output is a map (C, H, W) in float16, or its average (C, 1, 1) if `pooled`.
+    The output is a map (C, H, W) in float16, or what `reduce` makes of the maps (B, C, H, W) of a batch.
     """
     stack = nn.Sequential(*units.values()).to(device).eval()
     inputs = []
@@ -47,7 +50,8 @@ def run_frozen(
         out = None
         for start in range(0, len(samples), _BATCH):
             block = torch.from_numpy(np.ascontiguousarray(source[samples.rows[start : start + _BATCH, view]]))
-            top = as_stored(stack(block.to(device).float()), pooled)
+            maps = stack(block.to(device).float())  # (B, C, H, W)
+            top = (reduce(maps) if reduce else maps).half().cpu().numpy()
             if out is None:
                 out = scratch((len(samples), *top.shape[1:]), np.float16)
             out[start : start + len(top)] = top
@@ -57,8 +61,6 @@ def run_frozen(
     return Samples(tuple(inputs), rows, samples.labels)
 
 
-def as_stored(top: Tensor, pooled: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
-    """Return features (B, C, H, W) as they are stored: float16, averaged over the map to (B, C, 1, 1) if `pooled`."""
-    kept = top.mean(dim=(2, 3), keepdim=True) if pooled else top
-    stored: np.ndarray[tuple[int, ...], np.dtype[np.float16]] = kept.half().cpu().numpy()
-    return stored
+def average(maps: Tensor) -> Tensor:
+    """Return the averages (B, C, 1, 1) of feature maps (B, C, H, W)."""
+    return maps.mean(dim=(2, 3), keepdim=True)
