@@ -110,6 +110,7 @@ def weigh(folder: Path) -> dict[str, Any]:
         trees = {
             "plain backbone with heads": plain,
             "live tree": tree,
+            "every branch an exit": copies(backbone, outputs, "exit"),
             "every branch its last block": copies(backbone, outputs, "block"),
             "every branch its stage": copies(backbone, outputs, "stage"),
         }
@@ -132,13 +133,14 @@ def weigh(folder: Path) -> dict[str, Any]:
 
 def copies(backbone: Backbone, outputs: Sequence[int], depth: str) -> Tree:
     """Return a tree with one linear head for each of `outputs`, whose branches own what `depth` says."""
-    owned = {"head": 0, "block": 1, "stage": len(backbone.upper)}[depth]
-    shared = len(backbone.upper) - owned
+    upper = {} if depth == "exit" else backbone.upper
+    owned = {"exit": 0, "head": 0, "block": 1, "stage": len(upper)}[depth]
+    shared = len(upper) - owned
     limbs = {}
     for i, k in enumerate(outputs):
-        units: dict[str, nn.Module] = copy_units(backbone.upper)
+        units: dict[str, nn.Module] = copy_units(upper)
         keys = tuple(name if j < shared else f"{name} of {i}" for j, name in enumerate(units))
-        limbs[f"attribute_{i}"] = Limb(Branch(units, LinearHead(backbone.out_channels, k)), keys)
+        limbs[f"attribute_{i}"] = Limb(Branch(units, LinearHead(backbone.width(len(upper)), k)), keys)
     return Tree(backbone.trunk, limbs)
 
 

@@ -327,3 +327,10 @@ def test_the_multilabel_head_hears_a_value_that_shows_in_one_place() -> None:
     spread, peak = torch.zeros(1, FEATURES, 4, 4), torch.zeros(1, FEATURES, 4, 4)
     spread[:, 0], peak[:, 0, 2, 1] = 0.25, 4.0  # the same on average
     assert head(peak).item() > head(spread).item() + 1.0
+
+
+def test_a_multiscale_head_answers_its_cells_as_it_answers_the_map() -> None:
+    head, features = MultiscaleHead(FEATURES, 3, grids=(1, 3)).eval(), torch.rand(4, FEATURES, 5, 4)
+    cells = head.reduced(features)
+    assert cells.shape == (4, 2 * 10 * FEATURES)
+    assert torch.equal(head(cells), head(features))

@@ -154,3 +154,20 @@ def test_a_tree_is_never_trained() -> None:
 def test_a_tree_answers_a_single_image() -> None:
     logits = Tree(make_trunk(), make_limbs())(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
     assert logits["neckline"].shape == (1, 3)
+
+
+# -- exits -----------------------------------------------------------------------------------------
+
+
+def test_a_branch_without_units_reads_the_trunk_s_features_and_moves_no_other() -> None:
+    limbs = make_limbs()
+    before = Tree(make_trunk(), limbs).from_features(FEATURES)
+    exit_branch = Branch({}, LinearHead(8, 5)).eval()
+    tree = Tree(make_trunk(), {**limbs, "surface": Limb(exit_branch, ())})
+    after = tree.from_features(FEATURES)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert torch.equal(after["surface"], exit_branch.head(FEATURES))
+    ran = calls(tree)
+    assert list(tree.from_features(FEATURES, ["surface"])) == ["surface"]
+    assert calls(tree) == ran
+    assert tree.limbs()["surface"].keys == ()

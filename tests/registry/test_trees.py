@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
 from attributree.catalog import BranchRecord, TrunkRecord
+from attributree.config import EXIT
 from attributree.errors import ArtifactError
-from attributree.head_names import HEAD_NAMES
+from attributree.head_names import EXIT_HEAD, EXIT_OPTIONS, HEAD_NAMES
 from attributree.heads import new_head
 from attributree.nn import RANDOM, Backbone, Branch, LinearHead, TrunkSpec, build_backbone, copy_units
 from attributree.plugins import LoadedPlugins, load_plugins
@@ -329,3 +330,47 @@ def test_shared_units_are_counted_once(loaded: LoadedTree, backbone: Backbone) -
     head = 3 * backbone.out_channels + 3
     lower = sum(p.numel() for p in backbone.trunk.parameters())
     assert parameters(loaded.tree) == lower + 2 * units + 3 * head
+
+
+# -- exits -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exit_record(
+    store: ArtifactStore, backbone: Backbone, make_branch: Callable[..., BranchRecord]
+) -> tuple[BranchRecord, nn.Module]:
+    """An exit's record with the standard head, and that head."""
+    record = make_branch("surface", 6, depth=EXIT, head=EXIT_HEAD, donor=None)
+    torch.manual_seed(6)
+    head = new_head(EXIT_HEAD, as_trained(record), backbone.feature_shape[0], **EXIT_OPTIONS).eval()
+    options = {"head_options": {"grids": [1, 3], "dropout": 0.5}}
+    return replace(record, parts=save_branch(store, Branch({}, head)), config=options), head
+
+
+def test_an_exit_comes_back_as_it_was_and_others_stay_as_they_were(
+    store: ArtifactStore, loaded: LoadedTree, exit_record: tuple[BranchRecord, nn.Module]
+) -> None:
+    record, head = exit_record
+    after = load_tree(store, loaded.trunk, {**loaded.branches, "surface": record}, plugins())
+    assert after.missing == {}
+    features = torch.rand(2, *loaded.backbone.feature_shape)
+    with torch.no_grad():
+        assert torch.equal(after.tree.from_features(features)["surface"], head(features))
+    assert prove_unchanged(loaded.tree, after.tree, list(loaded.branches), PIXELS).max_abs_diff == 0.0
+    assert parameters(after.tree) - parameters(loaded.tree) == sum(p.numel() for p in head.parameters())
+    assert load_units(store, record, loaded.backbone) == {}
+
+
+@pytest.mark.parametrize("depth", ["head", "stage"])
+def test_only_an_exit_may_have_no_units(
+    depth: str, store: ArtifactStore, backbone: Backbone, exit_record: tuple[BranchRecord, nn.Module]
+) -> None:
+    with pytest.raises(ArtifactError, match=r"branch 6 of 'surface' has 1 parts, not \d"):
+        load_units(store, replace(exit_record[0], depth=depth), backbone)
+
+
+def test_an_exit_with_units_is_refused(
+    store: ArtifactStore, backbone: Backbone, make_branch: Callable[..., BranchRecord]
+) -> None:
+    with pytest.raises(ArtifactError, match=r"has \d parts, not 1"):
+        load_units(store, make_branch("surface", 6, depth=EXIT), backbone)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import BranchSettings
+from attributree.config import EXIT, BranchSettings
 from attributree.errors import TrainingError
+from attributree.heads import MultiscaleHead
 from attributree.nn import Branch, LinearHead
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.training import Donor, Grown, Samples, gate_new, grow
@@ -222,6 +223,73 @@ def test_cached_and_whole_branches_agree(make_samples: Make, make_donor: MakeDon
             halves = upper(torch.from_numpy(cached._gather(index, np.full(len(part), view))))
             assert torch.allclose(whole, halves, atol=0.01)
         assert np.array_equal(cached.labels.target, part.labels.target)
+
+
+# -- exits -----------------------------------------------------------------------------------------
+
+
+def exit_head() -> nn.Module:
+    return MultiscaleHead(8, 3, grids=(1, 3), dropout=0.5)
+
+
+@pytest.mark.parametrize("head", [exit_head, lambda: LinearHead(8, 3)], ids=["multiscale", "linear"])
+def test_an_exit_is_learnt_from_the_trunk_s_features_without_any_donor(
+    head: Callable[[], nn.Module], make_samples: Make, recipe: BranchSettings
+) -> None:
+    exits = recipe.model_copy(update={"depth": EXIT, "epochs": 25})
+    branch = grow(make_samples(n=200, views=2), [], head, exits, new_exit=head)
+    assert (branch.depth, branch.donor, branch.probe, list(branch.depths)) == (EXIT, None, {}, [EXIT])
+    assert not branch.branch.units
+    assert len(branch.branch.parts()) == 1
+    assert branch.scores["test"].accuracy > 0.9
+
+
+def test_nothing_deeper_is_probed_or_tried_where_an_exit_is_as_good_as_can_be(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, 0.99, 0.1))
+    monkeypatch.setattr(grow_module, "choose_donor", lambda *_: pytest.fail("a donor was looked for"))
+    branch = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
+    assert list(branch.depths) == [EXIT]
+
+
+@pytest.mark.parametrize(("exit_score", "chosen"), [(0.891, EXIT), (0.889, "head")])
+def test_an_exit_is_taken_within_one_point_of_the_best(
+    exit_score: float,
+    chosen: str,
+    make_samples: Make,
+    make_donor: MakeDonor,
+    recipe: BranchSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = iter([exit_score, 0.9, 0.9, 0.9])
+    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    branch = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
+    assert list(branch.depths) == [EXIT, "head", "block", "stage"]
+    assert (branch.depth, branch.donor) == (chosen, None if chosen == EXIT else "backbone")
+
+
+def test_an_exit_changes_nothing_of_what_deeper_depths_come_to(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grow_module, "_is_enough", lambda _: False)
+    short = recipe.model_copy(update={"epochs": 2})
+    without = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short)
+    beside = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)
+    again = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)
+    assert {depth: fitted for depth, fitted in beside.depths.items() if depth != EXIT} == without.depths
+    assert beside.depths == again.depths
+    assert equal(weights(beside.branch), weights(again.branch))
+
+
+def test_an_exit_without_a_head_for_it_and_a_depth_without_a_donor_are_errors(
+    make_samples: Make, recipe: BranchSettings
+) -> None:
+    with pytest.raises(TrainingError, match='neckline: depth = "exit" needs a head for the trunk'):
+        grown(make_samples(), [], recipe, depth=EXIT)
+    stage = recipe.model_copy(update={"depth": "stage"})
+    with pytest.raises(TrainingError, match="no branch and no pretrained stage to start from"):
+        grow(make_samples(), [], lambda: LinearHead(8, 3), stage, new_exit=exit_head)
 
 
 # -- donors and reports ----------------------------------------------------------------------------
