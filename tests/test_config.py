@@ -21,9 +21,8 @@ from attributree.config import (
     SourceSettings,
     TrainingSettings,
     TrunkSettings,
-    load_settings,
-    render_default_toml,
 )
+from attributree.config_file import load_settings, render_default_toml
 from attributree.errors import ConfigError
 
 SECTIONS: tuple[type[BaseModel], ...] = (

@@ -36,7 +36,8 @@ from .catalog.mine import MineSummary
 from .catalog.studio import LOCAL_FILES
 from .catalog.suggest import Suggestions
 from .catalog.writers import format_of
-from .config import FILE_NAME, Settings, anchor_database, load_settings, render_default_toml
+from .config import Settings
+from .config_file import FILE_NAME, anchor_database, load_settings, render_default_toml
 from .errors import ConfigError, PluginError
 from .plugins import LoadedPlugins, load_plugins
 from .progress import Progress

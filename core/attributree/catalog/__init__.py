@@ -3,38 +3,31 @@
 from .export import ExportOptions
 from .ingest import DEFAULT_SOURCE, split_of
 from .lineage import describe_change, follow, predecessor, refuse_kind
+from .manifests import BranchRecord, FinishedRun, NewVersion, Promotion, TrainingRun, TreeVersion, TrunkRecord, Work
 from .migrate import check, current, upgrade
 from .readers import read_labels
 from .records import (
     AnnotationRecord,
-    BranchRecord,
     CatalogAttribute,
     CatalogCounts,
     CatalogValue,
     Coverage,
     ExportSummary,
     FileState,
-    FinishedRun,
     Forgotten,
     ImageHistory,
     ImageRecord,
     IngestSummary,
     LabelRow,
     NewObservation,
-    NewVersion,
     ObservationRecord,
     PredictionRecord,
     ProductHistory,
-    Promotion,
     Quarantine,
     ReviewSummary,
     SchemaChange,
     TaskSummary,
-    TrainingRun,
-    TreeVersion,
-    TrunkRecord,
     UnknownValue,
-    Work,
 )
 from .resolve import Annotation, Reading, Sources, Trust, combine, read_cell
 from .runs import LEASE_SECONDS, new_owner

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 
 from ..errors import CatalogError, OvertakenError, UnknownNameError
 from ..schema import Attribute
-from .records import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
+from .manifests import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
 from .tables import (
     AttributeRow,
     Branch,

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from ..errors import LeaseError, UnknownNameError
-from .records import FinishedRun, TrainingRun, Work
+from .manifests import FinishedRun, TrainingRun, Work
 from .registry import attribute_id
 from .tables import AttributeRow, Branch, TrainingRunRow, UtcDateTime
 

@@ -18,33 +18,26 @@ from .engine import Database, Result
 from .export import ExportOptions, export
 from .ingest import DEFAULT_SOURCE, ingest
 from .look import read_and_look
+from .manifests import BranchRecord, FinishedRun, NewVersion, Promotion, TrainingRun, TreeVersion, TrunkRecord, Work
 from .mine import MineSummary, mine
 from .observe import observe, quarantine, record_files
 from .readers import Formats
 from .records import (
     AnnotationRecord,
-    BranchRecord,
     CatalogAttribute,
     CatalogCounts,
     Coverage,
     ExportSummary,
     FileState,
-    FinishedRun,
     Forgotten,
     ImageRecord,
     IngestSummary,
     NewObservation,
-    NewVersion,
     PredictionRecord,
     ProductHistory,
-    Promotion,
     ReviewSummary,
     SchemaChange,
     TaskSummary,
-    TrainingRun,
-    TreeVersion,
-    TrunkRecord,
-    Work,
 )
 from .resolve import Normalizer, Sources
 from .runs import LEASE_SECONDS

@@ -21,7 +21,7 @@ def init(options: Globals, folder: Path) -> None:
     What is there already is kept; a catalogue of an older schema is upgraded.
     """
     from ..catalog.engine import shown
-    from ..config import FILE_NAME
+    from ..config_file import FILE_NAME
     from ..workspace import Workspace
 
     there = (folder / FILE_NAME).exists()
@@ -153,7 +153,7 @@ def db() -> None:
 
 
 def _url(options: Globals) -> str:
-    from ..config import load_settings
+    from ..config_file import load_settings
 
     return load_settings(options.config, database=options.database, required=options.database is None).catalog.database
 

@@ -21,7 +21,7 @@ def doctor(options: Globals, as_json: bool) -> None:
     Tries every attribute's head on the configured backbone, without its weights. Works without a configuration
     and without a catalogue. Ends with 1 if there is an error, and with --strict with 3 if there is a warning.
     """
-    from ..config import load_settings
+    from ..config_file import load_settings
     from ..doctor import ERROR, WARNING, diagnose, examine
     from ..errors import PluginError
     from ..workspace import Workspace

@@ -42,7 +42,7 @@ class ExtendedGroup(click.Group):
 
 def load(ctx: click.Context) -> LoadedPlugins:
     """Load the plugins that the options before the command select."""
-    from ..config import load_settings
+    from ..config_file import load_settings
     from ..plugins import load_plugins
 
     config = ctx.params.get("config")

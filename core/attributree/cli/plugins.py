@@ -19,7 +19,7 @@ def plugins() -> None:
 @pass_globals
 def list_plugins(options: Globals, as_json: bool) -> None:
     """List the plugins with their attributes, and the reason for each that is left out."""
-    from ..config import load_settings
+    from ..config_file import load_settings
     from ..plugins import load_plugins
 
     settings = load_settings(options.config, database=options.database, required=options.config is not None)

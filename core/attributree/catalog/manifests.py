@@ -1,0 +1,177 @@
+"""What leaves the catalogue of trees and trainings: frozen records, never database rows.
+
+Times are aware and in UTC, values always today's keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrunkRecord:
+    """A trunk: SHA-256 of its artifact and what it was made of (backbone, branch_at, image_size, weights)."""
+
+    digest: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BranchRecord:
+    """A trained branch. `values` are the keys its outputs stand for, in order; `trunk` is a digest.
+
+    `revision` is the catalogue's revision of its training set, `fingerprint` names that set; `parts` are the SHA-256 of
+    the weights of each of its units, in order, and of its head last. `made_with` is the schema that it learnt, and the
+    code and plugins that taught it.
+    `id` and `created_at` are None until the catalogue has stored it.
+    """
+
+    id: int | None
+    attribute: str
+    parts: tuple[str, ...]
+    trunk: str
+    depth: str
+    head: str
+    donor: str | None
+    values: tuple[str, ...]
+    kind: str
+    schema_digest: str
+    revision: int
+    fingerprint: str
+    labels: int
+    temperature: float
+    cut: float | None
+    calibrated: bool
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    run_id: int | None = None
+    created_at: datetime | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the branch as it stands in a manifest."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("attribute", "trunk")}
+        created_at = self.created_at.isoformat() if self.created_at else None
+        return {**told, "parts": list(self.parts), "values": list(self.values), "created_at": created_at}
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        """What the head was made with, if it is one of attributree's own."""
+        options: Mapping[str, Any] = self.config.get("head_options", {})
+        return options
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to train: an attribute, on these labels, under this schema, with these settings, and why."""
+
+    attribute: str
+    action: str
+    fingerprint: str
+    schema_digest: str
+    config_digest: str
+    revision: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A tree version to commit. Branches without an id are stored with it; `parent` is what it grew from.
+
+    `finished` are the runs that end with it, in the same transaction; `made_with` the code and plugins that made it.
+    """
+
+    trunk: TrunkRecord
+    branches: tuple[BranchRecord, ...]
+    parent: int | None
+    reason: str
+    actor: str
+    proof: Mapping[str, Any] = field(default_factory=dict)
+    promote: bool = True
+    finished: tuple[FinishedRun, ...] = ()
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TreeVersion:
+    """A committed tree version: one trunk and one branch per attribute."""
+
+    id: int
+    trunk: TrunkRecord
+    branches: dict[str, BranchRecord]
+    parent: int | None
+    reason: str
+    actor: str
+    proof: Mapping[str, Any]
+    created_at: datetime
+    live: bool
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return all that the version is made of, as `versions --json` shows it."""
+        return {
+            "trunk": {"digest": self.trunk.digest, "spec": dict(self.trunk.spec)},
+            "branches": {name: branch.to_json() for name, branch in self.branches.items()},
+            "made_with": dict(self.made_with),
+        }
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Who made which tree version live, when and why. The latest one counts."""
+
+    id: int
+    version: int
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One attempt to train on the catalogue of `revision`.
+
+    `status` is running, promoted, kept, failed or cancelled, `branch_id` what came of it. While it runs, `owner` holds
+    it until `expires_at`, and writes under `token`. `attempts` counts the failures before, this one included.
+    """
+
+    id: int
+    attribute: str
+    action: str
+    fingerprint: str
+    schema_digest: str
+    config_digest: str
+    revision: int
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float | None
+    metrics: Mapping[str, Any]
+    error: str | None
+    branch_id: int | None
+    reason: str = ""
+    owner: str | None = None
+    token: int = 0
+    attempts: int = 1
+    heartbeat_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as `runs --json` shows it."""
+        times = ("started_at", "finished_at", "heartbeat_at", "expires_at")
+        told = {name: when.isoformat() if (when := getattr(self, name)) else None for name in times}
+        return {**asdict(self), "metrics": dict(self.metrics), **told}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """How a run ended: promoted, kept or failed."""
+
+    run: TrainingRun
+    status: str
+    seconds: float
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
