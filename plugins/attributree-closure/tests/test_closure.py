@@ -1,44 +1,26 @@
-"""The closure plugin: what it declares."""
+"""The closure plugin: what every plugin keeps, and what it declares."""
 
-from types import ModuleType
-
-import pytest
-
-from attributree.plugins import load_plugins
+from attributree import Attribute
+from attributree.plugins import LoadedPlugins
+from attributree.testing import AttributeContract
 
 
-def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> None:
-    loaded = load_plugins(entry_points=(), extra={"closure": plugin})
+class TestClosure(AttributeContract):
+    plugin = "attributree_closure"
+    attribute = "closure"
+    examples = (
+        ("zipper", "zip"),
+        ("Button-Through", "buttons"),
+        ("poppers", "snap"),
+        ("pullover", "pull_on"),
+        ("fastening", None),
+    )
 
-    loaded.require_healthy()
-    assert list(loaded.attributes) == ["closure"]
-    for attribute in loaded.attributes.values():
-        assert loaded.branch_head(attribute, in_features=8) is None
+    def test_it_is_the_only_one_and_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
+        assert list(loaded.attributes) == ["closure"]
+        assert loaded.branch_head(declared, in_features=8) is None
 
-
-@pytest.mark.parametrize(
-    ("name", "text", "key"),
-    [
-        ("closure", "zipper", "zip"),
-        ("closure", "Button-Through", "buttons"),
-        ("closure", "poppers", "snap"),
-        ("closure", "pullover", "pull_on"),
-    ],
-)
-def test_what_merchandisers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
-    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
-    value = declared[name].labels.find(text)
-    assert value is not None
-    assert value.key == key
-
-
-def test_only_its_article_types_are_asked(plugin: ModuleType) -> None:
-    for attribute in plugin.attributree_attributes():
-        assert attribute.applies("top")
-        assert attribute.applies("dress")
-        assert attribute.applies("jeans")
-        assert not attribute.applies("bag")
-
-
-def test_exactly_one_closure_holds(plugin: ModuleType) -> None:
-    assert plugin.CLOSURE.labels.kind == "single"
+    def test_exactly_one_closure_holds_and_bags_are_not_asked(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
+        assert all(declared.applies(article_type) for article_type in ("top", "dress", "jeans"))
+        assert not declared.applies("bag")

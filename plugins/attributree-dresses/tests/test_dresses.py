@@ -1,44 +1,31 @@
-"""The dresses plugin: what it declares."""
+"""The dresses plugin: what every plugin keeps, and what it declares."""
 
-from types import ModuleType
-
-import pytest
-
-from attributree.plugins import load_plugins
+from attributree import Attribute
+from attributree.plugins import LoadedPlugins
+from attributree.testing import AttributeContract
 
 
-def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> None:
-    loaded = load_plugins(entry_points=(), extra={"dresses": plugin})
+class TestDressLength(AttributeContract):
+    plugin = "attributree_dresses"
+    attribute = "dress_length"
+    examples = (("calf-length", "midi"), ("Tea Length", "midi"), ("long", None))
 
-    loaded.require_healthy()
-    assert list(loaded.attributes) == ["dress_length", "dress_shape"]
-    for attribute in loaded.attributes.values():
-        assert loaded.branch_head(attribute, in_features=8) is None
+    def test_two_attributes_are_declared_of_dresses_alone_and_no_head(self, loaded: LoadedPlugins) -> None:
+        assert list(loaded.attributes) == ["dress_length", "dress_shape"]
+        for attribute in loaded.attributes.values():
+            assert attribute.applies("dress")
+            assert not attribute.applies("top")
+            assert loaded.branch_head(attribute, in_features=8) is None
 
-
-@pytest.mark.parametrize(
-    ("name", "text", "key"),
-    [
-        ("dress_length", "calf-length", "midi"),
-        ("dress_length", "Tea Length", "midi"),
-        ("dress_shape", "skater dress", "fit_and_flare"),
-        ("dress_shape", "A line", "a_line"),
-    ],
-)
-def test_what_merchandisers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
-    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
-    value = declared[name].labels.find(text)
-    assert value is not None
-    assert value.key == key
+    def test_the_values_are_steps_from_the_thigh_to_the_floor(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "ordinal"
+        assert declared.labels.keys == ("mini", "knee", "midi", "maxi", "floor")
 
 
-def test_only_its_article_types_are_asked(plugin: ModuleType) -> None:
-    for attribute in plugin.attributree_attributes():
-        assert attribute.applies("dress")
-        assert not attribute.applies("top")
+class TestDressShape(AttributeContract):
+    plugin = "attributree_dresses"
+    attribute = "dress_shape"
+    examples = (("skater dress", "fit_and_flare"), ("A line", "a_line"), ("dress", None))
 
-
-def test_the_lengths_are_steps_and_the_shapes_are_not(plugin: ModuleType) -> None:
-    assert plugin.DRESS_LENGTH.labels.kind == "ordinal"
-    assert plugin.DRESS_LENGTH.labels.keys == ("mini", "knee", "midi", "maxi", "floor")
-    assert plugin.DRESS_SHAPE.labels.kind == "single"
+    def test_exactly_one_shape_holds(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"

@@ -1,47 +1,51 @@
-"""The jeans plugin: what it declares."""
+"""The jeans plugin: what every plugin keeps, and what it declares."""
 
-from types import ModuleType
-
-import pytest
-
-from attributree.plugins import load_plugins
+from attributree import Attribute
+from attributree.plugins import LoadedPlugins
+from attributree.testing import AttributeContract
 
 
-def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> None:
-    loaded = load_plugins(entry_points=(), extra={"jeans": plugin})
+class TestWaistRise(AttributeContract):
+    plugin = "attributree_jeans"
+    attribute = "waist_rise"
+    examples = (("high-waisted", "high"), ("Hip Hugger", "low"), ("waist", None))
 
-    loaded.require_healthy()
-    assert list(loaded.attributes) == ["distress", "jeans_fit", "waist_rise", "wash"]
-    for attribute in loaded.attributes.values():
-        assert loaded.branch_head(attribute, in_features=8) is None
+    def test_four_attributes_are_declared_of_jeans_alone_and_no_head(self, loaded: LoadedPlugins) -> None:
+        assert list(loaded.attributes) == ["distress", "jeans_fit", "waist_rise", "wash"]
+        for attribute in loaded.attributes.values():
+            assert attribute.applies("jeans")
+            assert not attribute.applies("top")
+            assert loaded.branch_head(attribute, in_features=8) is None
 
-
-@pytest.mark.parametrize(
-    ("name", "text", "key"),
-    [
-        ("waist_rise", "high-waisted", "high"),
-        ("jeans_fit", "Boot Cut", "bootcut"),
-        ("jeans_fit", "mom jeans", "mom"),
-        ("wash", "rinse wash", "dark"),
-        ("distress", "destroyed", "heavy"),
-        ("distress", "clean", "none"),
-    ],
-)
-def test_what_merchandisers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
-    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
-    value = declared[name].labels.find(text)
-    assert value is not None
-    assert value.key == key
+    def test_the_values_are_steps_upwards(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "ordinal"
+        assert declared.labels.keys == ("low", "mid", "high", "ultra_high")
 
 
-def test_only_its_article_types_are_asked(plugin: ModuleType) -> None:
-    for attribute in plugin.attributree_attributes():
-        assert attribute.applies("jeans")
-        assert not attribute.applies("top")
+class TestJeansFit(AttributeContract):
+    plugin = "attributree_jeans"
+    attribute = "jeans_fit"
+    examples = (("Boot Cut", "bootcut"), ("mom jeans", "mom"), ("jeans", None))
+
+    def test_exactly_one_fit_holds(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
 
 
-def test_rise_wash_and_distress_are_steps_and_the_fit_is_not(plugin: ModuleType) -> None:
-    kinds = {attribute.name: attribute.labels.kind for attribute in plugin.attributree_attributes()}
-    assert kinds == {"waist_rise": "ordinal", "jeans_fit": "single", "wash": "ordinal", "distress": "ordinal"}
-    assert plugin.WASH.labels.keys == ("white", "light", "medium", "dark", "black")
-    assert plugin.DISTRESS.labels.keys == ("none", "light", "moderate", "heavy")
+class TestWash(AttributeContract):
+    plugin = "attributree_jeans"
+    attribute = "wash"
+    examples = (("rinse wash", "dark"), ("Stone-Wash", "medium"), ("denim", None))
+
+    def test_the_values_are_steps_from_white_to_black(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "ordinal"
+        assert declared.labels.keys == ("white", "light", "medium", "dark", "black")
+
+
+class TestDistress(AttributeContract):
+    plugin = "attributree_jeans"
+    attribute = "distress"
+    examples = (("destroyed", "heavy"), ("clean", "none"), ("holes", None))
+
+    def test_the_values_are_steps_from_none_to_heavy(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "ordinal"
+        assert declared.labels.keys == ("none", "light", "moderate", "heavy")

@@ -1,45 +1,29 @@
-"""The occasion plugin: what it declares."""
+"""The occasion plugin: what every plugin keeps, and what it declares."""
 
-from types import ModuleType
-
-import pytest
-
-from attributree.plugins import load_plugins
+from attributree import Attribute
+from attributree.plugins import LoadedPlugins
+from attributree.testing import AttributeContract
 
 
-def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> None:
-    loaded = load_plugins(entry_points=(), extra={"occasion": plugin})
+class TestOccasion(AttributeContract):
+    plugin = "attributree_occasion"
+    attribute = "occasion"
+    examples = (
+        ("Black Tie", "formal"),
+        ("office", "work"),
+        ("night-out", "party"),
+        ("everyday", "casual"),
+        ("occasion", None),
+    )
 
-    loaded.require_healthy()
-    assert list(loaded.attributes) == ["occasion"]
-    for attribute in loaded.attributes.values():
-        assert loaded.branch_head(attribute, in_features=8) is None
+    def test_it_is_the_only_one_and_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
+        assert list(loaded.attributes) == ["occasion"]
+        assert loaded.branch_head(declared, in_features=8) is None
 
+    def test_an_occasion_that_is_not_listed_is_unknown(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "multi"
+        assert not declared.labels.closed_world
 
-@pytest.mark.parametrize(
-    ("name", "text", "key"),
-    [
-        ("occasion", "Black Tie", "formal"),
-        ("occasion", "office", "work"),
-        ("occasion", "night-out", "party"),
-        ("occasion", "everyday", "casual"),
-    ],
-)
-def test_what_merchandisers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
-    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
-    value = declared[name].labels.find(text)
-    assert value is not None
-    assert value.key == key
-
-
-def test_only_its_article_types_are_asked(plugin: ModuleType) -> None:
-    for attribute in plugin.attributree_attributes():
-        assert attribute.applies("top")
-        assert attribute.applies("dress")
-        assert attribute.applies("jeans")
-        assert not attribute.applies("bag")
-
-
-def test_an_occasion_that_is_not_listed_is_unknown(plugin: ModuleType) -> None:
-    assert plugin.OCCASION.labels.kind == "multi"
-    assert not plugin.OCCASION.labels.closed_world
+    def test_bags_are_not_asked(self, declared: Attribute) -> None:
+        assert all(declared.applies(article_type) for article_type in ("top", "dress", "jeans"))
+        assert not declared.applies("bag")

@@ -1,13 +1,10 @@
 """The distribution's own sources, whether or not it is installed."""
 
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 
-@pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+@pytest.fixture(autouse=True)
+def sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "src")
-    return import_module("attributree_silhouette")

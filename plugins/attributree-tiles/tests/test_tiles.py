@@ -9,9 +9,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from attributree import Workspace
-from attributree.plugins import load_plugins
+from attributree import Attribute, Workspace
+from attributree.plugins import LoadedPlugins
 from attributree.schema import NOT_APPLICABLE
+from attributree.testing import AttributeContract
 
 CONFIG = """
 [trunk]
@@ -33,43 +34,70 @@ disabled = {disabled}
 DEPTH = '\n[attributes.{name}]\ndepth = "head"\n'
 
 
+class TestTileShape(AttributeContract):
+    plugin = "attributree_tiles"
+    attribute = "tile_shape"
+    examples = (("Subway", "rectangle"), ("Penny-Round", "round"), ("tile", None))
+
+    def test_five_attributes_are_declared_of_tiles_alone_and_no_head(self, loaded: LoadedPlugins) -> None:
+        assert list(loaded.attributes) == ["tile_edge", "tile_motif", "tile_shape", "tile_surface", "tile_warmth"]
+        for attribute in loaded.attributes.values():
+            assert attribute.applies("tile")
+            assert not attribute.applies("dress")
+            assert loaded.branch_head(attribute, in_features=8) is None
+
+    def test_exactly_one_shape_holds_and_mosaics_are_asked(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
+        assert declared.applies("mosaic")
+
+
+class TestTileSurface(AttributeContract):
+    plugin = "attributree_tiles"
+    attribute = "tile_surface"
+    examples = (("semi-gloss", "satin"), ("Unglazed", "matt"), ("glaze", None))
+
+    def test_the_values_are_steps_from_matt_to_glossy(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "ordinal"
+        assert declared.labels.keys == ("matt", "satin", "glossy")
+
+
+class TestTileMotif(AttributeContract):
+    plugin = "attributree_tiles"
+    attribute = "tile_motif"
+    examples = (("Terrazzo", "speckled"), ("marble", "veined"), ("motif", None))
+
+    def test_exactly_one_motif_holds(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
+
+
+class TestTileEdge(AttributeContract):
+    plugin = "attributree_tiles"
+    attribute = "tile_edge"
+    examples = (("pillowed", "cushioned"), ("Chamfered", "bevelled"), ("edge", None))
+
+    def test_exactly_one_edge_holds_and_mosaics_are_not_asked(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "single"
+        assert not declared.applies("mosaic")
+
+
+class TestTileWarmth(AttributeContract):
+    plugin = "attributree_tiles"
+    attribute = "tile_warmth"
+    examples = (("cold", "cool"), ("Earth-Tones", "warm"), ("colour", None))
+
+    def test_the_values_are_steps_from_cool_to_warm(self, declared: Attribute) -> None:
+        assert declared.labels.kind == "ordinal"
+        assert declared.labels.keys == ("cool", "neutral", "warm")
+
+
 @pytest.fixture
-def catalogue(plugin: ModuleType) -> ModuleType:
-    return import_module(f"{plugin.__name__}.catalogue")
+def plugin() -> ModuleType:
+    return import_module("attributree_tiles")
 
 
-def test_it_loads_without_complaint_and_brings_no_head(plugin: ModuleType) -> None:
-    loaded = load_plugins(entry_points=(), extra={"tiles": plugin})
-
-    loaded.require_healthy()
-    assert list(loaded.attributes) == ["tile_edge", "tile_motif", "tile_shape", "tile_surface", "tile_warmth"]
-    for attribute in loaded.attributes.values():
-        assert loaded.branch_head(attribute, in_features=8) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "key"),
-    [
-        ("tile_shape", "Subway", "rectangle"),
-        ("tile_surface", "semi-gloss", "satin"),
-        ("tile_motif", "Terrazzo", "speckled"),
-        ("tile_edge", "pillowed", "cushioned"),
-        ("tile_warmth", "cold", "cool"),
-    ],
-)
-def test_what_tile_makers_write_is_read(plugin: ModuleType, name: str, text: str, key: str) -> None:
-    declared = {attribute.name: attribute for attribute in plugin.attributree_attributes()}
-    value = declared[name].labels.find(text)
-    assert value is not None
-    assert value.key == key
-
-
-def test_only_tiles_are_asked_and_a_mosaic_is_not_asked_for_its_edge(plugin: ModuleType) -> None:
-    for attribute in plugin.attributree_attributes():
-        assert attribute.applies("tile")
-        assert not attribute.applies("dress")
-    assert plugin.TILE_SHAPE.applies("mosaic")
-    assert not plugin.TILE_EDGE.applies("mosaic")
+@pytest.fixture
+def catalogue() -> ModuleType:
+    return import_module("attributree_tiles.catalogue")
 
 
 def test_the_catalogue_draws_every_declared_value_and_the_same_tiles_again(
