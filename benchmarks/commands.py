@@ -37,6 +37,7 @@ CONFIG = """\
 backbone = "{backbone}"
 weights = "random"
 image_size = {image_size}
+branch_at = "{branch_at}"
 
 [training]
 seed = {seed}
@@ -47,10 +48,14 @@ disabled = {disabled}
 """
 
 
-def settings_for(*distributions: str, backbone: str, image_size: int, seed: int, epochs: int) -> str:
+def settings_for(
+    *distributions: str, backbone: str, image_size: int, seed: int, epochs: int, branch_at: str = "layer4"
+) -> str:
     """Return a plugins.toml with random weights and no plugin but those of `distributions`."""
     disabled = json.dumps(other_plugins(*distributions))
-    return CONFIG.format(backbone=backbone, image_size=image_size, seed=seed, epochs=epochs, disabled=disabled)
+    return CONFIG.format(
+        backbone=backbone, image_size=image_size, branch_at=branch_at, seed=seed, epochs=epochs, disabled=disabled
+    )
 
 
 class BenchmarkError(Exception):

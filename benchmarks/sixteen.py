@@ -45,7 +45,7 @@ def eight_live(folder: Path, runner: Runner, seed: int, first: Sequence[str], se
     folder.mkdir(parents=True)
     sizes = {key: settings[key] for key in ("train", "test", "hidden", "source")}
     data = make_dataset(folder / "data", seed=seed, attributes=ALL_ATTRIBUTES, **sizes)
-    shown = {key: settings[key] for key in ("backbone", "image_size", "epochs")}
+    shown = {key: settings[key] for key in ("backbone", "image_size", "branch_at", "epochs")}
     config = settings_for(*DISTRIBUTIONS, seed=seed, **shown)
     new_catalogue(folder, runner, config, (data.ingest_file, data.images, "import"))
     return sync(folder, runner, first)
@@ -209,6 +209,7 @@ def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], we
 @click.option("--ninth-only", is_flag=True, help="Leave out the growth to sixteen.")
 @click.option("--epochs", default=20, show_default=True, help="Most epochs of each training.")
 @click.option("--image-size", default=32, show_default=True, help="Side of the images, pixels.")
+@click.option("--branch-at", default="layer4", show_default=True, help="The first stage that a branch owns.")
 @click.option("--backbone", default="resnet34", show_default=True, help="Any timm model with stages.")
 @click.option("--source", type=click.Path(path_type=Path, file_okay=False), help="Folder of the four idx .gz files.")
 @click.option(
@@ -236,7 +237,7 @@ def main(seeds: tuple[int, ...], ninths: tuple[str, ...], ninth_only: bool, out:
     except (BenchmarkError, DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     parameters_of_run = {
-        **{key: settings[key] for key in ("train", "test", "hidden", "epochs", "image_size", "backbone")},
+        **{key: settings[key] for key in ("train", "test", "hidden", "epochs", "image_size", "backbone", "branch_at")},
         "first": first,
         "weights": "random",
         "cores": os.cpu_count(),
