@@ -412,7 +412,8 @@ def test_the_benchmark_types_the_users_commands_and_writes_what_it_prints(
         "attributree evaluate --json",
     ]
     settings = tomllib.loads((out / "real_photographs/plugins.toml").read_text())
-    assert settings["trunk"] == {"backbone": "resnet34", "weights": "random", "image_size": 32}
+    trunk = {"backbone": "resnet34", "weights": "random", "image_size": 32, "branch_at": "layer4"}
+    assert settings["trunk"] == trunk
     assert settings["training"] == {"seed": 5, "epochs": 2}
     report = json.loads((out / "real_photographs.json").read_text())
     assert report["parameters"]["train"] + report["parameters"]["val"] == 200

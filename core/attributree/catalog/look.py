@@ -5,7 +5,7 @@ Looking at images takes the longest of an ingest, and whoever looks holds no loc
 
 from __future__ import annotations
 
-import json
+import marshal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,12 +73,13 @@ class LabelFile:
     root: Path
     places: Places
     _kept: IO[bytes]
+    _sizes: list[int]
 
     def chunks(self) -> Iterator[tuple[list[LabelRow], dict[str, Look]]]:
         """Yield the rows in chunks, each with what was seen of its images, by path."""
         self._kept.seek(0)
-        for line in self._kept:
-            rows, looks = json.loads(line)
+        for size in self._sizes:
+            rows, looks = marshal.loads(self._kept.read(size))
             yield list(map(LabelRow._make, rows)), {path: Look._make(look) for path, look in looks.items()}
 
 
@@ -99,7 +100,7 @@ def read_and_look(
     if not source.strip():
         raise IngestError(f"{file}: the source has no name; give one with --source NAME")
     places = Places(root)
-    done = 0
+    done, sizes = 0, list[int]()
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as kept:
         rows = read_labels(file, formats)
         while part := list(islice(rows, _CHUNK)):
@@ -108,11 +109,13 @@ def read_and_look(
             paths = list(dict.fromkeys(row.image for row in part))
             known = database.read(partial(_known, root=root, paths=paths))
             looks = {path: look_at(places, root, path, known.get(path)) for path in paths}
-            kept.write(json.dumps([part, looks]).encode() + b"\n")
+            # Nobody else writes this nameless file, and marshal is several times as fast as JSON.
+            both = (list(map(tuple, part)), {path: tuple(look) for path, look in looks.items()})
+            sizes.append(kept.write(marshal.dumps(both)))
             done += len(part)
             if progress is not None:
                 progress(done)
-        yield LabelFile(file, root, places, kept)
+        yield LabelFile(file, root, places, kept, sizes)
 
 
 def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:
