@@ -42,6 +42,7 @@ from .errors import ConfigError, PluginError
 from .plugins import LoadedPlugins, load_plugins
 from .progress import Progress
 from .schema import Attribute
+from .status import describe_status
 from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, plan_sync, sync_catalog
 from .sync.actor import actor
 from .sync.plan import broken_owner
@@ -349,40 +350,7 @@ class Workspace:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""
         world = self.world()
         plan = plan_sync(world, tuned(self.settings, self.declared))
-        counts = self.catalog.counts()
-        names = sorted({*world.declared, *world.catalogued})
-        return {
-            "images": counts.images,
-            "products": counts.products,
-            "observations": counts.observations,
-            "revision": counts.revision,
-            "version": world.live.id if world.live else None,
-            "attributes": {name: self._attribute_status(world, plan, name) for name in names},
-            "undeclared": self._undeclared(self.catalog.undeclared()),
-            "quarantined": [{"image": i.path, "reason": i.reason} for i in self.catalog.quarantined()],
-            "plan": [action.to_json() for action in plan.actions],
-            "notes": list(plan.notes),
-        }
-
-    def _attribute_status(self, world: World, plan: Plan, name: str) -> dict[str, Any]:
-        catalogued = world.catalogued.get(name)
-        schema = world.declared.get(name) or (catalogued.schema if catalogued else None)
-        assert schema is not None
-        coverage = world.coverage.get(name) or self.catalog.coverage(schema)
-        branch = world.live.branches.get(name) if world.live else None
-        scores = branch.metrics.get("test", {}) if branch else {}
-        return {
-            "declared_by": world.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
-            "labelled": coverage.labelled,
-            "ambiguous": coverage.ambiguous,
-            "not_applicable": coverage.not_applicable,
-            "unknown": coverage.unknown,
-            "branch": branch.id if branch else None,
-            "state": _state(world, plan, name, branch is not None),
-            "accuracy": scores.get("accuracy"),
-            "macro_f1": scores.get("macro_f1"),
-            "unreadable": [{"text": u.text, "count": u.count, "nearest": u.nearest} for u in coverage.unreadable],
-        }
+        return describe_status(self.catalog, world, plan, self._undeclared(self.catalog.undeclared()))
 
     def predictions(self, attribute: str, image_ids: Iterable[int] | None = None) -> list[PredictionRecord]:
         """Return the stored predictions for one attribute, under today's values; see `predict_missing`."""
@@ -449,12 +417,3 @@ class _Normalizer:
                 self._warned.add(attribute.name)
                 log.warning("%s; what it fails in stays unknown, %r first", error, text)
             return None
-
-
-def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:
-    """Return orphaned, live, due (sync would train it) or blocked."""
-    if name not in world.declared:  # a broken plugin's attribute waits for its repair
-        return "blocked" if any(action.attribute == name for action in plan.blocked) else "orphaned"
-    if any(action.attribute == name for action in plan.training):
-        return "due"
-    return "live" if has_branch else "blocked"

@@ -115,6 +115,22 @@ def test_a_review_outranks_the_import_and_is_named(stocked: Catalog, shop: Shop)
     assert (said.raw, said.source, said.annotator, said.cause) == ("v_neck", "review", "anna@x.example", "label-studio")
 
 
+def test_reviews_of_a_renamed_attribute_go_out_under_its_name_of_today(stocked: Catalog, shop: Shop) -> None:
+    stocked.import_reviews(write(shop, [task(1, "a.png", annotation(1, ANNA, item("neckline", "v_neck")))]))
+    stocked.declare(Attribute("neck", NECKLINE.labels, formerly=("neckline",)), "test")
+    stocked.export_tasks(file := shop.folder / "tasks.json", TaskOptions(attributes=("neck",), reviews="review"))
+    (reviewed,) = [row for row in told_of(json.loads(file.read_text())) if row]
+    assert reviewed == [("neck", ["v_neck"])]
+
+
+def told_of(tasks: list[dict[str, Any]]) -> list[Any]:
+    """Return what the annotations of each task choose."""
+    return [
+        [(r["from_name"], r["value"]["choices"]) for annotation in task["annotations"] for r in annotation["result"]]
+        for task in tasks
+    ]
+
+
 def test_the_last_word_of_an_annotator_counts(stocked: Catalog, shop: Shop) -> None:
     later = annotation(1, 5, item("neckline", "crew"), updated_at="2024-05-01T00:00:00Z")
     earlier = annotation(2, 5, item("neckline", "v_neck"), updated_at="2024-04-01T00:00:00Z")

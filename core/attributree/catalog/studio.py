@@ -78,7 +78,7 @@ def export_tasks(
     connection: Connection, file: Path, options: TaskOptions, progress: Callable[[int], None] | None
 ) -> TaskSummary:
     """Write tasks of the images in state ok to `file`, which is there whole or not at all, in bounded memory."""
-    attributes = [attribute.name for attribute in asked(connection, options.attributes)]
+    attributes = asked(connection, options.attributes)
     tasks = predictions = annotations = 0
     with replacing(file) as partial, partial.open("w", encoding="utf-8", newline="\n") as opened:
         for images in pages(connection, state="ok"):
@@ -91,13 +91,13 @@ def export_tasks(
             if progress is not None:
                 progress(tasks)
         opened.write("\n]\n" if tasks else "[]\n")
-    return TaskSummary(str(file), tuple(attributes), tasks, predictions, annotations)
+    return TaskSummary(str(file), tuple(attribute.name for attribute in attributes), tasks, predictions, annotations)
 
 
 def _tasks(
-    connection: Connection, images: Sequence[Any], attributes: Sequence[str], options: TaskOptions
+    connection: Connection, images: Sequence[Any], attributes: Sequence[Attribute], options: TaskOptions
 ) -> Iterator[dict[str, Any]]:
-    gaps = _gaps(connection, [image.id for image in images], attributes)
+    gaps = _gaps(connection, [image.id for image in images], [attribute.name for attribute in attributes])
     reviews = _reviews(connection, images, attributes, options.reviews) if options.reviews else {}
     for image in images:
         predicted = gaps.get(image.id, [])
@@ -152,24 +152,26 @@ def _result(name: str, choices: Sequence[str], region: str | None = None) -> dic
 
 
 def _reviews(
-    connection: Connection, images: Sequence[Any], names: Sequence[str], source: str
+    connection: Connection, images: Sequence[Any], attributes: Sequence[Attribute], source: str
 ) -> dict[int, dict[Any, list[dict[str, Any]]]]:
     """Return what reviewers say of a page of images, as annotations by image and number of the task."""
+    names = {column: attribute.name for attribute in attributes for column in attribute.columns}
+    order = {name: position for position, name in enumerate(names.values())}
     query = (
         select(Observation.image_id, Observation.attribute, Observation.raw, Observation.annotator)
         .add_columns(Revision.cause, Revision.detail)
         .join(Revision, Revision.id == Observation.revision)
         .where(Observation.image_id.between(images[0].id, images[-1].id))
         .where(Observation.source == source, Observation.attribute.in_(names))
-        .order_by(Observation.id)
+        .order_by(Observation.revision, Observation.attribute.in_(names.values()), Observation.id)
     )
-    standing = {(row.image_id, row.annotator, row.attribute): row for row in connection.execute(query)}
+    standing = {(row.image_id, row.annotator, names[row.attribute]): row for row in connection.execute(query)}
     made: dict[tuple[int, Any, Any, str | None], dict[str, Any]] = {}
-    for (image_id, annotator, name), row in sorted(standing.items(), key=lambda item: names.index(item[0][2])):
+    for (image_id, annotator, name), row in sorted(standing.items(), key=lambda item: order[item[0][2]]):
         told: Mapping[str, Any] = json.loads(row.detail) if row.cause == CAUSE else {}
         key = (image_id, told.get("task"), told.get("annotation"), annotator)
         annotation = made.setdefault(key, _annotation(told, annotator))
-        annotation["result"].append(_result(name, row.raw.split(SEPARATOR), told.get("regions", {}).get(name)))
+        annotation["result"].append(_result(name, row.raw.split(SEPARATOR), told.get("regions", {}).get(row.attribute)))
     found: dict[int, dict[Any, list[dict[str, Any]]]] = {}
     for (image_id, task, _, _), annotation in made.items():
         found.setdefault(image_id, {}).setdefault(task, []).append(annotation)

@@ -1,0 +1,57 @@
+"""How a catalogue stands: coverage, live branches, and what a sync would do, as `status --json` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .catalog import Catalog
+from .sync import Plan, World
+
+
+def describe_status(catalog: Catalog, world: World, plan: Plan, undeclared: Mapping[str, int]) -> dict[str, Any]:
+    """Return the status as JSON-ready data; `undeclared` is columns that no attribute reads, with their cells."""
+    counts = catalog.counts()
+    names = sorted({*world.declared, *world.catalogued})
+    return {
+        "images": counts.images,
+        "products": counts.products,
+        "observations": counts.observations,
+        "revision": counts.revision,
+        "version": world.live.id if world.live else None,
+        "attributes": {name: _attribute_status(catalog, world, plan, name) for name in names},
+        "undeclared": dict(undeclared),
+        "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.quarantined()],
+        "plan": [action.to_json() for action in plan.actions],
+        "notes": list(plan.notes),
+    }
+
+
+def _attribute_status(catalog: Catalog, world: World, plan: Plan, name: str) -> dict[str, Any]:
+    catalogued = world.catalogued.get(name)
+    schema = world.declared.get(name) or (catalogued.schema if catalogued else None)
+    assert schema is not None
+    coverage = world.coverage.get(name) or catalog.coverage(schema)
+    branch = world.live.branches.get(name) if world.live else None
+    scores = branch.metrics.get("test", {}) if branch else {}
+    return {
+        "declared_by": world.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
+        "labelled": coverage.labelled,
+        "ambiguous": coverage.ambiguous,
+        "not_applicable": coverage.not_applicable,
+        "unknown": coverage.unknown,
+        "branch": branch.id if branch else None,
+        "state": _state(world, plan, name, branch is not None),
+        "accuracy": scores.get("accuracy"),
+        "macro_f1": scores.get("macro_f1"),
+        "unreadable": [{"text": u.text, "count": u.count, "nearest": u.nearest} for u in coverage.unreadable],
+    }
+
+
+def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:
+    """Return orphaned, live, due (sync would train it) or blocked."""
+    if name not in world.declared:  # a broken plugin's attribute waits for its repair
+        return "blocked" if any(action.attribute == name for action in plan.blocked) else "orphaned"
+    if any(action.attribute == name for action in plan.training):
+        return "due"
+    return "live" if has_branch else "blocked"
