@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -287,7 +288,10 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/"
-        self._call("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        # Many a team's server sorts as a language does, and not as SQLite and Python; older ones have no such option.
+        said = subprocess.run([programs / "initdb", "--version"], check=True, capture_output=True, text=True).stdout
+        language = ["--locale-provider=icu", "--icu-locale=en-US"] if int(re.findall(r"\d+", said)[0]) >= 15 else []
+        self._call("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", *language, "--no-sync")
         self.start()
 
     def _call(self, program: str, *arguments: str) -> None:

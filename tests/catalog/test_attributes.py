@@ -41,6 +41,16 @@ def test_a_plugin_installed_after_the_import_finds_its_labels_waiting(labelled: 
     assert [(value.key, value.class_index) for value in attribute.values] == [("crew", 0), ("v_neck", 1), ("bateau", 2)]
 
 
+def test_names_are_in_one_order_whatever_the_language_of_the_server(catalog: Catalog, shop: Shop) -> None:
+    names = ["B_1", "B_10", "Ba", "_b", "a_b", "aa", "ä"]  # no language sorts them by their characters
+    catalog.ingest(shop.labels(["image", *names], ["a.png", *names]))
+    assert list(catalog.undeclared()) == names
+    for name in ("aa", "a_b"):
+        catalog.declare(Attribute(name, SingleLabel(("one", "two")), formerly=(f"{name}a", f"{name}_b")), "p")
+    assert list(catalog.attributes()) == ["a_b", "aa"]
+    assert catalog.attributes()["aa"].former_names == ("aa_b", "aaa")
+
+
 def test_declaring_the_same_again_reads_nothing_anew(labelled: Catalog) -> None:
     first = labelled.declare(neckline(*VALUES), "attributree-neckline")
     assert labelled.declare(neckline(*VALUES, title="Neck", description="Where"), "attributree-necks") == first

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -64,14 +65,15 @@ def attributes(connection: Connection) -> dict[str, CatalogAttribute]:
             values=tuple(values.get(row.id, [])),
             former_names=former.get(row.id, ()),
         )
-        for row in connection.execute(select(AttributeRow).order_by(AttributeRow.name))
+        # Not by the database, whose order may be that of a language.
+        for row in sorted(connection.execute(select(AttributeRow)), key=attrgetter("name"))
     }
 
 
 def _former_names(connection: Connection) -> dict[int, tuple[str, ...]]:
     """Return the former names of attributes, by id."""
     out: dict[int, tuple[str, ...]] = {}
-    for row in connection.execute(select(FormerName).order_by(FormerName.name)):
+    for row in sorted(connection.execute(select(FormerName)), key=attrgetter("name")):
         out[row.attribute_id] = (*out.get(row.attribute_id, ()), row.name)
     return out
 
@@ -79,7 +81,7 @@ def _former_names(connection: Connection) -> dict[int, tuple[str, ...]]:
 def known_as(connection: Connection, attribute: Attribute) -> str | None:
     """Return the name under which the catalogue knows `attribute`; see `lineage.predecessor`. Raises CatalogError."""
     former = _former_names(connection)
-    names = connection.execute(select(AttributeRow.name, AttributeRow.id).order_by(AttributeRow.name))
+    names = connection.execute(select(AttributeRow.name, AttributeRow.id))
     return predecessor(attribute, {row.name: former.get(row.id, ()) for row in names})
 
 

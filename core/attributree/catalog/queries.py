@@ -218,14 +218,11 @@ def label_set(connection: Connection, name: str) -> LabelSet:
 
 
 def undeclared(connection: Connection) -> dict[str, int]:
-    """Return the columns that no declared attribute reads, with the number of their observations."""
+    """Return the columns that no declared attribute reads, in order, with the number of their observations."""
     read = {column for _, attribute in declared(connection).values() for column in attribute.columns}
     query = select(Observation.attribute, func.count().label("n")).group_by(Observation.attribute)
-    return {
-        row.attribute: row.n
-        for row in connection.execute(query.order_by(Observation.attribute))
-        if row.attribute not in read
-    }
+    counts = {row.attribute: row.n for row in connection.execute(query)}
+    return {column: counts[column] for column in sorted(counts.keys() - read)}
 
 
 def require_image(connection: Connection, image_id: int) -> None:
