@@ -1,4 +1,7 @@
-"""Projects to test the whole on: a folder with plugins.toml, one-file plugins and a catalogue of drawn garments."""
+"""Projects to test the whole on: a folder with plugins.toml, one-file plugins and a catalogue of drawn garments.
+
+What has a catalogue is tested in both databases; see `backend`.
+"""
 
 import csv
 import json
@@ -12,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from io import StringIO
 from itertools import count
@@ -22,6 +26,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from attributree import Workspace
+from attributree.catalog import upgrade
+from attributree.config_file import load_settings
 from attributree.testing import GarmentOptions, write_catalogue
 
 #: What the label file says of each garment; one plugin each. Easy to see at 32 pixels, so few epochs teach them.
@@ -34,6 +40,26 @@ WORN_ABOVE = ("top", "dress")
 PHOTOS = 200
 BARE = ("sleeveless", "short")
 DARK = ("black", "blue", "green", "brown", "red")
+BACKENDS = ("sqlite", "postgresql")
+NewDatabase = Callable[..., str]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=(*BACKENDS, "both"),
+        default="both",
+        help="the database that catalogues are tested in (default: both)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask each test that has a catalogue in each database that `--database` names, SQLite first."""
+    if "backend" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("--database")
+        sqlite_only = metafunc.definition.get_closest_marker("sqlite_only")
+        backends = [name for name in BACKENDS if asked in (name, "both") and not (sqlite_only and name != "sqlite")]
+        metafunc.parametrize("backend", backends, indirect=True, scope="session")
 
 
 @dataclass(frozen=True)
@@ -65,18 +91,28 @@ class Garments:
 
 
 class Project:
-    """A project as its user has it. Installed plugins are disabled; those of `folder/plugins` are used."""
+    """A project as its user has it. Installed plugins are disabled; those of `folder/plugins` are used.
 
-    def __init__(self, folder: Path, garments: Garments) -> None:
+    `database` is a URL to be written into plugins.toml, or None for what is used where it names nothing: a file.
+    """
+
+    def __init__(self, folder: Path, garments: Garments, database: str | None = None) -> None:
         self.folder = folder
         self.garments = garments
+        self.database = database
         self.photos = garments.photos
         self.config = folder / "plugins.toml"
+
+    @property
+    def url(self) -> str:
+        """Where its catalogue is."""
+        return load_settings(self.config, environ={}).catalog.database
 
     def settings(self, **sections: Mapping[str, Any]) -> None:
         """Write plugins.toml; `sections` change what stands in it by default, attributes by `attributes_NAME`."""
         installed = {point.dist.name for point in metadata.entry_points(group="attributree") if point.dist}
         tree: dict[str, dict[str, Any]] = {
+            "catalog": {"database": self.database} if self.database else {},
             "trunk": {"backbone": "test_resnet", "weights": "random", "image_size": 32},
             "training": {
                 "epochs": 20,
@@ -213,7 +249,36 @@ def garments(tmp_path_factory: pytest.TempPathFactory) -> Garments:
 
 
 @pytest.fixture(scope="session")
-def new_project(garments: Garments, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
+def backend(request: pytest.FixtureRequest) -> str:
+    """The database of catalogues, sqlite or postgresql: a test that has one is run once in each.
+
+    A test that says nothing about the database, or is about SQLite's, is marked `sqlite_only`, with the reason.
+    """
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def own_database(backend: str, request: pytest.FixtureRequest) -> NewDatabase | None:
+    """Makes the databases of projects; None if each has a file in its folder."""
+    return request.getfixturevalue("new_database") if backend == "postgresql" else None
+
+
+@pytest.fixture(scope="session")
+def new_catalogue(own_database: NewDatabase | None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes catalogues that nothing is in and returns their URLs."""
+    if own_database is not None:
+        template = own_database()
+        upgrade(template)
+        return partial(own_database, template)
+    folder, numbers = tmp_path_factory.mktemp("catalogues"), count()
+    upgrade(f"sqlite:///{folder}/empty.db")
+    return lambda: f"sqlite:///{shutil.copy(folder / 'empty.db', folder / f'{next(numbers)}.db')}"
+
+
+@pytest.fixture(scope="session")
+def new_project(
+    garments: Garments, tmp_path_factory: pytest.TempPathFactory, own_database: NewDatabase | None
+) -> Callable[..., Project]:
     """Makes projects that nothing was done in yet: settings and the plugins that are named."""
     import torch
 
@@ -222,13 +287,19 @@ def new_project(garments: Garments, tmp_path_factory: pytest.TempPathFactory) ->
     def make(*plugins: str) -> Project:
         folder = tmp_path_factory.mktemp("project")
         (folder / "plugins").mkdir()
-        project = Project(folder, garments)
+        project = Project(folder, garments, own_database and own_database())
         project.settings()
         for name in plugins:
             project.plugin(name)
         return project
 
     return make
+
+
+@pytest.fixture
+def command() -> Callable[..., Outcome]:
+    """Runs the command line in this process, for tests that need no project."""
+    return Project.command
 
 
 @pytest.fixture
@@ -256,11 +327,26 @@ def grown_once(new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture
-def grown(grown_once: Project, tmp_path: Path) -> Project:
+def copy_project(tmp_path: Path, own_database: NewDatabase | None) -> Callable[[Project], Project]:
+    """Copies a project that nobody has open, with its catalogue, for one test."""
+
+    def copy(project: Project) -> Project:
+        folder = tmp_path / "project"
+        shutil.copytree(project.folder, folder)
+        if own_database is None:
+            return Project(folder, project.garments)
+        copied = Project(folder, project.garments, own_database(project.database))
+        settings = copied.config.read_text(encoding="utf-8")
+        copied.config.write_text(settings.replace(str(project.database), str(copied.database)), encoding="utf-8")
+        return copied
+
+    return copy
+
+
+@pytest.fixture
+def grown(grown_once: Project, copy_project: Callable[[Project], Project]) -> Project:
     """A copy of a project whose attributes garment and sleeves are live; tone has labels and no plugin."""
-    folder = tmp_path / "grown"
-    shutil.copytree(grown_once.folder, folder)
-    return Project(folder, grown_once.garments)
+    return copy_project(grown_once)
 
 
 # -- PostgreSQL ------------------------------------------------------------------------------------
@@ -333,16 +419,39 @@ def postgres(new_server: Callable[[], Server]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: str) -> Callable[..., str]:
-    """Makes databases on our own server, copies of `template` if one is named, and returns their URLs."""
+def databases() -> list[str]:
+    """The URLs of the databases on the shared server."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str, databases: list[str]) -> Iterator[NewDatabase]:
+    """Makes databases on our own server, copies of the one at the URL `template` if given, and returns their URLs."""
     numbers = count()
+    engine = create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT")
 
     def make(template: str | None = None) -> str:
         name = f"catalogue_{next(numbers)}"
-        engine = create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT")
+        copied = f" TEMPLATE {template.rpartition('/')[2]}" if template else ""
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
-        engine.dispose()
+            connection.execute(text(f"CREATE DATABASE {name}{copied}"))
+        databases.append(postgres + name)
         return postgres + name
 
-    return make
+    yield make
+    engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _drop_databases(databases: list[str]) -> Iterator[None]:
+    """Drop what a test made, ten megabytes each; fixtures that outlive it made theirs before."""
+    kept = len(databases)
+    yield
+    if databases[kept:]:
+        server, _, _ = databases[kept].rpartition("/")
+        engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            while databases[kept:]:
+                _, _, name = databases.pop().rpartition("/")
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        engine.dispose()

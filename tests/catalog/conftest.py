@@ -1,7 +1,6 @@
-"""Catalogues to test on: SQLite always, PostgreSQL where its server programs are installed."""
+"""Catalogues to test on, in both databases."""
 
 import csv
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord, upgrade
+from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord
 
 
 class Shop:
@@ -47,44 +46,17 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(folder)
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "catalogue.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres: str, new_database: Callable[..., str]) -> tuple[str, str]:
-    url = new_database()
-    upgrade(url)
-    return postgres, url.rpartition("/")[2]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes URLs of databases that nothing is in."""
-    if request.param == "sqlite":
-        numbers = count()
-        return lambda: f"sqlite:///{tmp_path}/empty_{next(numbers)}.db"
-    made: Callable[[], str] = request.getfixturevalue("new_database")
-    return made
+@pytest.fixture
+def new_url(own_database: Callable[..., str] | None, tmp_path: Path) -> Callable[[], str]:
+    """Makes databases that nothing is in, not even a schema, and returns their URLs."""
+    numbers = count()
+    return own_database or (lambda: f"sqlite:///{tmp_path}/empty_{next(numbers)}.db")
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
-    """An empty catalogue in SQLite."""
-    shutil.copy(sqlite_template, tmp_path / "catalogue.db")
-    return f"sqlite:///{tmp_path}/catalogue.db"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    """An empty catalogue in each database."""
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_url"))
-    _, template = request.getfixturevalue("postgres_template")
-    return str(request.getfixturevalue("new_database")(template))
+def url(new_catalogue: Callable[[], str]) -> str:
+    """An empty catalogue."""
+    return new_catalogue()
 
 
 @pytest.fixture

@@ -201,8 +201,9 @@ def test_new_labels_are_those_changed_since_a_revision(catalog: Catalog, shop: S
     assert catalog.new_labels("colour", since) == 2
 
 
-def test_new_labels_are_counted_in_an_index_alone(sqlite_url: str) -> None:
-    engine = make_engine(sqlite_url, timeout=5)
+@pytest.mark.sqlite_only("the planner of PostgreSQL goes by what is in a table, and this one is empty")
+def test_new_labels_are_counted_in_an_index_alone(url: str) -> None:
+    engine = make_engine(url, timeout=5)
     statement = new_labels_query(1, 0).compile(engine, compile_kwargs={"literal_binds": True})
     with engine.connect() as connection:
         plan = " ".join(row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}"))

@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,12 @@ ODD = st.sampled_from(["=1+1", "'=1+1", "''@x", "-5", "＝1", "x::source", "x::s
 
 
 @pytest.fixture
-def new_catalog(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[[], Catalog]]:
-    """Makes empty catalogues in SQLite with the three attributes."""
+def new_catalog(new_catalogue: Callable[[], str]) -> Iterator[Callable[[], Catalog]]:
+    """Makes empty catalogues with the three attributes."""
     opened = []
-    numbers = count()
 
     def make() -> Catalog:
-        path = tmp_path / f"other_{next(numbers)}.db"
-        path.write_bytes(sqlite_template.read_bytes())
-        catalog = Catalog.open(f"sqlite:///{path}", timeout=5)
+        catalog = Catalog.open(new_catalogue(), timeout=5)
         opened.append(catalog)
         for attribute in ALL:
             catalog.declare(attribute, "test")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -374,13 +373,14 @@ def test_an_observation_of_nothing_or_on_no_image_is_refused(catalog: Catalog, s
     assert catalog.counts().observations == 0
 
 
-def test_every_change_has_a_revision_with_its_cause(sqlite_url: str, shop: Shop) -> None:
-    with Catalog.open(sqlite_url) as catalog:
+def test_every_change_has_a_revision_with_its_cause(url: str, shop: Shop) -> None:
+    with Catalog.open(url) as catalog:
         catalog.ingest(shop.labels("image,neckline", "a.png,crew"))
         catalog.declare(NECKLINE, "attributree-neckline")
         catalog.observe([NewObservation(1, "neckline", "boat")], source="review")
         catalog.orphan("neckline")
-    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
-    found = connection.execute(f"SELECT id, cause FROM {Revision.__tablename__} ORDER BY id").fetchall()
-    connection.close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(select(Revision.id, Revision.cause).order_by(Revision.id)).all()
+    engine.dispose()
     assert found == [(1, "ingest"), (2, "declare"), (3, "review"), (4, "orphan")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import UniqueConstraint, create_engine, inspect, text
+from sqlalchemy import MetaData, UniqueConstraint, create_engine, inspect, text
 
 from attributree import Attribute
 from attributree.catalog import Catalog, Work, migrate
@@ -114,8 +114,9 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         migrate.upgrade(f"sqlite:///{tmp_path}/nowhere/catalogue.db")
 
 
-def test_sqlite_catalogues_use_a_write_ahead_log(sqlite_url: str) -> None:
-    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+@pytest.mark.sqlite_only("PostgreSQL has no other journal")
+def test_a_write_ahead_log_is_used(url: str) -> None:
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 
@@ -133,20 +134,55 @@ def test_every_foreign_key_starts_an_index() -> None:
 #: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day (0002: by
 #: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off; 0003 the same, and a lease;
 #: 0004 the same, and an attribute hem with a replaced and a retired value, a branch and a live version).
-FORMER = sorted((Path(__file__).parent / "data").glob("*.db.gz"))
+FORMER = {path.name.removesuffix(".db.gz"): path for path in sorted((Path(__file__).parent / "data").glob("*.db.gz"))}
 
 
-@pytest.fixture(params=FORMER, ids=lambda path: path.name.removesuffix(".db.gz"))
-def former(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    path = tmp_path / "former.db"
-    path.write_bytes(gzip.decompress(request.param.read_bytes()))
-    return f"sqlite:///{path}"
+@pytest.fixture
+def make_former(new_url: Callable[[], str], backend: str, tmp_path: Path) -> Callable[[str], str]:
+    """Makes catalogues as the code of a revision left them. They were made in SQLite, and are copied row by row."""
+
+    def make(revision: str) -> str:
+        path = tmp_path / "former.db"
+        path.write_bytes(gzip.decompress(FORMER[revision].read_bytes()))
+        made = f"sqlite:///{path}"
+        if backend == "sqlite":
+            return made
+        url = new_url()
+        with migrate._connection(url, 5, write=True) as connection:
+            command.upgrade(migrate.alembic_config(connection), revision)
+        _copy_rows(made, url)
+        return url
+
+    return make
+
+
+def _copy_rows(source: str, target: str) -> None:
+    """Copy all rows of a database into the same tables of one in PostgreSQL, which numbers on behind them."""
+    tables, readers, writers = MetaData(), create_engine(source), create_engine(target)
+    with readers.connect() as reader, writers.begin() as writer:
+        tables.reflect(reader)
+        writer.execute(text("SET session_replication_role = replica"))  # rows may name later ones
+        for table in tables.sorted_tables:
+            rows = [row._asdict() for row in reader.execute(table.select())]
+            writer.execute(table.delete())  # a migration may have put some in
+            if rows:
+                writer.execute(table.insert(), rows)
+            if "id" in table.columns and rows:
+                sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
+                writer.execute(text(f"SELECT setval({sequence}, (SELECT max(id) FROM {table.name}))"))
+    for engine in (readers, writers):
+        engine.dispose()
+
+
+@pytest.fixture(params=FORMER)
+def former(request: pytest.FixtureRequest, make_former: Callable[[str], str]) -> str:
+    return make_former(request.param)
 
 
 def test_there_is_a_catalogue_of_every_former_revision() -> None:
     script = ScriptDirectory.from_config(migrate.alembic_config())
     revisions = {revision.revision for revision in script.walk_revisions()}
-    assert {path.name.removesuffix(".db.gz") for path in FORMER} == revisions - {migrate.HEAD}
+    assert FORMER.keys() == revisions - {migrate.HEAD}
 
 
 def test_a_former_catalogue_is_upgraded_without_loss(former: str) -> None:
@@ -157,9 +193,6 @@ def test_a_former_catalogue_is_upgraded_without_loss(former: str) -> None:
         assert (counts.images, counts.products, counts.observations) == (6, 6, 12)
         states = {i: annotation.state for i, annotation in catalog.annotations("neckline", range(1, 7)).items()}
         assert states == {1: "labelled", 2: "ambiguous", 3: "ambiguous", 4: "not_applicable", 5: "labelled"}
-    connection = sqlite3.connect(former.removeprefix("sqlite:///"))
-    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    connection.close()
 
 
 def test_what_sources_disagree_on_is_read_again_after_the_upgrade(former: str) -> None:
@@ -177,22 +210,21 @@ def test_what_sources_disagree_on_is_read_again_after_the_upgrade(former: str) -
     assert after.target.tolist() == [[1, 0], [1, 1], [0.5, 0.5], [1, 0]]
 
 
-def _newest_former(tmp_path: Path) -> str:
-    """Return the URL of a catalogue as the last revision before this one left it."""
-    path = tmp_path / "former.db"
-    path.write_bytes(gzip.decompress(FORMER[-1].read_bytes()))
-    return f"sqlite:///{path}"
+@pytest.fixture
+def newest_former(make_former: Callable[[str], str]) -> str:
+    """A catalogue as the last revision before this one left it."""
+    return make_former(max(FORMER))
 
 
-def test_two_upgrades_at_once_of_a_former_catalogue_both_succeed(tmp_path: Path) -> None:
-    url = _newest_former(tmp_path)
+def test_two_upgrades_at_once_of_a_former_catalogue_both_succeed(newest_former: str) -> None:
+    url = newest_former
     _upgrade_twice_at_once(url)
     with Catalog.open(url) as catalog:
         assert catalog.counts().observations == 12
 
 
-def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(tmp_path: Path) -> None:
-    url = _newest_former(tmp_path)
+def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(newest_former: str) -> None:
+    url = newest_former
     migrate.upgrade(url)
     with Catalog.open(url) as catalog:
         hem = catalog.attributes()["hem"]
@@ -216,10 +248,10 @@ def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(tm
         assert connection.execute(text(heir)).scalars().all() == ["mini"]
 
 
-def test_runs_of_a_former_catalogue_are_kept_and_a_broken_one_can_be_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "former.db"
-    path.write_bytes(gzip.decompress((FORMER[0].parent / "0002.db.gz").read_bytes()))
-    url = f"sqlite:///{path}"
+def test_runs_of_a_former_catalogue_are_kept_and_a_broken_one_can_be_taken_over(
+    make_former: Callable[[str], str],
+) -> None:
+    url = make_former("0002")
     migrate.upgrade(url)
     with Catalog.open(url) as catalog:
         kept, broken = catalog.runs("neckline")

@@ -83,13 +83,13 @@ def test_what_is_ingested_is_stored_verbatim_and_read_normalized(url: str, shop:
         assert catalog.attributes()["neckline"].digest == READ.digest
 
 
-def test_another_normalizer_is_another_schema_under_which_everything_is_read_again(sqlite_url: str, shop: Shop) -> None:
+def test_another_normalizer_is_another_schema_under_which_everything_is_read_again(url: str, shop: Shop) -> None:
     file = shop.labels("image,neckline", "a.jpg,V-Nk", "b.jpg,crew")
-    with opened(sqlite_url) as catalog:
+    with opened(url) as catalog:
         catalog.declare(PLAIN, "shop")
         catalog.ingest(file)
         assert labelled(catalog) == {"b.jpg": "crew"}
-    with opened(sqlite_url, Normalizer()) as catalog:
+    with opened(url, Normalizer()) as catalog:
         assert catalog.coverage(READ).labelled == 2  # before it is declared
         catalog.declare(READ, "shop")
         assert labelled(catalog) == {"a.jpg": "v_neck", "b.jpg": "crew"}
@@ -97,25 +97,25 @@ def test_another_normalizer_is_another_schema_under_which_everything_is_read_aga
 
 @pytest.mark.parametrize("away", [None, Normalizer(""), Normalizer("shop 2")], ids=["none", "broken", "another"])
 def test_what_comes_while_its_plugin_is_away_is_read_when_it_is_back(
-    sqlite_url: str, shop: Shop, away: Normalizer | None
+    url: str, shop: Shop, away: Normalizer | None
 ) -> None:
-    with opened(sqlite_url, Normalizer()) as catalog:
+    with opened(url, Normalizer()) as catalog:
         catalog.declare(READ, "shop")
-    with opened(sqlite_url, away) as catalog:
+    with opened(url, away) as catalog:
         catalog.ingest(shop.labels("image,neckline", "a.jpg,V-Nk"))
         assert catalog.attributes()["neckline"].digest != READ.digest  # so that a sync declares it again
-    with opened(sqlite_url, Normalizer()) as catalog:
+    with opened(url, Normalizer()) as catalog:
         catalog.declare(READ, "shop")
         assert labelled(catalog) == {"a.jpg": "v_neck"}
         assert catalog.attributes()["neckline"].digest == READ.digest
 
 
-def test_an_error_of_the_normalizer_leaves_no_trace_of_the_file(sqlite_url: str, shop: Shop) -> None:
+def test_an_error_of_the_normalizer_leaves_no_trace_of_the_file(url: str, shop: Shop) -> None:
     class Strict(Normalizer):
         def __call__(self, attribute: Attribute, text: str) -> str | None:
             raise PluginError("shop 1: raised ValueError")
 
-    with opened(sqlite_url, Strict()) as catalog:
+    with opened(url, Strict()) as catalog:
         catalog.declare(READ, "shop")
         with pytest.raises(PluginError, match="raised ValueError"):
             catalog.ingest(shop.labels("image,neckline", "a.jpg,V-Nk"))
@@ -125,7 +125,7 @@ def test_an_error_of_the_normalizer_leaves_no_trace_of_the_file(sqlite_url: str,
 # -- other formats ---------------------------------------------------------------------------------
 
 
-def test_rows_of_another_format_are_stored_like_any(sqlite_url: str, shop: Shop) -> None:
+def test_rows_of_another_format_are_stored_like_any(url: str, shop: Shop) -> None:
     file = shop.image("a.jpg").with_suffix(".feed")
     file.write_text("a feed")
     cells: dict[str, object] = {" image ": "a.jpg", "sku": 1009.0, "neckline": ["crew", "v_neck"], "colour": None}
@@ -135,7 +135,7 @@ def test_rows_of_another_format_are_stored_like_any(sqlite_url: str, shop: Shop)
         asked.append(path)
         return [cells]
 
-    with opened(sqlite_url) as catalog:
+    with opened(url) as catalog:
         catalog.declare(PLAIN, "shop")
         summary = catalog.ingest(file, formats=formats)
         assert (summary.rows, summary.observations_new) == (1, 1)
@@ -161,11 +161,11 @@ def test_rows_of_another_format_are_stored_like_any(sqlite_url: str, shop: Shop)
     ],
 )
 def test_rows_of_another_format_are_checked_and_nothing_is_stored_of_a_bad_file(
-    sqlite_url: str, shop: Shop, rows: Callable[[], Any], problem: str
+    url: str, shop: Shop, rows: Callable[[], Any], problem: str
 ) -> None:
     file = shop.image("a.jpg").with_suffix(".feed")
     file.write_text("a feed")
-    with opened(sqlite_url) as catalog:
+    with opened(url) as catalog:
         with pytest.raises(IngestError, match=f"shop/a.feed.*{problem}"):
             catalog.ingest(file, formats=lambda path: rows())
         assert catalog.counts().images == 0

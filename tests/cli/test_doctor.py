@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 Project = Any  # the class is in conftest.py, which cannot be imported
+Command = Callable[..., Any]
 
 TELLS_ITS_API = """\
 @hookimpl
@@ -79,10 +80,10 @@ def test_what_is_required_and_missing_is_a_finding_among_others(healthy: Project
 
 
 def test_without_a_configuration_the_plugins_alone_are_looked_at(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = project.command("plugins", "doctor", "--json")
+    outcome = command("plugins", "doctor", "--json")
     assert outcome.code == 0
     places = {finding["where"]: finding["what"] for finding in outcome.json["findings"]}
     assert "run `attributree init`" in places["catalogue"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,31 @@ import attributree
 from attributree.catalog import Catalog
 
 Project = Any  # the class is in conftest.py, which cannot be imported
+Command = Callable[..., Any]
 
 COMMANDS = {
     "init", "ingest", "status", "db", "plugins", "sync-catalog", "predict", "evaluate", "versions", "promote",
 }  # fmt: skip
 
 
-def test_help_names_every_command(project: Project) -> None:
-    outcome = project.command("--help")
+def test_help_names_every_command(command: Command) -> None:
+    outcome = command("--help")
     assert outcome.code == 0
-    for command in COMMANDS:
-        assert f"\n  {command} " in outcome.out
-        assert project.command(command, "--help").code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in outcome.out
+        assert command(name, "--help").code == 0
 
 
-def test_version_is_the_packages(project: Project) -> None:
-    assert project.command("--version").out == f"attributree, version {attributree.__version__}\n"
+def test_version_is_the_packages(command: Command) -> None:
+    assert command("--version").out == f"attributree, version {attributree.__version__}\n"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [("nonsense",), ("status", "--nonsense"), ("promote",), ("--json", "status"), ("evaluate", "--split", "x")],
 )
-def test_wrong_usage_is_exit_code_2_and_says_so_on_stderr(project: Project, arguments: tuple[str, ...]) -> None:
-    outcome = project.command(*arguments)
+def test_wrong_usage_is_exit_code_2_and_says_so_on_stderr(command: Command, arguments: tuple[str, ...]) -> None:
+    outcome = command(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert "Error: " in outcome.err
 
@@ -56,10 +58,10 @@ def test_anything_else_keeps_its_traceback(project: Project, monkeypatch: pytest
 
 
 def test_without_a_configuration_the_way_out_is_named(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = project.command("status")
+    outcome = command("status")
     assert outcome.code == 1
     assert outcome.err == "error: no plugins.toml here: run `attributree init`, or give --config PATH\n"
 

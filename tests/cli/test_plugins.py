@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 Project = Any  # the class is in conftest.py, which cannot be imported
+Command = Callable[..., Any]
 
 
 def ours(project: Project, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -69,10 +70,10 @@ def test_a_name_in_disabled_that_no_plugin_has_is_told(new_project: Callable[...
 
 
 def test_plugins_can_be_listed_without_a_configuration(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = project.command("plugins", "list", "--json")
+    outcome = command("plugins", "list", "--json")
     assert outcome.code == 0
     assert isinstance(outcome.json["plugins"], list)
 

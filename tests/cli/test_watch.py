@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from attributree import Workspace
 
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -20,14 +18,10 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_watch_syncs_after_an_ingest_and_ends_on_sigterm(
-    backend: str, new_project: Callable[..., Project], request: pytest.FixtureRequest
-) -> None:
+def test_watch_syncs_after_an_ingest_and_ends_on_sigterm(new_project: Callable[..., Project]) -> None:
     project = new_project("garment")
-    url = request.getfixturevalue("new_database")() if backend == "postgresql" else None
-    with Workspace.create(project.folder, database=url) as workspace:
-        watcher = project.start(*(("--database", url) if url else ()), "watch", "--interval", "3600")
+    with Workspace.create(project.folder) as workspace:
+        watcher = project.start("watch", "--interval", "3600")
         try:
             until(lambda: "garment" in workspace.catalog.attributes())  # the first sync finds no labels
             workspace.ingest(project.labels(), images=project.photos)

@@ -1,16 +1,14 @@
 """The comparison on a catalogue of drawn garments: all arms, small and quick."""
 
-import shutil
-import sqlite3
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 from filelock import FileLock
 from safetensors.torch import save_file
+from sqlalchemy import create_engine, inspect, text
 
 from attributree import Workspace
 from attributree.comparison import ARMS, FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE
@@ -34,10 +32,9 @@ def registered_once(new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture
-def registered(registered_once: Project, tmp_path: Path) -> Project:
+def registered(registered_once: Project, copy_project: Callable[[Project], Project]) -> Project:
     """Garment and sleeves are registered, nothing is trained; tone has labels and no plugin."""
-    shutil.copytree(registered_once.folder, tmp_path / "project")
-    return type(registered_once)(tmp_path / "project", registered_once.garments)
+    return copy_project(registered_once)
 
 
 def compare(project: Project, **options: Any) -> dict[str, Any]:
@@ -140,22 +137,23 @@ def test_progressive_is_what_sync_catalog_grows(registered: Project, compared: d
 
 
 def test_catalogue_registry_and_cache_stay_as_they_are(registered: Project) -> None:
-    before = rows(registered.folder)
+    before = rows(registered)
     document = compare(registered, arms=[MULTILABEL, PROGRESSIVE])
     assert tuple(document["arms"]) == (MULTILABEL, PROGRESSIVE)
-    assert rows(registered.folder) == before
+    assert rows(registered) == before
     assert not (registered.folder / "artifacts").exists()
     cache = registered.folder / "cache"
     assert sorted(path.name for path in cache.iterdir()) == ["compare.lock", "pixels", "runs"]
     assert list((cache / "runs").iterdir()) == []
 
 
-def rows(folder: Path) -> dict[str, list[Any]]:
+def rows(project: Project) -> dict[str, list[Any]]:
     """Return everything the catalogue holds but what is known of image files."""
-    with sqlite3.connect(folder / "attributree.db") as connection:
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'image'")
-        found = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables.fetchall()}
-    connection.close()
+    engine = create_engine(project.url)
+    with engine.connect() as connection:
+        tables = set(inspect(connection).get_table_names()) - {"image"}
+        found = {name: sorted(connection.execute(text(f"SELECT * FROM {name}")), key=repr) for name in tables}
+    engine.dispose()
     assert found["annotation"]
     return found
 

@@ -24,12 +24,10 @@ Server = Any  # the class is in conftest.py, which cannot be imported
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def empty_url(own_database: Callable[..., str] | None, tmp_path: Path) -> str:
     """A database that nothing is in."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/catalogue.db"
-    return str(request.getfixturevalue("new_database")())
+    return own_database() if own_database else f"sqlite:///{tmp_path}/catalogue.db"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attributree.catalog import Catalog, ExportOptions, NewObservation, upgrade
+from attributree.catalog import Catalog, ExportOptions, NewObservation
 from attributree.schema import RESERVED_COLUMNS
 
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -41,15 +40,12 @@ COLUMNS = NAMES.filter(lambda name: name not in RESERVED_COLUMNS and name.isprin
 
 
 @pytest.fixture(scope="module")
-def new_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Catalog]]:
-    """Makes empty catalogues."""
-    folder, numbers, opened = tmp_path_factory.mktemp("faults"), count(), []
-    upgrade(f"sqlite:///{folder}/empty.db")
+def new_catalog(new_catalogue: Callable[[], str]) -> Iterator[Callable[[], Catalog]]:
+    """Makes empty catalogues and opens them."""
+    opened = []
 
     def make() -> Catalog:
-        path = folder / f"{next(numbers)}.db"
-        path.write_bytes((folder / "empty.db").read_bytes())
-        opened.append(Catalog.open(f"sqlite:///{path}"))
+        opened.append(Catalog.open(new_catalogue()))
         return opened[-1]
 
     yield make

@@ -682,21 +682,8 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
         assert workspace.plan().of("grow")  # it is not given up
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def shared(request: pytest.FixtureRequest, new_project: Callable[..., Project]) -> Project:
-    """A project that several workers may sync, in which something is live already."""
-    if request.param == "sqlite":
-        return request.getfixturevalue("grown")
-    project = new_project("garment")
-    project.settings(catalog={"database": request.getfixturevalue("new_database")()})
-    with Workspace.create(project.folder) as workspace:
-        workspace.ingest(project.labels(), images=project.photos)
-        assert statuses(workspace.sync()) == {"garment": "promoted"}
-    return project
-
-
-def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(shared: Project) -> None:
-    grown, names = shared, [f"tone_{i}" for i in range(10)]
+def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(grown: Project) -> None:
+    names = [f"tone_{i}" for i in range(10)]
     for name in names:
         grown.plugin(name, declaration_of(name, "SingleLabel(('dark', 'bright'))"))
     rows = [{"image": row["image"], **dict.fromkeys(names, row["tone"])} for row in grown.garments.rows]

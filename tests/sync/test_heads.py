@@ -1,8 +1,6 @@
 """Heads picked in the settings, from the first sync to a finetune and a comparison."""
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,10 +31,8 @@ def headed_once(new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture
-def headed(headed_once: Project, tmp_path: Path) -> Project:
-    folder = tmp_path / "headed"
-    shutil.copytree(headed_once.folder, folder)
-    return type(headed_once)(folder, headed_once.garments)
+def headed(headed_once: Project, copy_project: Callable[[Project], Project]) -> Project:
+    return copy_project(headed_once)
 
 
 def heads(project: Project) -> dict[str, tuple[str, dict[str, Any]]]:
