@@ -1,5 +1,7 @@
 """A column that no plugin declares becomes an attribute by itself, if the settings say so."""
 
+import random
+import string
 from typing import Any
 
 import pytest
@@ -32,6 +34,18 @@ def test_a_new_column_grows_a_branch_by_sync_catalog_alone(automatic: Project) -
 def test_without_the_setting_the_column_waits(grown: Project) -> None:
     assert grown.run("sync-catalog", "--json").json["plan"] == []
     assert grown.run("status", "--json").json["undeclared"]["tone"] > 0
+
+
+def test_a_text_too_long_for_an_index_is_no_value(automatic: Project) -> None:
+    draw = random.Random(0)
+    care = "".join(draw.choice(string.ascii_letters) for _ in range(9000))  # compressed, a plainer text would fit
+    rows = [
+        {"image": row["image"], "care": (care, "wash", "iron")[i % 3]} for i, row in enumerate(automatic.garments.rows)
+    ]
+    with automatic.open() as workspace:
+        workspace.ingest(automatic.labels(rows, "care.csv"), images=automatic.photos)
+        workspace.sync(train=False)
+        assert sorted(workspace.catalog.attributes()["care"].schema.labels.keys) == ["iron", "wash"]
 
 
 def test_values_are_appended_and_spellings_of_one_value_are_one(automatic: Project) -> None:

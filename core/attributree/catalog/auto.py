@@ -17,6 +17,8 @@ from .text import TEXT_SOURCE
 DECLARED_BY = "catalogue"
 #: A spelling becomes a value once so many images have it; a column with more values than `MOST_VALUES` is free text.
 LEAST_IMAGES, MOST_VALUES = 10, 60
+#: A longer spelling, in bytes, is text and no value; PostgreSQL has no index for much longer keys.
+LONGEST_VALUE = 1024
 #: A column is multi-label if at least this share of its cells holds several values.
 MULTI_SHARE = 0.05
 
@@ -74,7 +76,7 @@ def _values(cells: Mapping[str, int], former: Iterable[Value]) -> tuple[Value, .
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for raw, count in cells.items():
         for text in raw.split(SEPARATOR):
-            if fold(text) and fold(text) != fold(NOT_APPLICABLE):
+            if fold(text) and fold(text) != fold(NOT_APPLICABLE) and len(fold(text).encode()) <= LONGEST_VALUE:
                 spellings[fold(text)][text.strip()] += count
     kept = tuple(former)
     read = {fold(text) for value in kept for text in value.spellings}
