@@ -11,6 +11,8 @@ from attributree.nn.weights import write_weights
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 
+pytestmark = pytest.mark.sqlite_only("trains for minutes, and what is new about a family concerns no database")
+
 #: With as many epochs as it needs to tell garments apart.
 FAMILIES = [
     ("resnet34", "layer4", 4),
