@@ -13,9 +13,9 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +37,11 @@ _MOST_FOLDERS = 100_000
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
-@dataclass(frozen=True)
-class ImageHeader:
-    """What a file says of itself without being decoded. Sizes in pixels, `bytes` of the file."""
+class ImageHeader(NamedTuple):
+    """What a file says of itself without being decoded. Sizes in pixels, `bytes` of the file.
+
+    A tuple, since a catalogue's every image has one made.
+    """
 
     width: int
     height: int
@@ -72,12 +74,15 @@ class Places:
             raise ImageError("the path holds a NUL byte")
         name = cell[cell.rfind("/") + 1 :]
         if name not in ("", ".", ".."):
-            with suppress(ImageError, OSError, ValueError):  # which of them, `_follow` says
+            path = ""
+            try:
                 path = f"{self._folder(cell.removesuffix(name))}/{name}"
-                try:
-                    found = os.lstat(path)
-                except FileNotFoundError:
-                    return path, None
+                found = os.lstat(path)
+            except FileNotFoundError:  # only `lstat` raises it
+                return path, None
+            except (ImageError, OSError, ValueError):
+                pass  # which of them, `_follow` says
+            else:
                 if stat.S_ISREG(found.st_mode):
                     return path, found
         return self._follow(cell), None
@@ -114,24 +119,33 @@ def quiet() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Turn everything that Pillow and the file system raise on a bad file into an ImageError."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError("file not found") from None
-    except IsADirectoryError:
-        raise ImageError("is a folder, not an image") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"not an image in one of {', '.join(FORMATS)}") from None
-    except MemoryError:
-        raise ImageError("too large to decode") from None
-    except Exception as error:
-        # Pillow's codecs raise OSError, ValueError, SyntaxError, struct.error, ... on damaged files.
-        raise ImageError(f"cannot be read: {error or type(error).__name__}") from error
+class _Reading:
+    """Turns everything that Pillow and the file system raise on a bad file into an ImageError.
+
+    No `contextmanager`: entering one of those takes longer than understanding a header.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        match error:
+            case None | ImageError():
+                return
+            case FileNotFoundError():
+                raise ImageError("file not found") from None
+            case IsADirectoryError():
+                raise ImageError("is a folder, not an image") from None
+            case UnidentifiedImageError():
+                raise ImageError(f"not an image in one of {', '.join(FORMATS)}") from None
+            case MemoryError():
+                raise ImageError("too large to decode") from None
+            case Exception():
+                # Pillow's codecs raise OSError, ValueError, SyntaxError, struct.error, ... on damaged files.
+                raise ImageError(f"cannot be read: {error or type(error).__name__}") from error
+
+
+_reading = _Reading()
 
 
 def inspect_image(path: Path | str, found: os.stat_result | None = None) -> ImageHeader:
@@ -139,21 +153,28 @@ def inspect_image(path: Path | str, found: os.stat_result | None = None) -> Imag
 
     `found` is what the file system says of it, if that was asked already.
     """
-    with _reading():
+    with _reading:
         found = found or Path(path).stat()
         if found.st_size == 0:
             raise ImageError("zero bytes")
         if found.st_size > MAX_BYTES:
             raise ImageError(f"{found.st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
-        with io.FileIO(path) as file:
-            plain = plain_header(file.read(START))
-            if plain is None:
-                file.seek(0)
-                with Image.open(file, formats=FORMATS) as image:
-                    plain = str(image.format), image.width, image.height
+        plain = plain_header(_start(path))
+        if plain is None:
+            with Image.open(path, formats=FORMATS) as image:
+                plain = str(image.format), image.width, image.height
         kind, width, height = plain
         _check_size(width, height)
         return ImageHeader(width, height, kind, found.st_size, found.st_mtime_ns)
+
+
+def _start(path: Path | str) -> bytes:
+    """Return the first `START` bytes of a file, without what a file object asks of the system besides."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(opened, START)
+    finally:
+        os.close(opened)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -167,7 +188,7 @@ def decode_image(path: Path, size: int) -> tuple[npt.NDArray[np.uint8], str]:
     The picture is turned as its EXIF data say, put on white where it is transparent, and padded with
     white to a square: a crop would cut off what attributes are seen by. Raises ImageError with the reason.
     """
-    with _reading():
+    with _reading:
         header = inspect_image(path)
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -209,15 +209,15 @@ def test_a_lost_connection_begins_the_work_again_without_duplicates(
     monkeypatch.setattr(look, "_CHUNK", 2)
     file = shop.labels("image,colour", *(f"{i}.png,red" for i in range(6)))
     begun: list[int] = []
-    insert = bulk.insert_rows
+    insert = bulk.insert_numbered
 
-    def cut_the_line_once(connection: Connection, table: Any, columns: Any, rows: Any) -> None:
+    def cut_the_line_once(connection: Connection, table: Any, columns: Any, rows: Any) -> Sequence[int]:
         begun.append(len(rows))
         if len(begun) == 3:
             _end_sessions(url)
-        insert(connection, table, columns, rows)
+        return insert(connection, table, columns, rows)
 
-    monkeypatch.setattr("attributree.catalog.ingest.insert_rows", cut_the_line_once)
+    monkeypatch.setattr("attributree.catalog.ingest.insert_numbered", cut_the_line_once)
     with Catalog.open(url) as catalog:
         catalog.declare(COLOUR, "p")
         summary = catalog.ingest(file)

@@ -87,7 +87,7 @@ def test_downgrading_leaves_no_table_behind(url: str) -> None:
 def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None:
     _set_revision(url, "9999")
     message = (
-        r"catalogue is newer than this attributree \(rev 9999, code knows 0005\): "
+        r"catalogue is newer than this attributree \(rev 9999, code knows 0006\): "
         r"upgrade the package: pip install -U attributree"
     )
     with pytest.raises(CatalogVersionError, match=message):
@@ -98,7 +98,7 @@ def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None
 
 def test_an_older_catalogue_is_refused_with_the_command_to_type(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "HEAD", "9999")
-    message = r"catalogue is older \(rev 0005, code needs 9999\): run `attributree db upgrade`"
+    message = r"catalogue is older \(rev 0006, code needs 9999\): run `attributree db upgrade`"
     with pytest.raises(CatalogVersionError, match=message):
         Catalog.open(url)
 
@@ -121,11 +121,13 @@ def test_a_write_ahead_log_is_used(url: str) -> None:
     connection.close()
 
 
-def test_every_foreign_key_starts_an_index() -> None:
+def test_every_foreign_key_starts_an_index_unless_a_million_rows_refer_to_revisions() -> None:
+    without = {("observation", "revision"), ("annotation", "revision")}  # no revision is ever deleted
     for table in Base.metadata.tables.values():
         unique = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
         starts = {next(iter(found.columns)).name for found in (*table.indexes, *unique, table.primary_key)}
-        assert {key.parent.name for key in table.foreign_keys} <= starts, table.name
+        found = {key.parent.name for key in table.foreign_keys} - starts
+        assert found == {column for name, column in without if name == table.name}, table.name
 
 
 # -- catalogues of former revisions ----------------------------------------------------------------
@@ -133,7 +135,8 @@ def test_every_foreign_key_starts_an_index() -> None:
 #: Each is a catalogue as that revision's code left it: six images, two attributes, sources that disagree, values no
 #: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day (0002: by
 #: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off; 0003 the same, and a lease;
-#: 0004 the same, and an attribute hem with a replaced and a retired value, a branch and a live version).
+#: 0004 the same, and an attribute hem with a replaced and a retired value, a branch and a live version; 0005 by
+#: upgrading that, and hem was then renamed to length and its value mini split).
 FORMER = {path.name.removesuffix(".db.gz"): path for path in sorted((Path(__file__).parent / "data").glob("*.db.gz"))}
 
 
@@ -223,8 +226,10 @@ def test_two_upgrades_at_once_of_a_former_catalogue_both_succeed(newest_former: 
         assert catalog.counts().observations == 12
 
 
-def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(newest_former: str) -> None:
-    url = newest_former
+def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(
+    make_former: Callable[[str], str],
+) -> None:
+    url = make_former("0004")
     migrate.upgrade(url)
     with Catalog.open(url) as catalog:
         hem = catalog.attributes()["hem"]
@@ -246,6 +251,48 @@ def test_replaced_values_branches_and_versions_of_a_former_catalogue_are_kept(ne
         command.downgrade(migrate.alembic_config(connection), "0004")
         heir = "SELECT b.key FROM attribute_value a JOIN attribute_value b ON b.id = a.replaced_by_id"
         assert connection.execute(text(heir)).scalars().all() == ["mini"]
+
+
+def test_splits_renames_and_the_record_of_changes_of_a_former_catalogue_are_kept(
+    make_former: Callable[[str], str],
+) -> None:
+    url = make_former("0005")
+    migrate.upgrade(url)
+    with Catalog.open(url) as catalog:
+        length = catalog.attributes()["length"]
+        assert length.former_names == ("hem",)
+        assert [(value.key, value.state, value.replaced_by) for value in length.values] == [
+            ("short", "replaced", ("mini",)),
+            ("midi", "active", ()),
+            ("maxi", "retired", ()),
+            ("mini", "replaced", ("micro", "thigh")),
+            ("micro", "active", ()),
+            ("thigh", "active", ()),
+        ]
+        assert [(change.attribute, change.actor) for change in catalog.changes()] == [("length", "mia")]
+
+
+def test_going_back_from_the_newest_revision_leaves_exactly_what_the_former_one_had(
+    make_former: Callable[[str], str],
+) -> None:
+    url = make_former("0005")
+
+    def indexes() -> set[tuple[str | None, ...]]:
+        engine = create_engine(url)
+        found = {
+            (index["name"], table, *index["column_names"])
+            for (_, table), of_table in inspect(engine).get_multi_indexes().items()
+            for index in of_table
+        }
+        engine.dispose()
+        return found
+
+    before = indexes()
+    migrate.upgrade(url)
+    assert {name for name, *_ in before - indexes()} == {"ix_annotation_revision", "ix_observation_revision"}
+    with migrate._connection(url, 5, write=True) as connection:
+        command.downgrade(migrate.alembic_config(connection), "0005")
+    assert indexes() == before
 
 
 def test_runs_of_a_former_catalogue_are_kept_and_a_broken_one_can_be_taken_over(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from attributree.catalog import LabelRow, read_labels
 from attributree.errors import IngestError
+from attributree.schema import RESERVED_COLUMNS
 
 Write = Callable[..., Path]
 
@@ -49,6 +50,25 @@ def test_reserved_columns_and_labels_are_told_apart(write: Write) -> None:
         LabelRow(2, "a.jpg", "S1", "top", "A top", "Nice", "val", {"neckline": "v-neck"}),
         LabelRow(4, "b.jpg", "", "", "", "", "", {}),
     ]
+
+
+def test_no_reserved_column_is_ever_a_label(write: Write) -> None:
+    reserved = dict.fromkeys(sorted(RESERVED_COLUMNS), "train")
+    (row,) = rows(write(json.dumps(reserved | {"colour": "red"}) + "\n", "labels.jsonl"))
+    assert row.labels == {"colour": "red"}
+
+
+@pytest.mark.parametrize(("column", "limit"), [("image", 1024), ("sku", 1024), ("article_type", 255)])
+@pytest.mark.parametrize("letter", ["x", "\U0001f457"])  # one byte, and four
+def test_a_text_that_the_database_indexes_may_be_so_many_bytes(
+    write: Write, column: str, limit: int, letter: str
+) -> None:
+    fits = letter * (limit // len(letter.encode()))
+    cells = {"image": "a.png", column: fits}
+    (row,) = rows(write(json.dumps(cells) + "\n", "labels.jsonl"))
+    assert getattr(row, column) == fits
+    with pytest.raises(IngestError, match=rf"row 1, column '{column}': the text is longer than {limit} bytes"):
+        rows(write(json.dumps(cells | {column: fits + letter}) + "\n", "labels.jsonl"))
 
 
 def test_an_export_is_told_by_its_source_column_and_read_without_its_marks(write: Write) -> None:

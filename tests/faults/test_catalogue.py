@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -278,16 +278,16 @@ def test_21_a_server_restarted_in_the_middle_of_an_ingest_costs_a_retry_and_no_d
     server: Server, labels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(server.url + "postgres")
-    insert, begun = bulk.insert_rows, []
+    insert, begun = bulk.insert_numbered, []
 
-    def restart_once(*arguments: Any) -> None:
+    def restart_once(*arguments: Any) -> Sequence[int]:
         begun.append(1)
         if len(begun) == 4:
             server.stop()
             server.start()
-        insert(*arguments)
+        return insert(*arguments)
 
-    monkeypatch.setattr("attributree.catalog.ingest.insert_rows", restart_once)
+    monkeypatch.setattr("attributree.catalog.ingest.insert_numbered", restart_once)
     with Catalog.open(server.url + "postgres", timeout=5) as catalog:
         catalog.declare(NECKLINE, "p")
         summary = catalog.ingest(labels)

@@ -1,20 +1,29 @@
-"""Many rows at once, by the fastest statement of each database: COPY on PostgreSQL, one prepared INSERT on SQLite."""
+"""Many rows at once, by the fastest statement of each database: COPY on PostgreSQL, INSERTs of many rows on SQLite."""
 
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ARRAY, Connection, Dialect, Select, Text, TypeDecorator, bindparam, func, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from .tables import Base
 
 #: Objects that are made between two looks for garbage; Python's own number is 700.
 _MANY = 100_000
+#: Values of one INSERT; what SQLite allowed at most before 3.32.
+_VALUES = 999
 
 
 @contextmanager
@@ -47,14 +56,45 @@ def insert_rows(
     if connection.dialect.name == "postgresql":
         _copy(connection, f"COPY {into} FROM STDIN", rows)
     else:
-        marks = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(rows))
+        _insert(connection, f"INSERT INTO {into} VALUES", len(columns), rows)
+
+
+def insert_numbered(
+    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> Sequence[int]:
+    """Insert `rows` as `insert_rows` does and return their ids, in the same order.
+
+    Nobody else writes meanwhile, and ids rise row by row: they are those behind the last one.
+    """
+    newest, behind = _numbers(table)
+    last = connection.execute(newest).scalar() or 0
+    insert_rows(connection, table, columns, rows)
+    return connection.execute(behind, {"last": last}).scalars().all()
+
+
+@cache
+def _numbers(table: type[Base]) -> tuple[Select[int], Select[int]]:
+    """Return the queries for the highest id of `table`, and for all behind `last`."""
+    row_id = table.__table__.c.id
+    return select(func.max(row_id)), select(row_id).where(row_id > bindparam("last")).order_by(row_id)
 
 
 @cache
 def _into(table: str, columns: tuple[str, ...]) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
     return f'"{table}" ({names})'
+
+
+def _insert(connection: Connection, into: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows of `width` values, as many a statement as it takes: a statement costs as much as some rows."""
+    marks = f"({', '.join('?' * width)})"
+    many = _VALUES // width
+    whole = len(rows) - len(rows) % many
+    if whole:
+        batches = [tuple(chain.from_iterable(rows[start : start + many])) for start in range(0, whole, many)]
+        connection.exec_driver_sql(f"{into} {', '.join([marks] * many)}", batches)
+    if rest := list(rows[whole:]):
+        connection.exec_driver_sql(f"{into} {marks}", rest)
 
 
 def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -72,3 +112,43 @@ def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]
         raise DBAPIError.instance(
             statement, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect
         ) from error
+
+
+class _Texts(TypeDecorator[list[str]]):
+    """Many texts as one parameter: an array, or JSON where there are no arrays."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that carries them."""
+        return dialect.type_descriptor(ARRAY(Text()) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
+        """Return the parameter as the driver takes it."""
+        return value if dialect.name == "postgresql" else json.dumps(value, ensure_ascii=False)
+
+
+class _OneOf(FunctionElement[bool]):
+    # Without a type: SQLite would be asked whether a boolean is 1, and use no index for that.
+    inherit_cache = True
+
+
+def one_of(column: InstrumentedAttribute[str], parameter: str) -> _OneOf:
+    """Return the condition that a text of `column` is in `parameter`, a list of any length.
+
+    A parameter for each text, as `in_` has it, takes longer to write down than the texts take to be found.
+    """
+    return _OneOf(column, bindparam(parameter, type_=_Texts()))
+
+
+@compiles(_OneOf, "sqlite")
+def _one_of_sqlite(element: _OneOf, compiler: SQLCompiler, **how: Any) -> str:
+    column, texts = (compiler.process(part, **how) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({texts}))"
+
+
+@compiles(_OneOf, "postgresql")
+def _one_of_postgresql(element: _OneOf, compiler: SQLCompiler, **how: Any) -> str:
+    column, texts = (compiler.process(part, **how) for part in element.clauses)
+    return f"{column} = ANY({texts})"

@@ -8,11 +8,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..schema import Attribute
-from .bulk import insert_rows
+from .bulk import insert_numbered, insert_rows
 from .engine import chunks, notify
 from .predictions import todays_keys, value_ids
 from .resolve import Annotation, Reader, Sources
@@ -195,12 +195,9 @@ def _store(
         )
     row_ids = {image: row_id for row_id, image in moved + renamed}
     if fresh:
-        last = connection.execute(select(func.max(AnnotationRow.id))).scalar() or 0
         new = [(image, attribute_id, now.state, now.weight, revision) for image in fresh if (now := wanted[image])]
-        insert_rows(connection, AnnotationRow, ("image_id", "attribute_id", "state", "weight", "revision"), new)
-        # Nobody else writes meanwhile, so the rows behind the last one are these.
-        inserted = select(AnnotationRow.image_id, AnnotationRow.id).where(AnnotationRow.id > last)
-        row_ids |= {row.image_id: row.id for row in connection.execute(inserted)}
+        columns = ("image_id", "attribute_id", "state", "weight", "revision")
+        row_ids |= zip(fresh, insert_numbered(connection, AnnotationRow, columns, new), strict=True)
     rows = [
         (row_id, values[key], key in now.certain, shares.get(key, 1.0))
         for image, row_id in row_ids.items()

@@ -13,10 +13,10 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from ..schema import SPLITS
-from .bulk import insert_rows
+from .bulk import insert_numbered, one_of
 from .declare import declared
 from .derive import reader_of
 from .engine import chunks
@@ -37,10 +37,10 @@ _FILE = ("file", "reason", "width", "height", "format", "bytes", "mtime_ns")
 _IMAGES = (
     select(Image.id, Image.path, Image.state, Image.digest, *(getattr(Image, name) for name in _FILE), Product.sku)
     .join(Product, Product.id == Image.product_id)
-    .where(Image.root == bindparam("root"), Image.path.in_(bindparam("paths", expanding=True)))
+    .where(Image.root == bindparam("root"), one_of(Image.path, "paths"))
 )
 _PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _TEXTS)).where(
-    Product.sku.in_(bindparam("skus", expanding=True))
+    one_of(Product.sku, "skus")
 )
 
 
@@ -84,7 +84,7 @@ def _state(look: Look) -> str:
     return "ok" if look.reason is None else "quarantined"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Picture:
     """An image of the chunk: its row in the database, if any, and what its file makes necessary to change there."""
 
@@ -94,7 +94,7 @@ class _Picture:
     columns: dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Texts:
     """A product of the chunk: its row in the database, if any, what stands there, and what shall stand there."""
 
@@ -207,14 +207,13 @@ class _Ingest:
                 self.connection.execute(update(Image).where(Image.id == picture.id).values(change))
         if new:
             self.log.revise()
-            last = self.connection.execute(select(func.max(Image.id))).scalar() or 0
             rows = [
                 (self.root, path, products[picture.product], _state(picture.look), *picture.look[: len(_FILE)])
                 for path, picture in new.items()
             ]
-            insert_rows(self.connection, Image, ("root", "path", "product_id", "state", *_FILE), rows)
-            for path, image_id in self.connection.execute(select(Image.path, Image.id).where(Image.id > last)):
-                new[path].id = image_id
+            ids = insert_numbered(self.connection, Image, ("root", "path", "product_id", "state", *_FILE), rows)
+            for picture, image_id in zip(new.values(), ids, strict=True):
+                picture.id = image_id
             self.images_new += len(new)
         return frozenset(before)
 
@@ -258,11 +257,10 @@ class _Ingest:
         if new or changed:
             self.log.revise()
         if new:
-            last = self.connection.execute(select(func.max(Product.id))).scalar() or 0
             rows_new = [(sku, *product.wanted) for sku, product in new.items()]
-            insert_rows(self.connection, Product, ("sku", *_TEXTS), rows_new)
-            for sku, row_id in self.connection.execute(select(Product.sku, Product.id).where(Product.id > last)):
-                new[sku].id = row_id
+            ids_new = insert_numbered(self.connection, Product, ("sku", *_TEXTS), rows_new)
+            for product, row_id in zip(new.values(), ids_new, strict=True):
+                product.id = row_id
             self.products_new += len(new)
         if changed:
             assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _TEXTS}

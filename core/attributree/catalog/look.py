@@ -19,6 +19,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from ..errors import ImageError, IngestError
 from ..images import Places, inspect_image
+from .bulk import one_of
 from .engine import Database
 from .lines import refuse
 from .readers import Formats, read_labels
@@ -31,7 +32,7 @@ _CHUNK = 1000
 _IN_MEMORY = 32 * 1024 * 1024
 
 _KNOWN = select(Image.path, Image.bytes, Image.mtime_ns).where(
-    Image.root == bindparam("root"), Image.path.in_(bindparam("paths", expanding=True))
+    Image.root == bindparam("root"), one_of(Image.path, "paths")
 )
 #: Size in bytes and time of the last change of a file, as the catalogue knows them.
 Known = tuple[int, int]
@@ -59,8 +60,7 @@ def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
         file, found = places.locate(path)
         if known is not None and found is not None and known == (found.st_size, found.st_mtime_ns):
             return Look(file, bytes=found.st_size, mtime_ns=found.st_mtime_ns, unchanged=True)
-        header = inspect_image(file, found)
-        return Look(file, None, header.width, header.height, header.format, header.bytes, header.mtime_ns)
+        return Look(file, None, *inspect_image(file, found))
     except ImageError as error:
         return Look(root.as_posix() + "/" + path.replace("\0", ""), str(error))
 

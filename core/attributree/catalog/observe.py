@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,14 +30,17 @@ _CHUNK = 1000
 
 @dataclass
 class Log:
-    """Observations to append, those that stand already, and what this transaction changed."""
+    """Observations to append, those that stand already, and what this transaction changed.
+
+    `touched` are the images with new observations, by column.
+    """
 
     connection: Connection
     cause: str
     detail: str
     new: int = 0
     same: int = 0
-    touched: dict[str, array[int]] = field(default_factory=dict)  # images with new observations, by column
+    touched: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
     _revision: int | None = None
 
     def revise(self) -> int:
@@ -72,9 +76,8 @@ class Log:
         rest = (*voice, self.revise())
         rows = [(image, column, raw, *rest) for (image, column), raw in said.items()]
         insert_rows(self.connection, Observation, columns, rows)
-        touch = {column: self.touched.setdefault(column, array("q")).append for column in {c for _, c in said}}
         for image, column in said:
-            touch[column](image)
+            self.touched[column].append(image)
         self.new += len(rows)
 
     def derive(self, moved: Iterable[int] = ()) -> None:

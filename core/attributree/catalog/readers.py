@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import IngestError
-from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
+from ..schema import SEPARATOR, SPLITS
 from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
 from .marks import ANNOTATOR, SOURCE, is_export, restore, unmark_column
 from .records import LabelRow
@@ -21,6 +21,8 @@ from .records import LabelRow
 #: Longest text, in bytes, of cells and column names that the database indexes.
 _MAX_KEY = {"image": 1024, "sku": 1024, "article_type": 255}
 _MAX_COLUMN = 255
+#: Characters that are not too long for any cell: UTF-8 makes four bytes of one at most.
+_SHORT = min(_MAX_KEY.values()) // 4
 
 
 #: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
@@ -55,30 +57,30 @@ def _row(file: Path, line: int, cells: Mapping[str, str]) -> LabelRow:
         source, annotator = cells[SOURCE].strip(), cells.get(ANNOTATOR, "").strip()
         cells = {column: cell for name, cell in cells.items() if (column := unmark_column(name)) is not None}
     texts = {column: text for column, cell in cells.items() if (text := cell.strip())}
+    if texts and max(map(len, texts.values())) > _SHORT:
+        _check_lengths(file, line, texts)
+    image = texts.pop("image", "")
+    if not image:
+        raise refuse(file, "the cell is empty; every row needs the path of an image", row=line, column="image")
+    named = texts.pop("split", "")
+    split = named.lower()
+    if split and split not in SPLITS:
+        problem = f"{named!r} is not a split; write train, val or test, or leave it empty"
+        raise refuse(file, problem, row=line, column="split")
+    # What is left of the texts when those of reserved columns are out are the labels.
+    sku, article_type = texts.pop("sku", ""), texts.pop("article_type", "")
+    title, description = texts.pop("title", ""), texts.pop("description", "")
+    return LabelRow(line, image, sku, article_type, title, description, split, texts, source, annotator)
+
+
+def _check_lengths(file: Path, line: int, texts: Mapping[str, str]) -> None:
+    """Raise IngestError for the first text that is too long."""
     for column, text in texts.items():
         if len(text) > MAX_FIELD:
             raise refuse(file, f"the field is longer than {MAX_FIELD:,} characters", row=line, column=column)
         limit = _MAX_KEY.get(column)
         if limit is not None and len(text.encode()) > limit:
             raise refuse(file, f"the text is longer than {limit} bytes", row=line, column=column)
-    if "image" not in texts:
-        raise refuse(file, "the cell is empty; every row needs the path of an image", row=line, column="image")
-    split = texts.get("split", "").lower()
-    if split and split not in SPLITS:
-        problem = f"{texts['split']!r} is not a split; write train, val or test, or leave it empty"
-        raise refuse(file, problem, row=line, column="split")
-    return LabelRow(
-        line=line,
-        image=texts["image"],
-        sku=texts.get("sku", ""),
-        article_type=texts.get("article_type", ""),
-        title=texts.get("title", ""),
-        description=texts.get("description", ""),
-        split=split,
-        labels={column: text for column, text in texts.items() if column not in RESERVED_COLUMNS},
-        source=source,
-        annotator=annotator,
-    )
 
 
 def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -70,7 +70,11 @@ def _state(*states: str, column: str = "state") -> CheckConstraint:
 
 
 def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
-    """Return a foreign-key column to `target`, indexed unless a composite index starts with it."""
+    """Return a foreign-key column to `target`, indexed unless a composite index starts with it.
+
+    Nor where rows come by the million and refer to a revision: revisions are never deleted, so that nothing asks who
+    refers to one.
+    """
     long = target.partition(".")[0] in {"image", "observation", "annotation", "prediction"}
     ondelete = kwargs.pop("ondelete", None)
     return mapped_column(BigId if long else Integer, ForeignKey(target, ondelete=ondelete), index=index, **kwargs)
@@ -201,7 +205,7 @@ class Observation(Base):
     raw: Mapped[str]
     source: Mapped[str]
     annotator: Mapped[str | None]
-    revision: Mapped[int] = _to("revision.id")
+    revision: Mapped[int] = _to("revision.id", index=False)
 
 
 class AnnotationRow(Base):
@@ -219,7 +223,7 @@ class AnnotationRow(Base):
     attribute_id: Mapped[int] = _to("attribute.id", index=False)
     state: Mapped[str] = mapped_column(String(14))
     weight: Mapped[float]
-    revision: Mapped[int] = _to("revision.id")
+    revision: Mapped[int] = _to("revision.id", index=False)
 
 
 class AnnotationValue(Base):
