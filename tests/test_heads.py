@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, heads
 from attributree.config import BranchSettings
 from attributree.errors import ConfigError, UnknownNameError
-from attributree.head_names import HEAD_NAMES, STANDARD_HEAD, unfit
+from attributree.head_names import EXIT_HEAD, HEAD_NAMES, STANDARD_HEAD, unfit
 from attributree.heads import (
     HEADS,
     AttentionHead,
@@ -22,9 +22,10 @@ from attributree.heads import (
     OrdinalHead,
     default_options,
     new_head,
+    spatial_pyramid,
 )
 from attributree.labels import LabelSet
-from attributree.nn import probabilities
+from attributree.nn import MAPS, probabilities
 from attributree.training import Donor, Samples, grow
 
 VALUES = ("none", "short", "elbow", "long")
@@ -184,7 +185,9 @@ def test_a_branch_grows_with_every_head_for_every_kind(name: str, kind: str) -> 
     unit = nn.Sequential(nn.Conv2d(FEATURES, FEATURES, 1), nn.ReLU())
     nn.init.dirac_(unit[0].weight)  # type: ignore[arg-type]
     recipe = BranchSettings(epochs=12, batch_size=16, learning_rate=0.08, device="cpu", depth="stage", patience=12)
-    grown = grow(samples, [Donor("backbone", {"layer4_0": unit})], lambda: new_head(name, attribute, FEATURES), recipe)
+    grown = grow(
+        {MAPS: samples}, [Donor("backbone", {"layer4_0": unit})], lambda: new_head(name, attribute, FEATURES), recipe
+    )
     # Values have directions of their own, which one direction for all steps can tell apart only in part.
     assert grown.scores["test"].macro_f1 > (0.4 if name == "ordinal" else 0.85)
 
@@ -201,7 +204,7 @@ def test_the_documentation_lists_a_head_with_the_parameters_it_has(name: str) ->
 
 
 def test_settings_know_the_names_of_all_heads() -> None:
-    assert tuple(HEADS) == HEAD_NAMES
+    assert tuple(HEADS) == (*HEAD_NAMES, EXIT_HEAD)
     assert STANDARD_HEAD in HEAD_NAMES
 
 
@@ -237,9 +240,10 @@ def test_heads_of_other_options_are_told_apart_by_their_repr(name: str, options:
 def test_cells_are_those_of_adaptive_pooling() -> None:
     for size in ((7, 7), (1, 1), (2, 3), (5, 14)):
         features = torch.rand(2, FEATURES, *size)
-        cells = [cell.mean(dim=(2, 3)) for cell in MultiscaleHead(FEATURES, 3, grids=((2, 3),))._cells(features)]
-        expected = F.adaptive_avg_pool2d(features, (2, 3)).flatten(2)  # (B, F, 6)
-        assert torch.allclose(torch.stack(cells, dim=2), expected, atol=1e-6)
+        found = spatial_pyramid(features, ((2, 3),)).view(2, 6, 2, FEATURES)
+        for i, pool in enumerate((F.adaptive_avg_pool2d, F.adaptive_max_pool2d)):
+            expected = F.layer_norm(pool(features, (2, 3)).flatten(2).transpose(1, 2), (FEATURES,))  # (B, 6, F)
+            assert torch.allclose(found[:, :, i], expected, atol=1e-5)
 
 
 def test_the_multiscale_head_tells_above_from_below_and_sees_one_bright_place() -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from .schema import Attribute
 
 HeadName = Literal["linear", "multiscale", "attention", "ordinal", "multilabel"]
 
-#: Every name, in the order that errors and the documentation list them.
+#: Every name that settings may give, in the order that errors and the documentation list them.
 HEAD_NAMES: Final[tuple[str, ...]] = get_args(HeadName)
 
 #: The head of an attribute that neither settings nor a plugin give another.
 STANDARD_HEAD: Final = "linear"
 
-#: The same for a branch of depth `exit`, and what it is made with: what is low in the network says what is where.
-EXIT_HEAD: Final = "multiscale"
-EXIT_OPTIONS: Final[Mapping[str, Any]] = {"grids": (1, 3), "dropout": 0.5}
+#: The same for a branch of depth `exit`. It reads the trunk's pyramid, which no other branch does: settings cannot
+#: name it.
+EXIT_HEAD: Final = "pyramid"
 
 
 def unfit(name: str | None, attribute: Attribute) -> str | None:

@@ -16,6 +16,8 @@ K = attribute.labels.outputs, both float32. N = H * W is the number of places in
 | attention  | AttentionHead  | weighted averages, the weights learnt                    | Q F + Q F K + K     |
 | ordinal    | OrdinalHead    | its average, along one direction that all steps share    | F + K               |
 | multilabel | MultiLabelHead | its average, and for each value where that value shows   | F K + K             |
+
+A branch of depth `exit` without a head of its own has PyramidHead, whose features are another thing: see there.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import ConfigError, UnknownNameError
-from .head_names import unfit
+from .head_names import EXIT_HEAD, HEAD_NAMES, unfit
 from .schema import Attribute
 
 __all__ = [
@@ -40,8 +42,10 @@ __all__ = [
     "MultiLabelHead",
     "MultiscaleHead",
     "OrdinalHead",
+    "PyramidHead",
     "default_options",
     "new_head",
+    "spatial_pyramid",
 ]
 
 
@@ -99,27 +103,33 @@ class MultiscaleHead(nn.Module):
 
     def reduced(self, features: Tensor) -> Tensor:
         """Return what the linear layer reads, (B, 2 C F): nothing in it is learnt, so it may be computed once."""
-        parts = [
-            F.layer_norm(pooled, pooled.shape[1:])
-            for cell in self._cells(features)
-            for pooled in (cell.mean(dim=(2, 3)), cell.amax(dim=(2, 3)))
-        ]  # 2 C of (B, F)
-        return torch.cat(parts, dim=1)
-
-    def _cells(self, features: Tensor) -> Iterator[Tensor]:
-        """Yield the cells (B, F, h, w) of each grid, as adaptive pooling cuts them.
-
-        torch's own adaptive pooling is not used: on GPUs its gradients differ from run to run.
-        """
-        height, width = features.shape[2:]
-        for rows, columns in self.grids:
-            for above, below in _cuts(height, rows):
-                for left, right in _cuts(width, columns):
-                    yield features[:, :, above:below, left:right]
+        return spatial_pyramid(features, self.grids)
 
     def extra_repr(self) -> str:
         """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"grids={self.grids}"
+
+
+class PyramidHead(nn.Module):
+    """One linear layer on the trunk's pyramid: (B, P) to (B, K). The standard head of a branch of depth `exit`.
+
+    The pyramid is what every stage of the trunk has seen, cell by cell (`nn.Trunk.features`): edges and texture from
+    its lower stages, parts and shapes from its upper ones. A trunk that was taught other attributes has often dropped
+    from its last stage what a new one asks about, and still has it below.
+
+    Linear layers on intermediate stages are the probes of Alain and Bengio, "Understanding intermediate layers using
+    linear classifier probes" (2016); all stages at once are the hypercolumns of Hariharan et al. (CVPR 2015). Costs
+    P K + K parameters and P K multiplications an image; of a ResNet-34 cut at layer4, P is 8,960.
+    """
+
+    def __init__(self, in_features: int, outputs: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_features, outputs)
+
+    def forward(self, pyramid: Tensor) -> Tensor:
+        logits: Tensor = self.linear(self.dropout(pyramid))
+        return logits
 
 
 class AttentionHead(nn.Module):
@@ -222,6 +232,31 @@ class MultiLabelHead(nn.Module):
         return f"share={self.share}, sharpness={self.sharpness}"
 
 
+def spatial_pyramid(maps: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:
+    """Return average and maximum of every cell of `grids` (rows, columns) over `maps` (B, F, H, W), as (B, 2 C F).
+
+    With C cells in all; the F numbers of each average and each maximum are normalised together.
+    """
+    parts = [
+        F.layer_norm(pooled, pooled.shape[1:])
+        for cell in _cells(maps, grids)
+        for pooled in (cell.mean(dim=(2, 3)), cell.amax(dim=(2, 3)))
+    ]  # 2 C of (B, F)
+    return torch.cat(parts, dim=1)
+
+
+def _cells(maps: Tensor, grids: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """Yield the cells (B, F, h, w) of each grid, as adaptive pooling cuts them.
+
+    torch's own adaptive pooling is not used: on GPUs its gradients differ from run to run.
+    """
+    height, width = maps.shape[2:]
+    for rows, columns in grids:
+        for above, below in _cuts(height, rows):
+            for left, right in _cuts(width, columns):
+                yield maps[:, :, above:below, left:right]
+
+
 #: The heads by name, as settings and the records of branches have them. A name means one thing for good: what a
 #: stored branch was made of is found under it.
 HEADS: Final[Mapping[str, type[nn.Module]]] = {
@@ -230,6 +265,7 @@ HEADS: Final[Mapping[str, type[nn.Module]]] = {
     "attention": AttentionHead,
     "ordinal": OrdinalHead,
     "multilabel": MultiLabelHead,
+    EXIT_HEAD: PyramidHead,
 }
 
 
@@ -239,7 +275,7 @@ def new_head(name: str, attribute: Attribute, in_features: int, **options: Any) 
     Raises UnknownNameError if there is no such head, ConfigError if it cannot answer such an attribute.
     """
     if name not in HEADS:
-        raise UnknownNameError(f"no head {name!r}; there are: {', '.join(HEADS)}")
+        raise UnknownNameError(f"no head {name!r}; there are: {', '.join(HEAD_NAMES)}")
     if problem := unfit(name, attribute):
         raise ConfigError(problem)
     return HEADS[name](in_features, attribute.labels.outputs, **options)

@@ -24,7 +24,7 @@ from attributree import Attribute, Ordinal, SingleLabel, hookimpl
 from attributree.config import BranchSettings
 from attributree.errors import ArtifactError, PluginError, TrainingError, TrunkError
 from attributree.labels import LabelSet
-from attributree.nn import LinearHead, TrunkSpec, build_backbone, build_head
+from attributree.nn import MAPS, LinearHead, TrunkSpec, build_backbone, build_head
 from attributree.plugins import load_plugins
 from attributree.registry import ArtifactStore
 from attributree.training import Donor, Samples, grow
@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_fails_the_run(head: Callable[[], nn.Module], m
     samples = Samples((rng.normal(size=(20, 8, 2, 2)).astype(np.float16),), np.arange(20)[:, None], labels)
     donor = Donor("backbone", {"layer4_0": nn.Conv2d(8, 8, 1)})
     with pytest.raises(TrainingError, match=message):
-        grow(samples, [donor], head, BranchSettings(epochs=2, device="cpu"))
+        grow({MAPS: samples}, [donor], head, BranchSettings(epochs=2, device="cpu"))
 
 
 # -- 12: pickles -----------------------------------------------------------------------------------

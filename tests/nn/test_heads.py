@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attributree import Attribute, Ordinal, SingleLabel, hookimpl
-from attributree.heads import AttentionHead, MultiscaleHead
+from attributree.heads import AttentionHead, PyramidHead
 from attributree.nn import HeadFactory, LinearHead, build_head
 from attributree.plugins import LoadedPlugins, load_plugins
 
@@ -83,11 +83,11 @@ def test_a_dry_run_leaves_a_head_ready_for_training_and_otherwise_untouched() ->
     assert all(p.requires_grad and p.grad is None for p in head.parameters())
 
 
-def test_the_standard_head_of_an_exit_knows_above_from_below_and_others_are_used_as_they_are() -> None:
-    factory = HeadFactory(NECKLINE, 8, at_exit=True)
-    assert factory.whose() == ("multiscale", {"grids": (1, 3), "dropout": 0.5})
+def test_the_standard_head_of_an_exit_reads_the_pyramid_and_others_are_used_as_they_are() -> None:
+    factory = HeadFactory(NECKLINE, 8, pyramid=40)
+    assert factory.whose() == ("pyramid", {"dropout": 0.5})
     head = factory()
-    assert isinstance(head, MultiscaleHead)
-    assert head.grids == ((1, 1), (3, 3))
-    assert HeadFactory(NECKLINE, 8, name="linear", at_exit=True).whose() == ("linear", {"dropout": 0.2})
-    assert HeadFactory(NECKLINE, 8, plugins(), at_exit=True).whose() == ("shop", {})
+    assert isinstance(head, PyramidHead)
+    assert head.linear.in_features == 40
+    assert HeadFactory(NECKLINE, 8, name="linear", pyramid=40).whose() == ("linear", {"dropout": 0.2})
+    assert HeadFactory(NECKLINE, 8, plugins(), pyramid=40).whose() == ("shop", {})

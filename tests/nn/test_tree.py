@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attributree.nn import Branch, Limb, LinearHead, Tree, Trunk, copy_units
+from attributree.heads import PyramidHead
+from attributree.nn import MAPS, PYRAMID, Branch, Limb, LinearHead, Tree, Trunk, copy_units
 
 FEATURES = torch.rand(4, 8, 2, 2, generator=torch.Generator().manual_seed(1))
 
@@ -31,7 +32,7 @@ def make_units(seed: int = 0) -> dict[str, Counted]:
 
 def make_trunk() -> Trunk:
     torch.manual_seed(0)
-    return Trunk({"stem": nn.Conv2d(3, 8, 3, stride=2, padding=1)}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    return Trunk({"stem": nn.Conv2d(3, 8, 3, stride=2, padding=1)}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), ["stem"])
 
 
 def calls(tree: Tree) -> int:
@@ -103,7 +104,7 @@ def make_limbs() -> dict[str, Limb]:
 
 def test_equal_units_are_run_once() -> None:
     tree = Tree(make_trunk(), make_limbs())
-    logits = tree.from_features(FEATURES)
+    logits = tree.from_features({MAPS: FEATURES})
     assert {name: tuple(x.shape) for name, x in logits.items()} == {
         "neckline": (4, 3),
         "sleeve": (4, 2),
@@ -116,15 +117,15 @@ def test_units_of_the_same_content_on_another_path_are_run_again() -> None:
     limbs = make_limbs()
     limbs["pattern"] = Limb(limbs["pattern"].branch, ("x", "b"))
     tree = Tree(make_trunk(), limbs)
-    tree.from_features(FEATURES, ["neckline", "pattern"])
+    tree.from_features({MAPS: FEATURES}, ["neckline", "pattern"])
     assert calls(tree) == 4
 
 
 def test_only_the_asked_branches_are_run() -> None:
     tree = Tree(make_trunk(), make_limbs())
-    assert list(tree.from_features(FEATURES, ["sleeve"])) == ["sleeve"]
+    assert list(tree.from_features({MAPS: FEATURES}, ["sleeve"])) == ["sleeve"]
     assert calls(tree) == 2
-    assert tree.from_features(FEATURES, []) == {}
+    assert tree.from_features({MAPS: FEATURES}, []) == {}
 
 
 def test_logits_are_bit_identical_with_and_without_other_branches() -> None:
@@ -138,7 +139,7 @@ def test_logits_are_bit_identical_with_and_without_other_branches() -> None:
 
 def test_a_tree_answers_as_its_branches_do() -> None:
     limbs = make_limbs()
-    logits = Tree(make_trunk(), limbs).from_features(FEATURES)
+    logits = Tree(make_trunk(), limbs).from_features({MAPS: FEATURES})
     with torch.no_grad():
         assert all(torch.equal(logits[name], limb.branch.eval()(FEATURES)) for name, limb in limbs.items())
 
@@ -161,13 +162,37 @@ def test_a_tree_answers_a_single_image() -> None:
 
 def test_a_branch_without_units_reads_the_trunk_s_features_and_moves_no_other() -> None:
     limbs = make_limbs()
-    before = Tree(make_trunk(), limbs).from_features(FEATURES)
+    before = Tree(make_trunk(), limbs).from_features({MAPS: FEATURES})
     exit_branch = Branch({}, LinearHead(8, 5)).eval()
     tree = Tree(make_trunk(), {**limbs, "surface": Limb(exit_branch, ())})
-    after = tree.from_features(FEATURES)
+    after = tree.from_features({MAPS: FEATURES})
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert torch.equal(after["surface"], exit_branch.head(FEATURES))
     ran = calls(tree)
-    assert list(tree.from_features(FEATURES, ["surface"])) == ["surface"]
+    assert list(tree.from_features({MAPS: FEATURES}, ["surface"])) == ["surface"]
     assert calls(tree) == ran
     assert tree.limbs()["surface"].keys == ()
+
+
+def test_an_exit_on_the_pyramid_moves_no_other_and_nothing_is_computed_that_nobody_reads() -> None:
+    pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    limbs, asked = make_limbs(), list[set[str]]()
+    before = Tree(make_trunk(), limbs)(pixels)
+    trunk = make_trunk()
+    features = trunk.features
+    trunk.features = lambda pixels, reads: asked.append(set(reads)) or features(pixels, reads)  # type: ignore[method-assign,assignment]
+    surface = Branch({}, PyramidHead(160, 5))
+    tree = Tree(trunk, {**limbs, "surface": Limb(surface, ())})
+    after = tree(pixels)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    with torch.no_grad():
+        assert torch.equal(after["surface"], surface.eval()(features(pixels)[PYRAMID]))
+    tree(pixels, ["surface"])
+    tree(pixels, ["sleeve"])
+    assert asked == [{MAPS, PYRAMID}, {PYRAMID}, {MAPS}]
+
+
+def test_a_head_reads_the_pyramid_only_where_there_are_no_units() -> None:
+    assert Branch(make_units(), PyramidHead(8, 3)).reads == MAPS
+    assert Branch({}, LinearHead(8, 3)).reads == MAPS
+    assert Branch({}, PyramidHead(160, 3)).reads == PYRAMID

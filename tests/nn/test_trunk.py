@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from attributree.errors import TrunkError
-from attributree.nn import HUB, RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.heads import spatial_pyramid
+from attributree.nn import HUB, MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 
 TINY = "test_resnet"
@@ -68,8 +69,36 @@ def test_a_backbone_is_split_at_a_stage(name: str, branch_at: str, units: list[s
     top = run(backbone, pictures(2))
     assert top.shape[:2] == (2, channels)
     with torch.no_grad():
-        features = backbone.trunk(pictures(2))
-    assert features.shape == (2, *backbone.feature_shape)
+        features = backbone.trunk.features(pictures(2))
+    assert {what: tensor.shape[1:] for what, tensor in features.items()} == {
+        MAPS: backbone.shape(MAPS),
+        PYRAMID: backbone.shape(PYRAMID),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "branch_at", "channels"),
+    [
+        ("resnet34", "layer4", [64, 64, 128, 256]),
+        ("resnet34", "layer3", [64, 64, 128]),
+        ("resnet34", "layer4_1", [64, 64, 128, 256, 512]),
+        ("convnext_atto", "stages_3", [40, 80, 160]),
+    ],
+)
+def test_the_pyramid_is_every_stage_of_the_trunk_cell_by_cell(name: str, branch_at: str, channels: list[int]) -> None:
+    backbone = build_backbone(TrunkSpec(name, branch_at, 64, RANDOM))
+    trunk, pixels, seen = backbone.trunk, pictures(2), list[Tensor]()
+    for unit in trunk.stages:
+        trunk.units.get_submodule(unit).register_forward_hook(lambda module, args, out: seen.append(out))
+    with torch.no_grad():
+        features = trunk.features(pixels)
+        assert [maps.shape[1] for maps in seen] == channels
+        expected = torch.cat([spatial_pyramid(maps, ((1, 1), (3, 3))) for maps in seen], dim=1)
+        assert torch.equal(features[PYRAMID], expected.half())
+        assert backbone.pyramid_features == 20 * sum(channels)
+        assert torch.equal(features[MAPS], trunk(pixels))
+        assert torch.equal(features[MAPS], trunk.features(pixels, (MAPS,))[MAPS])
+        assert list(trunk.features(pixels, (PYRAMID,))) == [PYRAMID]
 
 
 def test_both_halves_together_are_the_whole_backbone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
 from attributree.catalog import BranchRecord, TrunkRecord
 from attributree.config import EXIT
 from attributree.errors import ArtifactError
-from attributree.head_names import EXIT_HEAD, EXIT_OPTIONS, HEAD_NAMES
+from attributree.head_names import EXIT_HEAD, HEAD_NAMES
 from attributree.heads import new_head
-from attributree.nn import RANDOM, Backbone, Branch, LinearHead, TrunkSpec, build_backbone, copy_units
+from attributree.nn import PYRAMID, RANDOM, Backbone, Branch, LinearHead, TrunkSpec, build_backbone, copy_units
 from attributree.plugins import LoadedPlugins, load_plugins
 from attributree.registry import (
     ArtifactStore,
@@ -342,8 +342,8 @@ def exit_record(
     """An exit's record with the standard head, and that head."""
     record = make_branch("surface", 6, depth=EXIT, head=EXIT_HEAD, donor=None)
     torch.manual_seed(6)
-    head = new_head(EXIT_HEAD, as_trained(record), backbone.feature_shape[0], **EXIT_OPTIONS).eval()
-    options = {"head_options": {"grids": [1, 3], "dropout": 0.5}}
+    head = new_head(EXIT_HEAD, as_trained(record), backbone.pyramid_features).eval()
+    options = {"head_options": {"dropout": 0.5}}
     return replace(record, parts=save_branch(store, Branch({}, head)), config=options), head
 
 
@@ -353,9 +353,9 @@ def test_an_exit_comes_back_as_it_was_and_others_stay_as_they_were(
     record, head = exit_record
     after = load_tree(store, loaded.trunk, {**loaded.branches, "surface": record}, plugins())
     assert after.missing == {}
-    features = torch.rand(2, *loaded.backbone.feature_shape)
     with torch.no_grad():
-        assert torch.equal(after.tree.from_features(features)["surface"], head(features))
+        pyramid = loaded.backbone.trunk.features(torch.from_numpy(PIXELS), (PYRAMID,))[PYRAMID].float()
+        assert torch.equal(after.tree(torch.from_numpy(PIXELS))["surface"], head(pyramid))
     assert prove_unchanged(loaded.tree, after.tree, list(loaded.branches), PIXELS).max_abs_diff == 0.0
     assert parameters(after.tree) - parameters(loaded.tree) == sum(p.numel() for p in head.parameters())
     assert load_units(store, record, loaded.backbone) == {}
@@ -374,3 +374,17 @@ def test_an_exit_with_units_is_refused(
 ) -> None:
     with pytest.raises(ArtifactError, match=r"has \d parts, not 1"):
         load_units(store, make_branch("surface", 6, depth=EXIT), backbone)
+
+
+def test_an_exit_on_maps_comes_back_as_well(
+    store: ArtifactStore, loaded: LoadedTree, backbone: Backbone, make_branch: Callable[..., BranchRecord]
+) -> None:
+    record = make_branch("surface", 6, depth=EXIT, head="multiscale", donor=None)
+    head = new_head("multiscale", as_trained(record), backbone.feature_shape[0], grids=(1, 3), dropout=0.5).eval()
+    options = {"head_options": {"grids": [1, 3], "dropout": 0.5}}
+    record = replace(record, parts=save_branch(store, Branch({}, head)), config=options)
+    after = load_tree(store, loaded.trunk, {**loaded.branches, "surface": record}, plugins())
+    assert after.missing == {}
+    pixels = torch.from_numpy(PIXELS)
+    with torch.no_grad():
+        assert torch.equal(after.tree(pixels, ["surface"])["surface"], head(backbone.trunk(pixels).float()))

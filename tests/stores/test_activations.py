@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 
 from attributree.errors import ArtifactError
-from attributree.nn import Trunk
-from attributree.stores import ActivationStore, Photo, PixelStore
+from attributree.nn import MAPS, PYRAMID, Trunk
+from attributree.stores import ActivationStore, Photo, PixelStore, fill_features
 
 CPU = torch.device("cpu")
 DIGEST = "ab" * 32
@@ -29,7 +29,7 @@ def _one_thread() -> Iterator[None]:
 def trunk() -> Trunk:
     torch.manual_seed(0)
     block = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4, padding=1), nn.BatchNorm2d(4))
-    return Trunk({"stem": block}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)).eval()
+    return Trunk({"stem": block}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), ["stem"]).eval()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def make(tmp_path: Path, *, mirrored: bool = False, digest: str = DIGEST) -> Act
 
 def test_stored_features_are_those_the_trunk_computes_now(tmp_path: Path, trunk: Trunk, pixels: PixelStore) -> None:
     store, wanted = make(tmp_path), digests(pixels)
-    store.fill(trunk, pixels, wanted, CPU)
+    fill_features({MAPS: store}, trunk, pixels, wanted, CPU)
     with torch.no_grad():
         now = trunk(torch.from_numpy(pixels.read(wanted)))
     stored = store.read(wanted)
@@ -66,8 +66,8 @@ def test_stored_features_are_those_the_trunk_computes_now(tmp_path: Path, trunk:
 
 def test_mirrored_features_are_those_of_the_mirror_image(tmp_path: Path, trunk: Trunk, pixels: PixelStore) -> None:
     plain, store, wanted = make(tmp_path), make(tmp_path, mirrored=True), digests(pixels)
-    plain.fill(trunk, pixels, wanted, CPU)
-    store.fill(trunk, pixels, wanted, CPU)
+    fill_features({MAPS: plain}, trunk, pixels, wanted, CPU)
+    fill_features({MAPS: store}, trunk, pixels, wanted, CPU)
     with torch.no_grad():
         now = trunk(torch.from_numpy(np.ascontiguousarray(pixels.read(wanted)[:, :, ::-1])))
     assert np.array_equal(store.read(wanted), now.numpy())
@@ -76,18 +76,18 @@ def test_mirrored_features_are_those_of_the_mirror_image(tmp_path: Path, trunk: 
 
 def test_what_is_stored_is_not_computed_again(tmp_path: Path, trunk: Trunk, pixels: PixelStore) -> None:
     store, wanted = make(tmp_path), digests(pixels)
-    store.fill(trunk, pixels, wanted[:3], CPU)
+    fill_features({MAPS: store}, trunk, pixels, wanted[:3], CPU)
     seen: list[int] = []
-    trunk.register_forward_hook(lambda module, args, out: seen.append(len(out)))
-    store.fill(trunk, pixels, wanted, CPU)
+    trunk.units.stem.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    fill_features({MAPS: store}, trunk, pixels, wanted, CPU)
     assert seen == [2]
-    store.fill(trunk, pixels, wanted, CPU)
+    fill_features({MAPS: store}, trunk, pixels, wanted, CPU)
     assert seen == [2]
 
 
 def test_a_trunk_in_training_mode_is_switched_to_evaluation(tmp_path: Path, trunk: Trunk, pixels: PixelStore) -> None:
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
-    make(tmp_path).fill(trunk.train(), pixels, digests(pixels), CPU)
+    fill_features({MAPS: make(tmp_path)}, trunk.train(), pixels, digests(pixels), CPU)
     assert not trunk.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in trunk.state_dict().items())
 
@@ -97,9 +97,26 @@ def test_progress_counts_every_photo_once(
 ) -> None:
     monkeypatch.setattr("attributree.stores.activations._BATCH", 2)
     store, wanted, seen = make(tmp_path), digests(pixels), list[int]()
-    store.fill(trunk, pixels, wanted[:1], CPU)
-    store.fill(trunk, pixels, [*wanted, *wanted], CPU, seen.append)
+    fill_features({MAPS: store}, trunk, pixels, wanted[:1], CPU)
+    fill_features({MAPS: store}, trunk, pixels, [*wanted, *wanted], CPU, seen.append)
     assert seen == [1, 2, 2]
+
+
+def test_maps_and_pyramids_are_computed_in_one_pass_and_only_where_one_is_missing(
+    tmp_path: Path, trunk: Trunk, pixels: PixelStore
+) -> None:
+    wanted, seen = digests(pixels), list[int]()
+    maps, pyramid = make(tmp_path), ActivationStore(tmp_path, DIGEST, 32, (80,), kind=PYRAMID)
+    fill_features({MAPS: maps}, trunk, pixels, wanted[:2], CPU)
+    trunk.units.stem.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    fill_features({MAPS: maps, PYRAMID: pyramid}, trunk, pixels, wanted, CPU)
+    assert seen == [len(wanted)]
+    fill_features({PYRAMID: pyramid, MAPS: maps}, trunk, pixels, wanted, CPU)
+    assert seen == [len(wanted)]
+    with torch.no_grad():
+        now = trunk.features(torch.from_numpy(pixels.read(wanted)))
+    assert np.array_equal(maps.read(wanted), now[MAPS].numpy())
+    assert np.array_equal(pyramid.read(wanted), now[PYRAMID].numpy())
 
 
 def test_another_trunk_has_another_store(tmp_path: Path) -> None:

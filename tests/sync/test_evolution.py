@@ -38,8 +38,8 @@ def said(workspace: Workspace, name: str) -> list[tuple[tuple[str, ...], float |
 def logits(workspace: Workspace, name: str) -> torch.Tensor:
     """Return the logits of the live branch on sixteen photos."""
     live = workspace.live()
-    pictures, store = live._features([image.id for image in workspace.catalog.images()[:16]])
-    return live.predictor.tree.from_features(live._read(store, pictures, sorted(pictures.digests)), [name])[name]
+    pictures, stores = live._features([image.id for image in workspace.catalog.images()[:16]], live._reads([name]))
+    return live.predictor.tree.from_features(live._read(stores, pictures, sorted(pictures.digests)), [name])[name]
 
 
 def accuracy(workspace: Workspace, name: str) -> float:

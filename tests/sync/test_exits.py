@@ -46,8 +46,8 @@ def branches(project: Project) -> Any:
 def test_an_exit_is_a_head_alone_it_answers_and_goes_back(exited: Project) -> None:
     tone = branches(exited)["tone"]
     assert len(tone.parts) == 1
-    assert (tone.depth, tone.head, tone.donor) == (EXIT, "multiscale", None)
-    assert dict(tone.head_options) == {"grids": [1, 3], "dropout": 0.5}
+    assert (tone.depth, tone.head, tone.donor) == (EXIT, "pyramid", None)
+    assert dict(tone.head_options) == {"dropout": 0.5}
     assert exited.run("evaluate", "--json").json["attributes"]["tone"]["macro_f1"] > 0.5
     assert "nothing to do" in exited.run("sync-catalog").err
     assert exited.run("rollback").code == 0
@@ -97,7 +97,7 @@ def test_an_exit_is_finetuned_with_its_head(exited: Project) -> None:
     report = exited.run("finetune", "--json").json
     assert {r["status"] for r in report["results"]} == {"promoted"}
     tone = branches(exited)["tone"]
-    assert (tone.depth, tone.head, len(tone.parts)) == (EXIT, "multiscale", 1)
+    assert (tone.depth, tone.head, len(tone.parts)) == (EXIT, "pyramid", 1)
     assert exited.run("evaluate", "--json").json["version"] == report["version"]
 
 

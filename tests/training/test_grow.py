@@ -13,8 +13,8 @@ from torch import nn
 
 from attributree.config import EXIT, BranchSettings
 from attributree.errors import TrainingError
-from attributree.heads import MultiscaleHead
-from attributree.nn import Branch, LinearHead
+from attributree.heads import MultiscaleHead, PyramidHead, spatial_pyramid
+from attributree.nn import MAPS, PYRAMID, Branch, LinearHead
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.training import Donor, Grown, Samples, gate_new, grow
 from attributree.training.checkpoint import Fit
@@ -27,7 +27,7 @@ MakeDonor = Callable[..., Donor]
 
 def grown(samples: Samples, donors: list[Donor], recipe: BranchSettings, **changes: Any) -> Grown:
     outputs = samples.labels.attribute.labels.outputs
-    return grow(samples, donors, lambda: LinearHead(8, outputs), recipe.model_copy(update=changes))
+    return grow({MAPS: samples}, donors, lambda: LinearHead(8, outputs), recipe.model_copy(update=changes))
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -232,12 +232,46 @@ def exit_head() -> nn.Module:
     return MultiscaleHead(8, 3, grids=(1, 3), dropout=0.5)
 
 
+def make_pyramid(samples: Samples) -> Samples:
+    """The same images as a trunk's pyramid of one stage has them."""
+    return run_frozen({}, samples, torch.device("cpu"), lambda maps: spatial_pyramid(maps, ((1, 1), (2, 2))))
+
+
+def test_an_exit_may_read_the_pyramid_and_needs_no_maps_then(make_samples: Make, recipe: BranchSettings) -> None:
+    exits = recipe.model_copy(update={"depth": EXIT, "epochs": 25})
+    pyramid = make_pyramid(make_samples(n=200, views=2))
+
+    def head() -> nn.Module:
+        return PyramidHead(pyramid.inputs[0].shape[1], 3)
+
+    branch = grow({PYRAMID: pyramid}, [], head, exits, new_exit=head)
+    assert (branch.depth, branch.branch.reads) == (EXIT, PYRAMID)
+    assert branch.scores["test"].accuracy > 0.9
+
+
+def test_an_exit_on_the_pyramid_is_measured_beside_what_is_deeper(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grow_module, "_is_enough", lambda _: False)
+    maps, short = make_samples(), recipe.model_copy(update={"epochs": 2})
+    pyramid = make_pyramid(maps)
+
+    def exit_on_it() -> nn.Module:
+        return PyramidHead(pyramid.inputs[0].shape[1], 3)
+
+    both = {MAPS: maps, PYRAMID: pyramid}
+    branch = grow(both, [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_on_it)
+    without = grow({MAPS: maps}, [make_donor()], lambda: LinearHead(8, 3), short)
+    assert {depth: fitted for depth, fitted in branch.depths.items() if depth != EXIT} == without.depths
+    assert branch.scores["val"].n == without.scores["val"].n
+
+
 @pytest.mark.parametrize("head", [exit_head, lambda: LinearHead(8, 3)], ids=["multiscale", "linear"])
 def test_an_exit_is_learnt_from_the_trunk_s_features_without_any_donor(
     head: Callable[[], nn.Module], make_samples: Make, recipe: BranchSettings
 ) -> None:
     exits = recipe.model_copy(update={"depth": EXIT, "epochs": 25})
-    branch = grow(make_samples(n=200, views=2), [], head, exits, new_exit=head)
+    branch = grow({MAPS: make_samples(n=200, views=2)}, [], head, exits, new_exit=head)
     assert (branch.depth, branch.donor, branch.probe, list(branch.depths)) == (EXIT, None, {}, [EXIT])
     assert not branch.branch.units
     assert len(branch.branch.parts()) == 1
@@ -249,7 +283,7 @@ def test_nothing_deeper_is_probed_or_tried_where_an_exit_is_as_good_as_can_be(
 ) -> None:
     monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, 0.99, 0.1))
     monkeypatch.setattr(grow_module, "choose_donor", lambda *_: pytest.fail("a donor was looked for"))
-    branch = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
+    branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT]
 
 
@@ -264,7 +298,7 @@ def test_an_exit_is_taken_within_one_point_of_the_best(
 ) -> None:
     left = iter([exit_score, 0.9, 0.9, 0.9])
     monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, next(left), 0.1))
-    branch = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
+    branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT, "head", "block", "stage"]
     assert (branch.depth, branch.donor) == (chosen, None if chosen == EXIT else "backbone")
 
@@ -274,9 +308,9 @@ def test_an_exit_changes_nothing_of_what_deeper_depths_come_to(
 ) -> None:
     monkeypatch.setattr(grow_module, "_is_enough", lambda _: False)
     short = recipe.model_copy(update={"epochs": 2})
-    without = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short)
-    beside = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)
-    again = grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)
+    without = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), short)
+    beside = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)
+    again = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)
     assert {depth: fitted for depth, fitted in beside.depths.items() if depth != EXIT} == without.depths
     assert beside.depths == again.depths
     assert equal(weights(beside.branch), weights(again.branch))
@@ -289,7 +323,7 @@ def test_an_exit_without_a_head_for_it_and_a_depth_without_a_donor_are_errors(
         grown(make_samples(), [], recipe, depth=EXIT)
     stage = recipe.model_copy(update={"depth": "stage"})
     with pytest.raises(TrainingError, match="no branch and no pretrained stage to start from"):
-        grow(make_samples(), [], lambda: LinearHead(8, 3), stage, new_exit=exit_head)
+        grow({MAPS: make_samples()}, [], lambda: LinearHead(8, 3), stage, new_exit=exit_head)
 
 
 # -- donors and reports ----------------------------------------------------------------------------
@@ -307,7 +341,9 @@ def test_progress_names_each_depth_and_epoch(make_samples: Make, make_donor: Mak
     seen: list[tuple[str, int, int]] = []
     short = recipe.model_copy(update={"epochs": 2})
     deep = short.model_copy(update={"depth": "stage"})
-    grow(make_samples(), [make_donor()], lambda: LinearHead(8, 3), deep, progress=lambda *args: seen.append(args))
+    grow(
+        {MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), deep, progress=lambda *args: seen.append(args)
+    )
     assert [args for args in seen if args[1]] == [(d, e, 2) for d in ("head", "stage") for e in (1, 2)]
 
 

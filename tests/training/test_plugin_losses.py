@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attributree.config import BranchSettings
-from attributree.nn import masked_loss
+from attributree.nn import MAPS, masked_loss
 from attributree.schema import Labels, SingleLabel
 from attributree.training import Donor, GuardedLoss, HeadError, Samples, grow
 
@@ -36,12 +36,12 @@ def test_a_loss_trains_every_depth_and_breaks_ties_in_validation(
 ) -> None:
     recipe = recipe.model_copy(update={"label_smoothing": 0.1, "depth": "block", "epochs": 2})
     loss, samples = Loss(), make_samples()
-    plain = grow(samples, [make_donor()], new_head, recipe)
-    same = grow(samples, [make_donor()], new_head, recipe, loss=loss)
+    plain = grow({MAPS: samples}, [make_donor()], new_head, recipe)
+    same = grow({MAPS: samples}, [make_donor()], new_head, recipe, loss=loss)
     assert set(loss.calls) == {(True, 0.1), (False, 0.0)}
     weights = plain.branch.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in same.branch.state_dict().items())
-    worse = grow(samples, [make_donor()], new_head, recipe, loss=Loss(sign=-1.0))
+    worse = grow({MAPS: samples}, [make_donor()], new_head, recipe, loss=Loss(sign=-1.0))
     assert worse.scores["val"].macro_f1 < plain.scores["val"].macro_f1
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import EXIT, NOT_IN_DIGEST, BranchSettings
 from ..errors import TrainingError
 from ..inference import Pictures
-from ..nn import RANDOM, Backbone, Branch, Crown, HeadFactory, Limb, Tree, build_backbone, weights_of
+from ..nn import MAPS, PYRAMID, RANDOM, Backbone, Branch, Crown, HeadFactory, Limb, Tree, build_backbone, weights_of
 from ..progress import Progress
 from ..registry import unit_digests
 from ..registry.artifacts import digest_of
@@ -47,6 +47,8 @@ from .stopwatch import Stopwatch
 NETWORK = "network of all attributes"
 FEATURES = "trunk features"
 JOINT = "finetuning"
+#: What is computed of the trunk's features, for every branch that there may be.
+READS = (MAPS, PYRAMID)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +168,7 @@ class Trial:
         learnt = self._learnt()
         with self.watch.part(FEATURES):
             for mirrored in sorted({False, *(recipe.flip for recipe in self._recipes.values())}):
-                self._cold.features(backbone, trunk, learnt, mirrored=mirrored)
+                self._cold.features(backbone, trunk, learnt, READS, mirrored=mirrored)
         donors, limbs, details = list(seeds), dict[str, Limb](), dict[str, dict[str, Any]]()
         for name, recipe in self._recipes.items():
             part = f"branch {name}"
@@ -174,7 +176,7 @@ class Trial:
                 labels = self._samples[name].labels
                 labels = labels.take(labels.split != SPLITS.index("test"))
                 grown = grow(
-                    self._cold.samples(labels, learnt, backbone, trunk, flip=recipe.flip),
+                    self._cold.samples(labels, learnt, backbone, trunk, READS, flip=recipe.flip),
                     donors,
                     self._new_head(name),
                     recipe,
@@ -271,8 +273,7 @@ class Trial:
 
     def _new_head(self, name: str, *, at_exit: bool = False) -> HeadFactory:
         attribute, plugins = self._samples[name].labels.attribute, self._ground.plugins
-        width = self._backbone.width(0 if at_exit else 1)
-        return HeadFactory(attribute, width, plugins, self._recipes[name].head, at_exit=at_exit)
+        return HeadFactory.of(attribute, self._backbone, plugins, self._recipes[name], at_exit)
 
     def _may_exit(self, recipe: BranchSettings, limbs: Mapping[str, Limb]) -> bool:
         """Return whether a sync would let a branch have no units; see `sync.train`."""

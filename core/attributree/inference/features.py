@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import torch
 
 from ..catalog import Catalog, FileState
 from ..errors import CatalogError
-from ..nn import Backbone
+from ..nn import MAPS, Backbone, Reads
 from ..progress import Progress
-from ..stores import ActivationStore, Photo, PixelStore, RecordStore, Room
+from ..stores import ActivationStore, Photo, PixelStore, RecordStore, Room, fill_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +90,18 @@ def compute_features(
     pictures: Pictures,
     cache: Path,
     device: torch.device,
+    reads: Collection[Reads] = (MAPS,),
     *,
     mirrored: bool = False,
     progress: Progress | None = None,
     room: Room | None = None,
-) -> ActivationStore:
-    """Run the trunk over what is not in the activation store yet, and return the store."""
+) -> dict[Reads, ActivationStore]:
+    """Run the trunk over what is not stored yet of what `reads` asks for, and return the stores."""
     size = backbone.spec.image_size
-    store = ActivationStore(cache, trunk_digest, size, backbone.feature_shape, mirrored=mirrored, room=room)
+    stores = {
+        what: ActivationStore(cache, trunk_digest, size, backbone.shape(what), mirrored=mirrored, kind=what, room=room)
+        for what in reads
+    }
     digests = list(dict.fromkeys(pictures.digests.values()))
     done = 0
 
@@ -107,5 +111,5 @@ def compute_features(
         if progress:
             progress("trunk features, mirrored" if mirrored else "trunk features", done, len(digests))
 
-    store.fill(backbone.trunk.to(device), pictures.pixels, digests, device, tell)
-    return store
+    fill_features(stores, backbone.trunk.to(device), pictures.pixels, digests, device, tell)
+    return stores

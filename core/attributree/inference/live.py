@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from ..catalog import Catalog, ImageRecord, PredictionRecord
 from ..config import Settings
 from ..errors import CatalogError, UnknownNameError
+from ..nn import Features, Reads
 from ..plugins import LoadedPlugins
 from ..progress import Progress
 from ..registry import ArtifactStore, load_tree
@@ -74,23 +75,25 @@ class LiveTree:
         An attribute without a label there has n = 0 and no scores; one whose branch cannot be loaded says why.
         """
         attributes: dict[str, Any] = {}
-        for name in self.names(names):
+        asked = self.names(names)
+        reads = self._reads(asked)
+        for name in asked:
             if name in self.loaded.missing:
                 attributes[name] = {**_NO_SCORES, "error": self.loaded.missing[name]}
                 continue
-            attributes[name] = self._evaluate(name, split)
+            attributes[name] = self._evaluate(name, split, reads)
         return {"version": self.version.id, "split": split, "attributes": attributes}
 
-    def _evaluate(self, name: str, split: str) -> dict[str, Any]:
+    def _evaluate(self, name: str, split: str, reads: Collection[Reads]) -> dict[str, Any]:
         part = self.catalog.label_set(name).part(split, labelled_only=True)
-        pictures, store = self._features(part.image_ids.tolist())
+        pictures, stores = self._features(part.image_ids.tolist(), reads)
         part = part.take(np.isin(part.image_ids, list(pictures.digests)))
         if not len(part):
             return dict(_NO_SCORES)
         logits = []
         ids = part.image_ids.tolist()
         for start in range(0, len(ids), _CHUNK):
-            features = self._read(store, pictures, ids[start : start + _CHUNK])
+            features = self._read(stores, pictures, ids[start : start + _CHUNK])
             logits.append(self.predictor.tree.from_features(features, [name])[name].cpu())
         record = self.version.branches[name]
         attribute = self.attributes[name]
@@ -135,15 +138,15 @@ class LiveTree:
                 self.progress("predicting", min(start + _CHUNK, len(images)), len(images))
 
     def _predict_chunk(self, images: Sequence[ImageRecord], gaps: dict[int, list[str]]) -> list[Prediction]:
-        pictures, store = self._features([image.id for image in images], quietly=True)
+        asked = sorted({name for image in images for name in gaps[image.id]})
+        pictures, stores = self._features([image.id for image in images], self._reads(asked), quietly=True)
         good = [image for image in images if image.id in pictures.digests]
         out: list[Prediction] = []
         for image in images:
             if image.id in pictures.failed:
                 out += self.predictor.failed(_subject(image), gaps[image.id], pictures.failed[image.id])
         if good:
-            features = self._read(store, pictures, [image.id for image in good])
-            asked = sorted({name for image in good for name in gaps[image.id]})
+            features = self._read(stores, pictures, [image.id for image in good])
             answered = self.predictor.predict_features([_subject(image) for image in good], features, asked)
             out += [p for p in answered if p.attribute in gaps[p.image_id or 0]]
         self.catalog.save_predictions([self._record(p) for p in out if p.decision != ERROR])
@@ -171,19 +174,27 @@ class LiveTree:
 
     # -- features ----------------------------------------------------------------------------------
 
-    def _features(self, ids: Sequence[int], *, quietly: bool = False) -> tuple[Pictures, ActivationStore]:
+    def _reads(self, names: Iterable[str]) -> frozenset[Reads]:
+        """Return what those of the named branches that could be loaded read of the trunk."""
+        return self.predictor.tree.reads(name for name in names if name not in self.loaded.missing)
+
+    def _features(
+        self, ids: Sequence[int], reads: Collection[Reads], *, quietly: bool = False
+    ) -> tuple[Pictures, dict[Reads, ActivationStore]]:
         backbone = self.loaded.backbone
         progress = None if quietly else self.progress
         cache, workers = self.settings.catalog.cache, self.settings.training.workers
         room = Bound.of(self.settings.catalog)
         pictures = decode_images(self.catalog, cache, backbone.spec.image_size, ids, workers, progress, room)
         digest = self.loaded.trunk.digest
-        store = compute_features(backbone, digest, pictures, cache, self.device, progress=progress, room=room)
-        return pictures, store
+        stores = compute_features(backbone, digest, pictures, cache, self.device, reads, progress=progress, room=room)
+        return pictures, stores
 
-    def _read(self, store: ActivationStore, pictures: Pictures, ids: Sequence[int]) -> torch.Tensor:
-        rows = pictures.rows(store, ids)
-        return torch.from_numpy(np.ascontiguousarray(store.records()[rows])).to(self.device)  # (B, C, H, W)
+    def _read(self, stores: Mapping[Reads, ActivationStore], pictures: Pictures, ids: Sequence[int]) -> Features:
+        return {
+            what: torch.from_numpy(np.ascontiguousarray(store.records()[pictures.rows(store, ids)])).to(self.device)
+            for what, store in stores.items()
+        }
 
 
 def _subject(image: ImageRecord) -> Subject:

@@ -15,7 +15,7 @@ from ..answers import Answers, Floats, answer_today, translate
 from ..catalog import BranchRecord
 from ..errors import ImageError
 from ..images import decode_image, quiet
-from ..nn import probabilities
+from ..nn import Features, probabilities
 from ..registry import LoadedTree
 from ..schema import SEPARATOR, Attribute
 
@@ -125,19 +125,20 @@ class Predictor:
         answered: Iterator[Prediction] = iter(())
         if pixels:
             with torch.inference_mode():
-                features = self.tree.trunk(torch.from_numpy(np.stack(pixels)).to(self.device))  # (B, C, H, W)
+                batch = torch.from_numpy(np.stack(pixels)).to(self.device)
+                features = self.tree.trunk.features(batch, self.tree.reads(self._present(names)))
                 good = [subject for i, subject in enumerate(subjects) if i not in unread]
                 answered = iter(self.predict_features(good, features, names))
         # One prediction a name either way, so the answers come in the order of the subjects.
         return [p for i in range(len(subjects)) for p in unread.get(i) or islice(answered, len(names))]
 
     def predict_features(
-        self, subjects: Sequence[Subject], features: torch.Tensor, names: Iterable[str]
+        self, subjects: Sequence[Subject], features: Features, names: Iterable[str]
     ) -> list[Prediction]:
-        """Predict `subjects` from their trunk features (B, C, H, W), image by image in the order of `names`."""
+        """Predict `subjects` from their trunk features, image by image in the order of `names`."""
         names = list(names)
-        present = [name for name in names if name in self.tree.branches]
-        logits = self.tree.from_features(features.to(self.device), present)
+        present = self._present(names)
+        logits = self.tree.from_features(features, present)
         answers = {name: self._answer(name, logits[name]) for name in present}
         out: list[Prediction] = []
         for i, subject in enumerate(subjects):
@@ -149,6 +150,9 @@ class Predictor:
                 else:
                     out += self.failed(subject, [name], self.loaded.missing[name])
         return out
+
+    def _present(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name in self.tree.branches]
 
     def failed(self, subject: Subject, names: Iterable[str], reason: str) -> list[Prediction]:
         """Return predictions that say why there are none."""

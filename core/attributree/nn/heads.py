@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config import BranchSettings
 from ..errors import PluginError
-from ..head_names import EXIT_HEAD, EXIT_OPTIONS, HEAD_NAMES, STANDARD_HEAD
-from ..heads import default_options, new_head
+from ..head_names import EXIT_HEAD, STANDARD_HEAD
+from ..heads import HEADS, default_options, new_head
 from ..plugins import LoadedPlugins
 from ..schema import Attribute
+from .trunk import Backbone
 
 
 def build_head(
@@ -26,11 +28,11 @@ def build_head(
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
     *,
-    at_exit: bool = False,
+    pyramid: int | None = None,
 ) -> nn.Module:
     """Return the library's head of that `name`, made with `options`; without one a plugin's, or the standard one.
 
-    `at_exit`: the standard one of branches without units, whose `in_features` are the trunk's.
+    `pyramid`: the numbers of the trunk's pyramid, where the branch has no units; the standard head is PyramidHead then.
     A plugin's head is tried on a batch of zeros first. Raises PluginError naming the plugin if it is not a
     module, fails, or returns anything but (B, attribute.labels.outputs) floats; ConfigError if the head of that name
     cannot answer the attribute.
@@ -39,8 +41,7 @@ def build_head(
         return new_head(name, attribute, in_features, **(options or {}))
     head = plugins.branch_head(attribute, in_features) if plugins else None
     if head is None:
-        standard, made_with = _standard(at_exit)
-        return new_head(standard, attribute, in_features, **made_with)
+        return new_head(_standard(pyramid), attribute, pyramid or in_features)
     problem = _try_head(head, attribute, in_features)
     if problem and plugins:
         owner = plugins.head_owner(attribute, in_features)
@@ -57,10 +58,18 @@ class HeadFactory:
     plugins: LoadedPlugins | None = None
     name: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    at_exit: bool = False
+    pyramid: int | None = None
+
+    @classmethod
+    def of(
+        cls, attribute: Attribute, backbone: Backbone, plugins: LoadedPlugins, recipe: BranchSettings, at_exit: bool
+    ) -> HeadFactory:
+        """Return what builds the heads of new branches of `attribute`, with units or without any."""
+        width, pyramid = backbone.width(0 if at_exit else 1), backbone.pyramid_features if at_exit else None
+        return cls(attribute, width, plugins, recipe.head, pyramid=pyramid)
 
     def __call__(self) -> nn.Module:
-        return build_head(self.attribute, self.in_features, self.plugins, self.name, self.options, at_exit=self.at_exit)
+        return build_head(self.attribute, self.in_features, self.plugins, self.name, self.options, pyramid=self.pyramid)
 
     def whose(self) -> tuple[str, dict[str, Any]]:
         """Return what a branch's record says of its head: a library head's name and options, or a plugin and nothing.
@@ -69,9 +78,10 @@ class HeadFactory:
         """
         owner = self.plugins.head_owner(self.attribute, self.in_features) if self.plugins and not self.name else None
         if owner:
-            return f"plugin {owner}" if owner in HEAD_NAMES else owner, {}
-        name, options = (self.name, self.options) if self.name else _standard(self.at_exit)
-        return name, {**default_options(name), **options}
+            return f"plugin {owner}" if owner in HEADS else owner, {}
+        if self.name:
+            return self.name, {**default_options(self.name), **self.options}
+        return _standard(self.pyramid), default_options(_standard(self.pyramid))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as a head that is ready made, the same each time: plugins stay here."""
@@ -80,8 +90,8 @@ class HeadFactory:
             return partial, (copy.deepcopy, self())
 
 
-def _standard(at_exit: bool) -> tuple[str, Mapping[str, Any]]:
-    return (EXIT_HEAD, EXIT_OPTIONS) if at_exit else (STANDARD_HEAD, {})
+def _standard(pyramid: int | None) -> str:
+    return STANDARD_HEAD if pyramid is None else EXIT_HEAD
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .trunk import Trunk
+from ..heads import PyramidHead
+from .trunk import MAPS, PYRAMID, Features, Reads, Trunk
 
 Weights = dict[str, Tensor]
 
@@ -17,7 +18,7 @@ Weights = dict[str, Tensor]
 class Branch(nn.Module):
     """What one attribute owns: units (blocks of the upper stages, each with its own BatchNorm) and a head.
 
-    At an exit there are no units: the head reads the trunk's features.
+    At an exit there are no units: the head reads the trunk's maps, or its pyramid if it is a PyramidHead.
     The first `frozen` units are shared with the donor and never trained: their parameters take no gradient
     and their BatchNorm statistics stand still.
     """
@@ -30,6 +31,11 @@ class Branch(nn.Module):
         for unit in self.frozen_units():
             unit.requires_grad_(False)
 
+    @property
+    def reads(self) -> Reads:
+        """What of the trunk's features this branch reads."""
+        return PYRAMID if not self.units and isinstance(self.head, PyramidHead) else MAPS
+
     def frozen_units(self) -> Sequence[nn.Module]:
         """Return the units that belong to the donor."""
         return list(self.units.values())[: self.frozen]
@@ -41,7 +47,7 @@ class Branch(nn.Module):
         return self
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits (B, outputs) for trunk features (B, C, H, W)."""
+        """Return logits (B, outputs) for what it reads of the trunk, (B, C, H, W) or (B, P)."""
         top = features.float()
         for unit in self.units.values():
             top = unit(top)
@@ -99,15 +105,25 @@ class Crown(nn.Module):
 
     def forward(self, pixels: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Return logits (B, outputs) of the named (default: all) branches for (B, S, S, 3) uint8 pixels."""
-        return self.from_features(self.trunk(pixels), names)
+        names = tuple(self.branches if names is None else names)
+        return self.from_features(self.trunk.features(pixels, self.reads(names)), names)
 
-    def from_features(self, features: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Return logits of the named (default: all) branches for trunk features (B, C, H, W)."""
-        done: dict[tuple[str, ...], Tensor] = {(): features.float()}
+    def reads(self, names: Iterable[str] | None = None) -> frozenset[Reads]:
+        """Return what the named (default: all) branches read of the trunk's features."""
+        return frozenset(self.branch(name).reads for name in (self.branches if names is None else names))
+
+    def from_features(self, features: Features, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Return logits of the named (default: all) branches for trunk features: what they read must be there."""
+        done: dict[tuple[str, ...], Tensor] = {}
         logits = {}
         for name in self.branches if names is None else names:
             branch = self.branch(name)
+            if branch.reads == PYRAMID:
+                logits[name] = branch.head(features[PYRAMID].float())
+                continue
             path: tuple[str, ...] = ()
+            if path not in done:
+                done[path] = features[MAPS].float()
             for key, unit in zip(self.keys[name], branch.units.values(), strict=True):
                 below, path = path, (*path, key)
                 if path not in done:
@@ -137,5 +153,5 @@ class Tree(Crown):
         return super().forward(pixels, names)
 
     @torch.no_grad()
-    def from_features(self, features: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+    def from_features(self, features: Features, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         return super().from_features(features, names)

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import timm
 import torch
 from torch import Tensor, nn
 
 from ..errors import TrunkError
+from ..heads import spatial_pyramid
 from .weights import read_weights, standard_names
 
 #: `weights` that are not a path.
 HUB, RANDOM = "hub", "random"
+
+#: What a branch may read of a trunk: its maps (B, C, H, W) at the branch point, or its pyramid (B, P), see `Trunk`.
+Reads = Literal["maps", "pyramid"]
+MAPS: Final[Reads] = "maps"
+PYRAMID: Final[Reads] = "pyramid"
+#: What a trunk made of a batch, by what was asked for.
+Features = Mapping[Reads, Tensor]
+
+#: The cells of the pyramid: the whole map and nine parts of it. Stored heads read these; another choice needs another
+#: name for the head that reads it.
+_GRIDS = ((1, 1), (3, 3))
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,9 @@ class TrunkSpec:
 class Trunk(nn.Module):
     """Everything below the branch point: (B, S, S, 3) uint8 pixels to (B, C, H, W) float16 features.
 
+    `stages` names the units that end a stage. What they make, averaged and maximised over the cells of two grids, is
+    the pyramid, (B, P) float16: what the lower stages saw, at little cost in space.
+
     The rounding to float16 belongs to the model: features that are read from the activation store and
     features that are computed now are the same numbers, so cached training, evaluation and prediction
     agree. While the trunk itself is trained it hands on float32.
@@ -49,8 +64,15 @@ class Trunk(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, units: Mapping[str, nn.Module], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        units: Mapping[str, nn.Module],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        stages: Iterable[str] = (),
+    ) -> None:
         super().__init__()
+        self.stages = frozenset(stages)
         self.units = nn.Sequential()
         for name, unit in units.items():
             self.units.add_module(name, unit)
@@ -58,9 +80,20 @@ class Trunk(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.features(pixels, (MAPS,))[MAPS]
+
+    def features(self, pixels: Tensor, reads: Collection[Reads] = (MAPS, PYRAMID)) -> dict[Reads, Tensor]:
+        """Return what `reads` asks for of (B, S, S, 3) uint8 pixels."""
         images = pixels.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
-        features: Tensor = self.units((images - self.mean) / self.std)  # (B, C, H, W)
-        return features if self.training else features.half()
+        maps, cells = (images - self.mean) / self.std, []
+        for name, unit in self.units.named_children():
+            maps = unit(maps)
+            if PYRAMID in reads and name in self.stages:
+                cells.append(spatial_pyramid(maps, _GRIDS))
+        found: dict[Reads, Tensor] = {MAPS: maps} if MAPS in reads else {}  # (B, C, H, W)
+        if PYRAMID in reads:
+            found[PYRAMID] = torch.cat(cells, dim=1)  # (B, P)
+        return found if self.training else {what: tensor.half() for what, tensor in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +108,16 @@ class Backbone:
     trunk: Trunk
     upper: dict[str, nn.Module]
     feature_shape: tuple[int, int, int]  # (C, H, W) at the branch point
+    pyramid_features: int
     out_channels: int
 
     def width(self, units: int) -> int:
         """Return how many features the head of a branch of so many `units`, none or all of them, sees."""
         return self.out_channels if units else self.feature_shape[0]
+
+    def shape(self, reads: Reads) -> tuple[int, ...]:
+        """Return the shape of what a branch reads of one image."""
+        return (self.pyramid_features,) if reads == PYRAMID else self.feature_shape
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights of both halves under timm's names, as a file has them that `weights` may name."""
@@ -109,7 +147,8 @@ def build_backbone(spec: TrunkSpec, *, load_weights: bool = True) -> Backbone:
     names = list(units)
     config = timm.get_pretrained_cfg(spec.backbone)
     mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    trunk = Trunk({name: units[name] for name in names[:first]}, mean, std).eval()
+    lower = names[:first]
+    trunk = Trunk({name: units[name] for name in lower}, mean, std, _ends(model, lower)).eval()
     upper = {name: units[name] for name in names[first:]}
     for module in nn.ModuleList(upper.values()).modules():
         if hasattr(module, "inplace"):
@@ -163,6 +202,14 @@ def _stages(model: nn.Module, units: Mapping[str, nn.Module]) -> list[str]:
     return list(dict.fromkeys(above[name] if above[name] in stages else name for name in units))
 
 
+def _ends(model: nn.Module, names: Sequence[str]) -> set[str]:
+    """Return those of the units `names` that end one of timm's stages, the stem among them, and the last unit."""
+    info: Any = model.feature_info
+    stages = [name.replace(".", "_") for name in info.module_name()]
+    last = {stage: name for stage in stages for name in names if name == stage or name.startswith(f"{stage}_")}
+    return {*last.values(), names[-1]}
+
+
 @torch.no_grad()
 def _checked(spec: TrunkSpec, model: nn.Module, trunk: Trunk, upper: dict[str, nn.Module]) -> Backbone:
     """Run a picture through both halves and through the whole; return the backbone if they agree."""
@@ -181,13 +228,13 @@ def _checked(spec: TrunkSpec, model: nn.Module, trunk: Trunk, upper: dict[str, n
             "networks such as resnet34, regnetx_002 or convnext_atto do"
         )
     try:
-        features = trunk.units(images)  # (1, C, H, W)
-        top = features
+        features = trunk.features(pixels)
+        maps = top = trunk.units(images)  # (1, C, H, W)
         for unit in upper.values():
             top = unit(top)
     except Exception as error:
         raise TrunkError(f"trunk: {spec.backbone} is not a plain sequence of stages: {error}") from error
     if top.shape != whole.shape or not torch.allclose(top, whole, rtol=1e-3, atol=1e-3):
         raise TrunkError(f"trunk: {spec.backbone} cannot be cut at {spec.branch_at!r}: its stages are not a sequence")
-    channels, height, width = features.shape[1:]
-    return Backbone(spec, trunk, upper, (channels, height, width), top.shape[1])
+    channels, height, width = maps.shape[1:]
+    return Backbone(spec, trunk, upper, (channels, height, width), features[PYRAMID].shape[1], top.shape[1])

@@ -14,7 +14,8 @@ from torch import nn
 from ..catalog import BranchRecord, TrunkRecord
 from ..config import EXIT
 from ..errors import ArtifactError, PluginError
-from ..head_names import HEAD_NAMES
+from ..head_names import EXIT_HEAD
+from ..heads import HEADS
 from ..nn import Backbone, Branch, HeadFactory, Limb, Tree, TrunkSpec, build_backbone, weights_of
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
@@ -70,8 +71,8 @@ def head_factory(record: BranchRecord, attribute: Attribute, backbone: Backbone,
     One of attributree's own is built by its name and options, whatever a plugin brings today. Raises ArtifactError if
     the head was a plugin's that is gone.
     """
-    in_features = backbone.width(len(record.parts) - 1)
-    if record.head in HEAD_NAMES:
+    in_features = backbone.pyramid_features if record.head == EXIT_HEAD else backbone.width(len(record.parts) - 1)
+    if record.head in HEADS:
         return HeadFactory(attribute, in_features, plugins, record.head, record.head_options)
     factory = HeadFactory(attribute, in_features, plugins)
     owner, _ = factory.whose()

@@ -1,6 +1,6 @@
 """Memory-mapped caches: decoded pixels and trunk activations. Both can be deleted at any time."""
 
-from .activations import ActivationStore, top_key
+from .activations import ActivationStore, fill_features, top_key
 from .bound import Bound, Room
 from .pixels import Decoded, Photo, PixelStore
 from .records import RecordStore, erase_everywhere
@@ -14,5 +14,6 @@ __all__ = [
     "RecordStore",
     "Room",
     "erase_everywhere",
+    "fill_features",
     "top_key",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..config import BranchSettings, Settings
 from ..errors import TrainingError
 from ..inference import Pictures, compute_features, decode_images
 from ..labels import LabelSet
-from ..nn import Backbone, TrunkSpec, build_loss
+from ..nn import Backbone, Reads, TrunkSpec, build_loss
 from ..plugins import LoadedPlugins
 from ..progress import Progress
 from ..registry import ArtifactStore
@@ -82,31 +82,44 @@ class Ground:
         return Samples((pictures.pixels.records(),), rows[:, None], label_set)
 
     def features(
-        self, backbone: Backbone, trunk_digest: str, pictures: Pictures, *, mirrored: bool = False
-    ) -> ActivationStore:
-        """Return the store of the trunk's features of `pictures`, computing what is missing."""
+        self,
+        backbone: Backbone,
+        trunk_digest: str,
+        pictures: Pictures,
+        reads: Collection[Reads],
+        *,
+        mirrored: bool = False,
+    ) -> dict[Reads, ActivationStore]:
+        """Return the stores of what `reads` asks for of the trunk, computing what is missing of `pictures`."""
         return compute_features(
             backbone,
             trunk_digest,
             pictures,
             self.settings.catalog.cache,
             self.device,
+            reads,
             mirrored=mirrored,
             progress=self.progress,
             room=self.bound,
         )
 
     def samples(
-        self, label_set: LabelSet, pictures: Pictures, backbone: Backbone, trunk_digest: str, *, flip: bool
-    ) -> Samples:
-        """Return the trunk features of a label set's images, mirrored ones as a second view if `flip`."""
+        self,
+        label_set: LabelSet,
+        pictures: Pictures,
+        backbone: Backbone,
+        trunk_digest: str,
+        reads: Collection[Reads],
+        *,
+        flip: bool,
+    ) -> dict[Reads, Samples]:
+        """Return the trunk's features of a label set's images, mirrored ones as a second view if `flip`."""
         ids = label_set.image_ids.tolist()
-        inputs, rows = [], []
-        for mirrored in (False, True) if flip else (False,):
-            store = self.features(backbone, trunk_digest, pictures, mirrored=mirrored)
-            inputs.append(store.records())
-            rows.append(pictures.rows(store, ids))
-        return Samples(tuple(inputs), np.stack(rows, axis=1), label_set)
+        views = [
+            self.features(backbone, trunk_digest, pictures, reads, mirrored=mirrored)
+            for mirrored in ((False, True) if flip else (False,))
+        ]
+        return {what: _samples([view[what] for view in views], ids, pictures, label_set) for what in reads}
 
     def tops(self, backbone: Backbone, trunk_digest: str, pictures: Pictures) -> StoredTops:
         """Return where donors' top features of `pictures` come from."""
@@ -129,3 +142,8 @@ class Ground:
         return Checkpoints(
             self.settings.catalog.cache / "runs", name, {"attributree": version("attributree"), **identity}
         )
+
+
+def _samples(views: Sequence[ActivationStore], ids: Sequence[int], pictures: Pictures, label_set: LabelSet) -> Samples:
+    rows = np.stack([pictures.rows(store, ids) for store in views], axis=1)
+    return Samples(tuple(store.records() for store in views), rows, label_set)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
+from ..nn import MAPS, Reads
 from ..stores import ActivationStore, Bound, top_key
 from ..training import Donor, Samples, ScratchTops
 
@@ -31,13 +33,13 @@ class StoredTops:
         keys = [self.digests[i] for i in samples.labels.image_ids.tolist()]
         inputs, rows = [], []
         for view in range(len(samples.inputs)):
-            below = self._store(self.trunk, view, self.shapes[0])
-            store = self._store(top_key(self.trunk, donor.digests), view, self.shapes[1], pooled=True)
+            below = self._store(self.trunk, view, self.shapes[0], MAPS)
+            store = self._store(top_key(self.trunk, donor.digests), view, self.shapes[1], "pooled")
             store.fill_pooled(donor.units, below, keys, self.device)
             inputs.append(store.records())
             rows.append(store.rows(keys))
         return Samples(tuple(inputs), np.stack(rows, axis=1), samples.labels)
 
-    def _store(self, key: str, view: int, shape: tuple[int, ...], *, pooled: bool = False) -> ActivationStore:
+    def _store(self, key: str, view: int, shape: tuple[int, ...], kind: Reads | Literal["pooled"]) -> ActivationStore:
         cache: Path = self.bound.cache
-        return ActivationStore(cache, key, self.size, shape, mirrored=view == 1, pooled=pooled, room=self.bound)
+        return ActivationStore(cache, key, self.size, shape, mirrored=view == 1, kind=kind, room=self.bound)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ..answers import Floats
 from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
@@ -25,7 +26,7 @@ from ..errors import (
 )
 from ..inference import branch_probabilities
 from ..labels import LabelSet
-from ..nn import RANDOM, Backbone, HeadFactory, build_backbone
+from ..nn import MAPS, PYRAMID, RANDOM, Backbone, Branch, HeadFactory, Reads, build_backbone
 from ..plugins import LoadedPlugins
 from ..progress import Progress
 from ..registry import LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
@@ -252,11 +253,12 @@ class Trainer:
         new_head = self._new_head(attribute, backbone)
         new_exit = self._new_head(attribute, backbone, at_exit=True) if self._may_exit(name, recipe) else None
         heads = {depth: make.whose() for depth, make in (("", new_head), (EXIT, new_exit)) if make}
-        made = [repr(make()) for make in (new_head, new_exit) if make]  # a bad one is caught before any work
+        made = [make() for make in (new_head, new_exit) if make]  # a bad one is caught before any work
+        reads = _reads(recipe.depth, made[-1])
         loss = self.ground.losses([attribute]).get(name)
         pictures = self.ground.decode(label_set.image_ids.tolist())
         usable = self.ground.usable(label_set, pictures)
-        samples = self.ground.samples(usable, pictures, backbone, trunk.digest, flip=recipe.flip)
+        samples = self.ground.samples(usable, pictures, backbone, trunk.digest, reads, flip=recipe.flip)
         donors = self._donors()
         checkpoints = self.ground.checkpoints(
             f"branch-{name}",
@@ -264,7 +266,7 @@ class Trainer:
             config=self.settings.digest_for(name),
             trunk=trunk.digest,
             donors=[donor.digests for donor in donors],
-            heads=[heads, made],
+            heads=[heads, [repr(head) for head in made]],
             executor=self.executor.name,
         )
         grown = self.executor.run(
@@ -317,8 +319,7 @@ class Trainer:
         return result
 
     def _new_head(self, attribute: Attribute, backbone: Backbone, *, at_exit: bool = False) -> HeadFactory:
-        name, width = self.settings.for_attribute(attribute.name).head, backbone.width(0 if at_exit else 1)
-        return HeadFactory(attribute, width, self.plugins, name, at_exit=at_exit)
+        return HeadFactory.of(attribute, backbone, self.plugins, self.settings.for_attribute(attribute.name), at_exit)
 
     def _may_exit(self, name: str, recipe: BranchSettings) -> bool:
         """Return whether `name` may have a branch without units, because it is told to, or others have some.
@@ -383,8 +384,10 @@ class Trainer:
     def _live_probabilities(self, live: LoadedTree, attribute: Attribute, val: LabelSet) -> Floats:
         """Return what the live tree says of `val`, through its own trunk and image size."""
         pictures = self.ground.decode(val.image_ids.tolist(), live.backbone.spec.image_size)
-        samples = self.ground.samples(val, pictures, live.backbone, live.trunk.digest, flip=False)
-        branch = live.tree.to(self.ground.device).branches[attribute.name]
+        branch = live.tree.to(self.ground.device).branch(attribute.name)
+        (samples,) = self.ground.samples(
+            val, pictures, live.backbone, live.trunk.digest, (branch.reads,), flip=False
+        ).values()
         return branch_probabilities(
             live.branches[attribute.name], attribute, predict_logits(branch, samples, self.ground.device)
         )
@@ -430,3 +433,13 @@ class Trainer:
         assert self._trunk is not None
         assert self._backbone is not None
         return self._trunk, self._backbone
+
+
+def _reads(depth: str, exit_head: nn.Module) -> frozenset[Reads]:
+    """Return what is to be computed of the trunk's features for a branch of that depth.
+
+    With "auto" both, even if there may be no exit this time: the next branch reads them, and the trunk is run once.
+    """
+    if depth == "auto":
+        return frozenset((MAPS, PYRAMID))
+    return frozenset((Branch({}, exit_head).reads if depth == EXIT else MAPS,))

@@ -16,7 +16,7 @@ from torch import nn
 from ..answers import Floats
 from ..config import EXIT, BranchSettings
 from ..hookspecs import Loss
-from ..nn import Branch, Crown, Trunk
+from ..nn import Branch, Crown, Reads, Trunk
 from ..progress import Progress
 from .calibrate import Calibration
 from .checkpoint import Checkpoints, Fit
@@ -134,30 +134,32 @@ def _regrow(
 
     An exit stays one, and no other branch becomes one: their heads are not alike.
     """
-    features = trunk_features(model.trunk, part, device)
+    reads = model.branch(name).reads
+    features = trunk_features(model.trunk, part, reads, device)
     limbs = model.limbs()
     donors = [Donor(other, dict(limb.branch.units.items()), limb.keys) for other, limb in limbs.items() if limb.keys]
     tell = (lambda what, epoch, of: progress(f"{name} again: {what}", epoch, of)) if progress else None
     if not limbs[name].keys:
         exit_recipe = recipe.model_copy(update={"depth": EXIT})
-        grown = grow(features, [], new_head, exit_recipe, new_exit=new_head, loss=loss, progress=tell)
+        grown = grow({reads: features}, [], new_head, exit_recipe, new_exit=new_head, loss=loss, progress=tell)
     else:
         depth = "auto" if recipe.depth == EXIT else recipe.depth
-        grown = grow(features, donors, new_head, recipe.model_copy(update={"depth": depth}), loss=loss, progress=tell)
+        deep_recipe = recipe.model_copy(update={"depth": depth})
+        grown = grow({reads: features}, donors, new_head, deep_recipe, loss=loss, progress=tell)
     labels, val = part.labels.attribute.labels, features.part("val", labelled_only=True)
     verdict = gate_replaced(labels, live, grown.answers, val.labels.target, recipe)
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)
 
 
 @torch.inference_mode()
-def trunk_features(trunk: Trunk, samples: Samples, device: torch.device) -> Samples:
-    """Return `samples` of pixels as samples of the trunk's features (C, H, W), one view, in scratch space."""
+def trunk_features(trunk: Trunk, samples: Samples, reads: Reads, device: torch.device) -> Samples:
+    """Return `samples` of pixels as samples of the trunk's maps or pyramids, one view, in scratch space."""
     trunk.to(device).eval()
     out = None
     for start in range(0, len(samples), _BATCH):
         rows = samples.rows[start : start + _BATCH, 0]
         pixels = torch.from_numpy(np.ascontiguousarray(samples.inputs[0][rows])).to(device)
-        features = trunk(pixels).half().cpu().numpy()  # (B, C, H, W)
+        features = trunk.features(pixels, (reads,))[reads].cpu().numpy()
         if out is None:
             out = scratch((len(samples), *features.shape[1:]), np.float16)
         out[start : start + len(features)] = features

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from ..answers import Floats
 from ..config import EXIT, BranchSettings
 from ..errors import TrainingError
 from ..hookspecs import Loss
-from ..nn import Branch, copy_units, probabilities
+from ..nn import MAPS, Branch, Reads, copy_units, probabilities
 from ..progress import Progress
 from ..schema import Labels
 from .calibrate import Calibration, calibrate
@@ -55,7 +56,7 @@ class Grown:
 
 
 def grow(
-    samples: Samples,
+    samples: Mapping[Reads, Samples],
     donors: list[Donor],
     new_head: Callable[[], nn.Module],
     recipe: BranchSettings,
@@ -66,31 +67,32 @@ def grow(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Grown:
-    """Return a branch trained on `samples` of trunk features (C, H, W), all splits together.
+    """Return a branch trained on `samples` of the trunk's features, all splits together.
 
-    `new_exit` makes heads for the trunk's features as they are; without it no exit is tried.
+    Its maps (C, H, W) are there if anything but an exit is to be tried, its pyramids (P,) if the heads that `new_exit`
+    makes read them, for the same images. Without `new_exit` no exit is tried.
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
     the head is trained on the donor's frozen features, and what is unfrozen starts from there. `tops` gives the
     donors' features, by default computed on the spot; `loss` is `masked_loss` by default. Raises TrainingError if
     there is nothing to train or to validate on, no donor for what needs one, or the loss stops being a number.
     """
-    name, labels = samples.labels.attribute.name, samples.labels.attribute.labels
+    label_set = next(iter(samples.values())).labels
+    name, labels = label_set.attribute.name, label_set.attribute.labels
     device = pick_device(recipe.device)
     tops = tops or ScratchTops(device)
-    train, val = samples.part("train"), samples.part("val", labelled_only=True)
+    train, val = label_set.part("train"), label_set.part("val", labelled_only=True)
     if len(train) < 2 or not len(val):
         raise TrainingError(
             f"{name}: {len(train)} images to train on and {len(val)} unambiguous ones to validate on; "
             "at least 2 and 1 are needed. Label more, or set the split column"
         )
-    if labels.size > 1 and (train.labels.target > 0).any(axis=0).sum() < 2:
+    if labels.size > 1 and (train.target > 0).any(axis=0).sum() < 2:
         raise TrainingError(f"{name}: every label in the train split says the same; label images of another value too")
     if recipe.depth == EXIT and new_exit is None:
         raise TrainingError(f'{name}: depth = "{EXIT}" needs a head for the trunk\'s features, and none was given')
-    known = samples.part("train", labelled_only=True)
 
     def train_one(branch: Branch, donor: Donor | None, depth: str) -> Candidate:
-        fitted = fit_branch(branch, donor, depth, train, val, recipe, tops, loss, checkpoints, progress)
+        fitted = fit_branch(branch, donor, depth, samples[branch.reads], recipe, tops, loss, checkpoints, progress)
         return branch.eval(), fitted
 
     candidates, chosen = dict[str, Candidate](), None
@@ -100,11 +102,13 @@ def grow(
     if not candidates or (donors and recipe.depth == "auto" and not _is_enough(candidates)):
         for donor in donors:
             nn.ModuleDict(dict(donor.units)).to(device).eval()
-        chosen = choose_donor(donors, known, val, tops, recipe.seed)
+        known, unseen = (samples[MAPS].part(split, labelled_only=True) for split in ("train", "val"))
+        chosen = choose_donor(donors, known, unseen, tops, recipe.seed)
         candidates |= _try_depths(name, chosen.donor, new_head, recipe.depth, recipe.seed, train_one)
     depth = _cheapest(candidates)
     branch = candidates[depth][0].to(device)
-    calibration, scores, answers = finish(labels, samples, lambda part: predict_logits(branch, part, device), recipe)
+    answer = partial(predict_logits, branch, device=device)
+    calibration, scores, answers = finish(labels, samples[branch.reads], answer, recipe)
     return Grown(
         branch=branch.cpu(),
         depth=depth,
@@ -113,7 +117,7 @@ def grow(
         depths={name: fitted for name, (_, fitted) in candidates.items()},
         calibration=calibration,
         scores=scores,
-        floor=majority_macro_f1(labels, known.labels.target, val.labels.target),
+        floor=majority_macro_f1(labels, label_set.part("train", labelled_only=True).target, val.target),
         answers=answers,
     )
 
@@ -174,15 +178,18 @@ def fit_branch(
     branch: Branch,
     donor: Donor | None,
     depth: str,
-    train: Samples,
-    val: Samples,
+    samples: Samples,
     recipe: BranchSettings,
     tops: Tops,
     loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Fit:
-    """Train what is not frozen of `branch`, in place; what is frozen is run once, and the loop reads its output."""
+    """Train what is not frozen of `branch`, in place; what is frozen is run once, and the loop reads its output.
+
+    `samples` of what the branch reads, all splits.
+    """
+    train, val = samples.part("train"), samples.part("val", labelled_only=True)
     device = pick_device(recipe.device)
     averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
     deeper = depth not in (EXIT, "head")
