@@ -2,12 +2,12 @@
 
     python benchmarks/sixteen.py [--seed 0 --seed 1 --seed 2] [--ninth silhouette --ninth sleeve_length] [--ninth-only]
 
-For each seed: a catalogue with eight attributes live gets a ninth by `attributree sync-catalog`, once with the
-activation store warm and once with an empty cache; `attributree compare --arm individual` trains a whole network for
-the same attribute to its own early stop. Several attributes may each be the ninth, beside the same eight. Then, for
-the first seed, the others are added up to sixteen: each growth's
-proof that no old logit moved, the tree's parameters, and what predicting sixteen attributes costs beside one plain
-backbone with sixteen linear heads (not with `--ninth-only`). Written as build/bench/sixteen.json.
+For each seed: a catalogue with eight attributes live gets a ninth by `attributree sync-catalog`, with every depth
+measured and as an exit outright, each with the activation store warm and with an empty cache; `attributree compare
+--arm individual` trains a whole network for the same attribute to its own early stop. Several attributes may each be
+the ninth, beside the same eight. Then, for the first seed, the others are added up to sixteen: each growth's proof that
+no old logit moved, the tree's parameters, and what predicting sixteen attributes costs beside one plain backbone with
+sixteen linear heads (not with `--ninth-only`). Written as build/bench/sixteen.json.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from fashion_mnist import ALL_ATTRIBUTES, DatasetError, make_dataset
 
 DISTRIBUTIONS = ("attributree-fashion-mnist", "attributree-fashion-mnist-more")
 PREDICT_IMAGES, PASSES = 64, 9
+#: How the ninth is asked for: the depth that `[attributes.NINTH]` sets.
+DEPTHS = ("auto", "exit")
 #: What is averaged over the seeds.
 MEANS = ("warm_ratio", "cold_ratio", "macro_f1", "individual_macro_f1")
 
@@ -62,20 +64,35 @@ def sync(folder: Path, runner: Runner, names: Sequence[str]) -> Any:
     return report
 
 
-def add_ninth(folder: Path, runner: Runner, ninth: str) -> tuple[dict[str, Any], Any]:
-    """Add `ninth` with a warm and with a cold store, each to a copy of `folder`, and train a whole network for it.
+def add_ninth(folder: Path, runner: Runner, ninth: str) -> tuple[list[dict[str, Any]], Any, Path]:
+    """Add `ninth` at each of DEPTHS to copies of `folder`, and train a whole network for it.
 
-    Returns the figures, and sync-catalog's document for the warm store.
+    Returns the figures by depth; and sync-catalog's document for "auto" on a warm store, and where it did that.
     """
-    warm, cold = (folder.with_name(f"{folder.name}-{ninth}-{store}") for store in ("warm", "cold"))
-    shutil.copytree(folder, warm)
-    shutil.copytree(folder, cold, ignore=shutil.ignore_patterns("cache"))
-    warm_report, cold_report = sync(warm, runner, [ninth]), sync(cold, runner, [ninth])
-    (warm_result,), (cold_result,) = warm_report["results"], cold_report["results"]
+    grown = {depth: (copied(folder, ninth, depth, "warm"), copied(folder, ninth, depth, "cold")) for depth in DEPTHS}
+    reports = {
+        depth: (sync(warm, runner, [ninth]), sync(cold, runner, [ninth])) for depth, (warm, cold) in grown.items()
+    }
+    kept, _ = grown["auto"]
     command = ("attributree", "compare", "--json", "--arm", "individual", "--attribute", ninth)
-    alone = read_report(runner.run(*command, cwd=warm, capture=True), "attributree compare --json")
+    alone = read_report(runner.run(*command, cwd=kept, capture=True), "attributree compare --json")
     individual = alone["arms"]["individual"]
-    figures = {
+    rows = [{"asked": depth, **_figures(ninth, warm, cold, individual)} for depth, (warm, cold) in reports.items()]
+    return rows, reports["auto"][0], kept
+
+
+def copied(folder: Path, ninth: str, depth: str, store: str) -> Path:
+    """Return a copy of a catalogue where `ninth` is to have `depth`, without its cache if the store is cold."""
+    where = folder.with_name(f"{folder.name}-{ninth}-{depth}-{store}")
+    shutil.copytree(folder, where, ignore=shutil.ignore_patterns("cache") if store == "cold" else None)
+    with (where / "plugins.toml").open("a", encoding="utf-8") as config:
+        config.write(f'\n[attributes.{ninth}]\ndepth = "{depth}"\n')
+    return where
+
+
+def _figures(ninth: str, warm: Any, cold: Any, individual: Any) -> dict[str, Any]:
+    (warm_result,), (cold_result,) = warm["results"], cold["results"]
+    return {
         "attribute": ninth,
         "warm_seconds": warm_result["seconds"],
         "cold_seconds": cold_result["seconds"],
@@ -88,7 +105,6 @@ def add_ninth(folder: Path, runner: Runner, ninth: str) -> tuple[dict[str, Any],
         "depth": warm_result["metrics"]["depth"],
         "donor": warm_result["metrics"]["donor"],
     }
-    return figures, warm_report
 
 
 def proofs(reports: Sequence[Any]) -> list[dict[str, Any]]:
@@ -162,6 +178,7 @@ def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], we
     keys = (
         "seed",
         "attribute",
+        "asked",
         "labels",
         "warm_seconds",
         "cold_seconds",
@@ -175,10 +192,10 @@ def render(ninths: Sequence[dict[str, Any]], moved: Sequence[dict[str, Any]], we
         cells = (row[str(column.header).replace(" ", "_")] for column in table.columns)
         table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
     console.print(table)
-    for name in dict.fromkeys(row["attribute"] for row in ninths):
-        rows = [row for row in ninths if row["attribute"] == name]
+    for name, asked in dict.fromkeys((row["attribute"], row["asked"]) for row in ninths):
+        rows = [row for row in ninths if (row["attribute"], row["asked"]) == (name, asked)]
         means = (f"{key.replace('_', ' ')} {mean(row[key] for row in rows):.4f}" for key in MEANS)
-        console.print(f"{name}, means: {', '.join(means)}", highlight=False)
+        console.print(f"{name}, {asked}, means: {', '.join(means)}", highlight=False)
     if not weight:
         return
     worst = max(proof["max_abs_diff"] for proof in moved)
@@ -228,12 +245,12 @@ def main(seeds: tuple[int, ...], ninths: tuple[str, ...], ninth_only: bool, out:
                 where = folder / f"seed-{seed}"
                 begun = eight_live(where, runner, seed, first, settings)
                 for ninth in ninths:
-                    figures, report = add_ninth(where, runner, ninth)
-                    added.append({"seed": seed, **figures})
+                    rows, report, full = add_ninth(where, runner, ninth)
+                    added += [{"seed": seed, **row} for row in rows]
                     if not (grown or ninth_only):
-                        full = where.with_name(f"{where.name}-{ninth}-warm")
+                        whole = full
                         grown = [begun, report, sync(full, runner, ALL_ATTRIBUTES)]
-            weight = {} if ninth_only else weigh(full)
+            weight = {} if ninth_only else weigh(whole)
     except (BenchmarkError, DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     parameters_of_run = {
@@ -245,7 +262,7 @@ def main(seeds: tuple[int, ...], ninths: tuple[str, ...], ninth_only: bool, out:
         "torch": version("torch"),
     }
     moved = proofs(grown)
-    render(added, moved, weight, Console(width=max(Console().width, 150)))
+    render(added, moved, weight, Console(width=max(Console().width, 160)))
     print(", ".join(f"{key} {value}" for key, value in parameters_of_run.items()))
     report = {"parameters": parameters_of_run, "ninth": added, "proofs": moved, "weight": weight}
     written = out / "sixteen.json"
