@@ -246,6 +246,7 @@ def test_photographs_are_dark_on_white_and_tone_follows_their_pixels(
         (gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 1, 2, 2) + b"four"), "not \\(N, 28, 28\\)"),
         (gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 1, 28, 28) + bytes(784)), "300,\\) classes for 1 images"),
     ],
+    ids=["missing", "no gzip", "cut short", "no idx", "too few", "other size", "other count"],  # gzip notes the time
 )
 def test_a_missing_or_damaged_source_names_its_file(
     fashion: ModuleType, source: Path, tmp_path: Path, content: bytes | None, message: str
