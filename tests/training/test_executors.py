@@ -15,7 +15,7 @@ from torch import nn
 from attributree.config import BranchSettings
 from attributree.errors import TrainingError
 from attributree.finding import from_folder
-from attributree.nn import HeadFactory, LinearHead
+from attributree.nn import MAPS, HeadFactory, LinearHead
 from attributree.training import Donor, GuardedLoss, HeadError, Inline, Samples, Torchrun, grow, make_executor
 from attributree.training.loop import start
 
@@ -92,7 +92,7 @@ def test_two_processes_train_one_branch_and_what_goes_wrong_is_told(
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     head = HeadFactory(samples.labels.attribute, 8)
     donors, deep = [Donor("backbone", make_units())], recipe.model_copy(update={"depth": "stage", "epochs": 6})
-    grown = executor.run(grow, samples, donors, head, deep)
+    grown = executor.run(grow, {MAPS: samples}, donors, head, deep)
     assert grown.scores["val"].macro_f1 > 0.9
     with pytest.raises(HeadError, match="KeyError"):
         executor.run(fail, "head")

@@ -30,8 +30,9 @@ def block(inner: int, outer: int) -> nn.Module:
 def make_backbone() -> Callable[..., Backbone]:
     def make(seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
-        trunk = Trunk({"stem": block(3, 8), "stage": block(8, 8)}, (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)).eval()
-        return Backbone(TrunkSpec("toy", "top", SIZE, RANDOM), trunk, {"top": block(8, 12).eval()}, (8, 4, 4), 12)
+        lower = {"stem": block(3, 8), "stage": block(8, 8)}
+        trunk = Trunk(lower, (0.5, 0.5, 0.5), (0.3, 0.3, 0.3), ["stage"]).eval()
+        return Backbone(TrunkSpec("toy", "top", SIZE, RANDOM), trunk, {"top": block(8, 12).eval()}, (8, 4, 4), 160, 12)
 
     return make
 
