@@ -17,6 +17,7 @@ from torch import nn
 from attributree.config import BranchSettings
 from attributree.errors import TrainingError
 from attributree.labels import LabelSet
+from attributree.nn import MAPS
 from attributree.schema import Attribute, SingleLabel
 from attributree.training import Checkpoints, Donor, Grown, Samples, Torchrun, grow
 
@@ -133,7 +134,8 @@ def test_fault_2_one_of_two_training_processes_killed_fails_the_run_and_the_reru
     def run(folder: str, mark: str) -> Grown:
         torch.manual_seed(1)
         new_head = partial(copy.deepcopy, head(str(tmp_path / mark)))
-        return Torchrun(2).run(grow, samples, donors, new_head, recipe, checkpoints=Checkpoints(tmp_path, folder, {}))
+        checkpoints = Checkpoints(tmp_path, folder, {})
+        return Torchrun(2).run(grow, {MAPS: samples}, donors, new_head, recipe, checkpoints=checkpoints)
 
     (tmp_path / "there").touch()
     unbroken = run("unbroken", "there")
