@@ -119,7 +119,7 @@ class PyramidHead(nn.Module):
 
     Linear layers on intermediate stages are the probes of Alain and Bengio, "Understanding intermediate layers using
     linear classifier probes" (2016); all stages at once are the hypercolumns of Hariharan et al. (CVPR 2015). Costs
-    P K + K parameters and P K multiplications an image; of a ResNet-34 cut at layer4, P is 8,960.
+    P K + K parameters and P K multiplications an image; of a ResNet-34 cut at layer4, P is 10,240.
     """
 
     def __init__(self, in_features: int, outputs: int, dropout: float = 0.5) -> None:

@@ -72,7 +72,7 @@ def _state(*states: str, column: str = "state") -> CheckConstraint:
 def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
     """Return a foreign-key column to `target`, indexed unless a composite index starts with it.
 
-    Nor where rows come by the million and refer to a revision: revisions are never deleted, so that nothing asks who
+    References to a revision are not, where rows come by the million: no revision is ever deleted, so nothing asks who
     refers to one.
     """
     long = target.partition(".")[0] in {"image", "observation", "annotation", "prediction"}

@@ -12,7 +12,7 @@ import torch
 
 from ..catalog import Catalog, FileState
 from ..errors import CatalogError
-from ..nn import MAPS, Backbone, Reads
+from ..nn import Backbone, Reads
 from ..progress import Progress
 from ..stores import ActivationStore, Photo, PixelStore, RecordStore, Room, fill_features
 
@@ -90,7 +90,7 @@ def compute_features(
     pictures: Pictures,
     cache: Path,
     device: torch.device,
-    reads: Collection[Reads] = (MAPS,),
+    reads: Collection[Reads],
     *,
     mirrored: bool = False,
     progress: Progress | None = None,

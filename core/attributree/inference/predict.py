@@ -135,7 +135,10 @@ class Predictor:
     def predict_features(
         self, subjects: Sequence[Subject], features: Features, names: Iterable[str]
     ) -> list[Prediction]:
-        """Predict `subjects` from their trunk features, image by image in the order of `names`."""
+        """Predict `subjects`, image by image in the order of `names`, from what these read of the trunk's features.
+
+        The features are on the tree's device.
+        """
         names = list(names)
         present = self._present(names)
         logits = self.tree.from_features(features, present)

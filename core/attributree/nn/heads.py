@@ -79,9 +79,8 @@ class HeadFactory:
         owner = self.plugins.head_owner(self.attribute, self.in_features) if self.plugins and not self.name else None
         if owner:
             return f"plugin {owner}" if owner in HEADS else owner, {}
-        if self.name:
-            return self.name, {**default_options(self.name), **self.options}
-        return _standard(self.pyramid), default_options(_standard(self.pyramid))
+        name = self.name or _standard(self.pyramid)
+        return name, {**default_options(name), **self.options}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as a head that is ready made, the same each time: plugins stay here."""

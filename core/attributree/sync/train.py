@@ -385,12 +385,9 @@ class Trainer:
         """Return what the live tree says of `val`, through its own trunk and image size."""
         pictures = self.ground.decode(val.image_ids.tolist(), live.backbone.spec.image_size)
         branch = live.tree.to(self.ground.device).branch(attribute.name)
-        (samples,) = self.ground.samples(
-            val, pictures, live.backbone, live.trunk.digest, (branch.reads,), flip=False
-        ).values()
-        return branch_probabilities(
-            live.branches[attribute.name], attribute, predict_logits(branch, samples, self.ground.device)
-        )
+        samples = self.ground.samples(val, pictures, live.backbone, live.trunk.digest, (branch.reads,), flip=False)
+        logits = predict_logits(branch, samples[branch.reads], self.ground.device)
+        return branch_probabilities(live.branches[attribute.name], attribute, logits)
 
     # -- promotion ---------------------------------------------------------------------------------
 
