@@ -302,18 +302,17 @@ def command() -> Callable[..., Outcome]:
     return Project.command
 
 
-@pytest.fixture
-def project(new_project: Callable[..., Project]) -> Project:
-    """A project with the plugins garment and sleeves, whose labels are ingested and nothing else."""
-    project = new_project("garment", "sleeves")
-    ingest(project)
-    return project
-
-
 def ingest(project: Project) -> None:
     """Create the catalogue and ingest all garments."""
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
+
+
+@pytest.fixture(scope="session")
+def ingested_once(new_project: Callable[..., Project]) -> Project:
+    project = new_project("garment", "sleeves")
+    ingest(project)
+    return project
 
 
 @pytest.fixture(scope="session")
@@ -327,12 +326,14 @@ def grown_once(new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture
-def copy_project(tmp_path: Path, own_database: NewDatabase | None) -> Callable[[Project], Project]:
+def copy_project(
+    tmp_path_factory: pytest.TempPathFactory, own_database: NewDatabase | None
+) -> Callable[[Project], Project]:
     """Copies a project that nobody has open, with its catalogue, for one test."""
 
     def copy(project: Project) -> Project:
-        folder = tmp_path / "project"
-        shutil.copytree(project.folder, folder)
+        folder = tmp_path_factory.mktemp("project")
+        shutil.copytree(project.folder, folder, dirs_exist_ok=True)
         if own_database is None:
             return Project(folder, project.garments)
         copied = Project(folder, project.garments, own_database(project.database))
@@ -341,6 +342,12 @@ def copy_project(tmp_path: Path, own_database: NewDatabase | None) -> Callable[[
         return copied
 
     return copy
+
+
+@pytest.fixture
+def project(ingested_once: Project, copy_project: Callable[[Project], Project]) -> Project:
+    """A project with the plugins garment and sleeves, whose labels are ingested and nothing else."""
+    return copy_project(ingested_once)
 
 
 @pytest.fixture
