@@ -1,6 +1,6 @@
 """Many rows and many texts at once, on each database by its own statement."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import Connection, select
@@ -10,7 +10,7 @@ from attributree.catalog.bulk import insert_numbered, one_of
 from attributree.catalog.engine import make_engine
 from attributree.catalog.tables import Product
 
-COLUMNS = ("sku", "article_type", "title", "description", "split")
+REST = {"article_type": "top", "title": "", "description": "", "split": "train"}
 _FIND = select(Product.id, Product.sku).where(one_of(Product.sku, "skus"))
 
 
@@ -22,26 +22,35 @@ def connection(url: str) -> Iterator[Connection]:
     engine.dispose()
 
 
-def products(*skus: str) -> list[tuple[str, ...]]:
-    return [(sku, "top", "", "", "train") for sku in skus]
+def add(connection: Connection, *skus: str, many: int = 1) -> Sequence[int]:
+    """Store products, with the first `many` columns of a value for each and the others of one for all."""
+    each = {"sku": list(skus)} | {name: [value] * len(skus) for name, value in list(REST.items())[: many - 1]}
+    same = {name: value for name, value in REST.items() if name not in each}
+    return insert_numbered(connection, Product, each, **same)
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
-def test_rows_that_fill_statements_or_do_not_go_in_once_and_in_order(connection: Connection, more: int) -> None:
-    skus = [f"sku-{i}" for i in reversed(range(2 * (bulk._VALUES // len(COLUMNS)) + more))]
-    ids = insert_numbered(connection, Product, COLUMNS, products(*skus))
+@pytest.mark.parametrize("many", [1, 3, 5])
+def test_rows_that_fill_statements_or_do_not_go_in_once_and_in_order(
+    connection: Connection, more: int, many: int
+) -> None:
+    full = (bulk._VALUES - (1 + len(REST) - many)) // many
+    skus = [f"sku-{i}" for i in reversed(range(2 * full + more))]
+    ids = add(connection, *skus, many=many)
     stored = connection.execute(select(Product.id, Product.sku).order_by(Product.id)).all()
     assert [tuple(row) for row in stored] == list(zip(ids, skus, strict=True))
-    assert insert_numbered(connection, Product, COLUMNS, products("last")) == [ids[-1] + 1]
+    rest = select(Product.article_type, Product.title, Product.description, Product.split).distinct()
+    assert [tuple(row) for row in connection.execute(rest)] == [tuple(REST.values())]
+    assert add(connection, "last", many=many) == [ids[-1] + 1]
 
 
 def test_no_rows_have_no_ids(connection: Connection) -> None:
-    assert insert_numbered(connection, Product, COLUMNS, []) == []
+    assert add(connection) == []
 
 
 def test_texts_are_found_verbatim_among_many(connection: Connection) -> None:
     odd = ["a\"b'c\\d", "{}[],:", "ärmel \U0001f457", "null", "1", " ", "%_", "\u2028\n"]
-    insert_numbered(connection, Product, COLUMNS, products(*odd, "a", "A", "01"))
+    add(connection, *odd, "a", "A", "01")
     asked = [*odd, *(f"other-{i}" for i in range(2000))]
     found = connection.execute(_FIND, {"skus": asked}).all()
     assert sorted(row.sku for row in found) == sorted(odd)

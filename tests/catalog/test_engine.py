@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from attributree import Attribute, MultiLabel
-from attributree.catalog import Catalog, bulk, look, upgrade
+from attributree.catalog import Catalog, bulk, readers, upgrade
 from attributree.catalog.engine import Database, make_engine, take_lock
 from attributree.errors import CatalogError
 
@@ -206,16 +206,16 @@ def test_a_lost_connection_begins_the_work_again_without_duplicates(
 ) -> None:
     url = new_database()
     upgrade(url)
-    monkeypatch.setattr(look, "_CHUNK", 2)
+    monkeypatch.setattr(readers, "CHUNK", 2)
     file = shop.labels("image,colour", *(f"{i}.png,red" for i in range(6)))
     begun: list[int] = []
     insert = bulk.insert_numbered
 
-    def cut_the_line_once(connection: Connection, table: Any, columns: Any, rows: Any) -> Sequence[int]:
-        begun.append(len(rows))
+    def cut_the_line_once(connection: Connection, table: Any, columns: Any, **same: Any) -> Sequence[int]:
+        begun.append(len(next(iter(columns.values()))))
         if len(begun) == 3:
             _end_sessions(url)
-        return insert(connection, table, columns, rows)
+        return insert(connection, table, columns, **same)
 
     monkeypatch.setattr("attributree.catalog.ingest.insert_numbered", cut_the_line_once)
     with Catalog.open(url) as catalog:

@@ -20,6 +20,7 @@ from attributree.catalog import (
     Quarantine,
     UnknownValue,
     look,
+    readers,
     split_of,
 )
 from attributree.catalog.tables import Observation, Revision
@@ -89,7 +90,7 @@ def test_ingesting_twice_changes_nothing(catalog: Catalog, shop: Shop) -> None:
 
 
 def test_chunks_make_no_difference(catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "_CHUNK", 2)
+    monkeypatch.setattr(readers, "CHUNK", 2)
     rows = [f"{number % 5}.png,S{number % 3 + number % 5 * 10},title {number},crew" for number in range(5)]
     file = shop.labels("image,sku,title,neckline", *rows, *rows[:3])
     summary = catalog.ingest(file)
@@ -101,7 +102,7 @@ def test_chunks_make_no_difference(catalog: Catalog, shop: Shop, monkeypatch: py
 def test_the_first_title_of_a_product_counts_so_that_twice_is_once(
     catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look, "_CHUNK", 1)
+    monkeypatch.setattr(readers, "CHUNK", 1)
     file = shop.labels("image,sku,title", "a.png,S1,Front", "b.png,S1,Back")
     revision = catalog.ingest(file).revision
     assert {image.title for image in catalog.images()} == {"Front"}
@@ -138,7 +139,7 @@ def test_any_text_is_stored_verbatim(catalog: Catalog, shop: Shop, cells: list[s
 def test_a_bad_row_at_the_end_leaves_nothing_behind(
     catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look, "_CHUNK", 2)
+    monkeypatch.setattr(readers, "CHUNK", 2)
     file = shop.labels("image,split,neckline", *(f"{i}.png,,crew" for i in range(6)), "late.png,dev,crew")
     before = catalog.counts()
     done: list[int] = []
@@ -185,7 +186,7 @@ def test_one_image_with_two_products_in_a_file_is_refused(
 ) -> None:
     file = shop.labels("image,sku", "a.png,S1", "b.png,S2", "a.png,S2")
     for chunk in (1, 1000):
-        monkeypatch.setattr(look, "_CHUNK", chunk)
+        monkeypatch.setattr(readers, "CHUNK", chunk)
         with pytest.raises(IngestError, match=r"row 4, column 'sku': image 'a.png' belongs to 'S1' in an earlier row"):
             catalog.ingest(file)
 

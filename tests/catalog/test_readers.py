@@ -7,7 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow
 import pyarrow.parquet
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attributree.catalog import LabelRow, read_labels
+from attributree.catalog import read_labels, readers
 from attributree.errors import IngestError
 from attributree.schema import RESERVED_COLUMNS
 
@@ -35,8 +35,30 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def rows(path: Path) -> list[LabelRow]:
-    return list(read_labels(path))
+class Row(NamedTuple):
+    line: int
+    image: str
+    sku: str
+    article_type: str
+    title: str
+    description: str
+    split: str
+    labels: dict[str, str]
+    source: str = ""
+    annotator: str = ""
+
+
+def rows(path: Path) -> list[Row]:
+    """Return the rows of a label file one by one, with their labels."""
+    found = []
+    for part in read_labels(path):
+        columns = part._asdict()
+        columns["line"] = columns.pop("lines")
+        each = [dict(zip(part.labels, texts, strict=True)) for texts in zip(*part.labels.values(), strict=True)]
+        labels = [{column: text for column, text in texts.items() if text} for texts in each]
+        columns["labels"] = labels or [{}] * len(part.lines)
+        found += [Row(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    return found
 
 
 def test_reserved_columns_and_labels_are_told_apart(write: Write) -> None:
@@ -47,8 +69,8 @@ def test_reserved_columns_and_labels_are_told_apart(write: Write) -> None:
         "b.jpg\n"
     )
     assert rows(path) == [
-        LabelRow(2, "a.jpg", "S1", "top", "A top", "Nice", "val", {"neckline": "v-neck"}),
-        LabelRow(4, "b.jpg", "", "", "", "", "", {}),
+        Row(2, "a.jpg", "S1", "top", "A top", "Nice", "val", {"neckline": "v-neck"}),
+        Row(4, "b.jpg", "", "", "", "", "", {}),
     ]
 
 
@@ -79,11 +101,11 @@ def test_an_export_is_told_by_its_source_column_and_read_without_its_marks(write
     )
     labels = {"neckline": "crew", "x::source": "1", "=note": "'=2"}
     assert rows(path) == [
-        LabelRow(2, "-a.jpg", "", "", "=1", "", "", labels, "supplier", "anna"),
-        LabelRow(3, "b.jpg", "", "", "'quoted'", "", "", {}),
+        Row(2, "-a.jpg", "", "", "=1", "", "", labels, "supplier", "anna"),
+        Row(3, "b.jpg", "", "", "'quoted'", "", "", {}),
     ]
     line = json.dumps({"image": "'-a.jpg", "neckline": "crew", "neckline::state": "labelled", "::source": None})
-    assert rows(write(line, "labels.jsonl")) == [LabelRow(1, "'-a.jpg", "", "", "", "", "", {"neckline": "crew"})]
+    assert rows(write(line, "labels.jsonl")) == [Row(1, "'-a.jpg", "", "", "", "", "", {"neckline": "crew"})]
 
 
 def test_the_marks_of_an_export_do_not_count_as_length_of_a_name(write: Write) -> None:
@@ -163,6 +185,55 @@ def test_the_field_limit_of_other_csv_readers_is_left_alone(write: Write) -> Non
     assert csv.field_size_limit() == before
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 3, 1000])
+def test_chunks_make_no_difference(write: Write, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    path = write('image,title,neckline,colour\na.jpg,"two\nlines",crew\nb.jpg\n\nc.jpg,,,red\nd.jpg,x,,\n')
+    whole = rows(path)
+    assert [(row.line, row.labels) for row in whole] == [
+        (2, {"neckline": "crew"}),
+        (4, {}),
+        (6, {"colour": "red"}),
+        (7, {}),
+    ]
+    monkeypatch.setattr(readers, "CHUNK", chunk)
+    assert rows(path) == whole
+
+
+def test_json_lines_with_and_without_the_marks_of_an_export_are_each_read_as_what_they_are(write: Write) -> None:
+    lines = [
+        {"image": "a.jpg", "colour": "red", "colour::state": "labelled", "::source": "supplier"},
+        {"image": "b.jpg", "colour::state": "labelled", "size": 3},
+        {"image": "c.jpg", "colour": "blue", "::source": "anna"},
+    ]
+    found = rows(write("\n".join(map(json.dumps, lines)), "labels.jsonl"))
+    assert [(row.line, row.source, row.labels) for row in found] == [
+        (1, "supplier", {"colour": "red"}),
+        (2, "", {"colour::state": "labelled", "size": "3"}),
+        (3, "anna", {"colour": "blue"}),
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,split\na.jpg,dev\n,val\n", "row 2, column 'split': 'dev' is not a split"),
+        ("image,split\na.jpg,\n,dev\n", "row 3, column 'image': the cell is empty"),
+        ("image,sku\na.jpg,\n,s\nc.jpg," + "x" * 1025 + "\n", "row 3, column 'image': the cell is empty"),
+        ("image,sku\na.jpg," + "x" * 1025 + "\n,s\n", "row 2, column 'sku': the text is longer than 1024 bytes"),
+        ("image,sku\na.jpg,\n,s\nc.jpg,x,y\n", "row 3, column 'image': the cell is empty"),
+        ('image,sku\na.jpg,\n,s\nc.jpg,"x', "row 3, column 'image': the cell is empty"),
+        ("image,sku\na.jpg,\n,s\nc.jpg,a\0b\n", "row 3, column 'image': the cell is empty"),
+    ],
+)
+def test_of_several_errors_the_first_row_is_told(
+    write: Write, monkeypatch: pytest.MonkeyPatch, chunk: int, content: str, message: str
+) -> None:
+    monkeypatch.setattr(readers, "CHUNK", chunk)
+    with pytest.raises(IngestError, match=message):
+        rows(write(content))
+
+
 @given(TEXTS, TEXTS)
 def test_any_text_comes_out_of_csv_as_it_went_in(tmp_path_factory: Any, title: str, label: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
@@ -210,8 +281,8 @@ def test_parquet_is_read_like_the_others(tmp_path: Path) -> None:
     table = {"image": ["a.jpg", "b.jpg"], "sku": [1, 2], "colour": [["red", "blue"], None], "split": [None, "Test"]}
     pyarrow.parquet.write_table(pyarrow.table(table), path)
     assert rows(path) == [
-        LabelRow(1, "a.jpg", "1", "", "", "", "", {"colour": "red|blue"}),
-        LabelRow(2, "b.jpg", "2", "", "", "", "test", {}),
+        Row(1, "a.jpg", "1", "", "", "", "", {"colour": "red|blue"}),
+        Row(2, "b.jpg", "2", "", "", "", "test", {}),
     ]
 
 
@@ -219,7 +290,7 @@ def test_numbers_with_gaps_in_parquet_are_whole_numbers_and_empty_cells(tmp_path
     path = tmp_path / "labels.parquet"
     table = {"image": ["a.png", "b.png"], "sku": [1009.0, float("nan")], "size": [float("nan"), 2.5]}
     pyarrow.parquet.write_table(pyarrow.table(table), path)
-    first, second = read_labels(path)
+    first, second = rows(path)
     assert (first.sku, first.labels) == ("1009", {})
     assert (second.sku, second.labels) == ("", {"size": "2.5"})
 

@@ -214,14 +214,14 @@ import os, signal, sys
 from pathlib import Path
 from attributree.catalog import Catalog, bulk
 import attributree.catalog.observe as observe
-insert, inserted = bulk.insert_rows, 0
-def killed(*arguments):
+insert, inserted = bulk.insert_columns, 0
+def killed(*arguments, **same):
     global inserted
-    insert(*arguments)
+    insert(*arguments, **same)
     inserted += 1
     if inserted == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-observe.insert_rows = killed
+observe.insert_columns = killed
 with Catalog.open(sys.argv[1]) as catalog:
     catalog.ingest(Path(sys.argv[2]))
 """
@@ -280,12 +280,12 @@ def test_21_a_server_restarted_in_the_middle_of_an_ingest_costs_a_retry_and_no_d
     upgrade(server.url + "postgres")
     insert, begun = bulk.insert_numbered, []
 
-    def restart_once(*arguments: Any) -> Sequence[int]:
+    def restart_once(*arguments: Any, **same: Any) -> Sequence[int]:
         begun.append(1)
         if len(begun) == 4:
             server.stop()
             server.start()
-        return insert(*arguments)
+        return insert(*arguments, **same)
 
     monkeypatch.setattr("attributree.catalog.ingest.insert_numbered", restart_once)
     with Catalog.open(server.url + "postgres", timeout=5) as catalog:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import ARRAY, Connection, Dialect, Select, Text, TypeDecorator, bindparam, func, select
@@ -20,6 +19,8 @@ from sqlalchemy.types import TypeEngine
 
 from .tables import Base
 
+#: Values of rows, by the name of their column.
+Columns = Mapping[str, Sequence[Any]]
 #: Objects that are made between two looks for garbage; Python's own number is 700.
 _MANY = 100_000
 #: Values of one INSERT; what SQLite allowed at most before 3.32.
@@ -43,32 +44,28 @@ def few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def insert_rows(
-    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert `rows`, tuples in the order of `columns`; what is not among these gets the database's default.
+def insert_columns(connection: Connection, table: type[Base], columns: Columns, **same: Any) -> None:
+    """Insert rows, given as columns of equal length; all rows have the values of `same`.
 
-    Values go to the driver as they are: texts, numbers, booleans and None.
+    What is not among these gets the database's default. Values go to the driver as they are: texts, numbers, booleans
+    and None.
     """
-    if not rows:
+    if not any(map(len, columns.values())):
         return
-    into = _into(table.__tablename__, tuple(columns))
-    if connection.dialect.name == "postgresql":
-        _copy(connection, f"COPY {into} FROM STDIN", rows)
-    else:
-        _insert(connection, f"INSERT INTO {into} VALUES", len(columns), rows)
+    insert = _copy if connection.dialect.name == "postgresql" else _insert
+    insert(connection, _into(table.__tablename__, (*same, *columns)), tuple(same.values()), tuple(columns.values()))
 
 
-def insert_numbered(
-    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> Sequence[int]:
-    """Insert `rows` as `insert_rows` does and return their ids, in the same order.
+def insert_numbered(connection: Connection, table: type[Base], columns: Columns, **same: Any) -> Sequence[int]:
+    """Insert rows as `insert_columns` does and return their ids, in the same order.
 
     Nobody else writes meanwhile, and ids rise row by row: they are those behind the last one.
     """
+    if not any(map(len, columns.values())):
+        return []
     newest, behind = _numbers(table)
     last = connection.execute(newest).scalar() or 0
-    insert_rows(connection, table, columns, rows)
+    insert_columns(connection, table, columns, **same)
     return connection.execute(behind, {"last": last}).scalars().all()
 
 
@@ -85,25 +82,32 @@ def _into(table: str, columns: tuple[str, ...]) -> str:
     return f'"{table}" ({names})'
 
 
-def _insert(connection: Connection, into: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows of `width` values, as many a statement as it takes: a statement costs as much as some rows."""
+def _insert(connection: Connection, into: str, same: tuple[Any, ...], columns: tuple[Sequence[Any], ...]) -> None:
+    """Insert rows, as many a statement as it takes: a statement costs as much as some rows, and a value half a row."""
+    width, count = len(columns), len(columns[0])
+    values: list[Any] = [None] * (width * count)
+    for position, column in enumerate(columns):
+        values[position::width] = column
     marks = f"({', '.join('?' * width)})"
-    many = _VALUES // width
-    whole = len(rows) - len(rows) % many
-    if whole:
-        batches = [tuple(chain.from_iterable(rows[start : start + many])) for start in range(0, whole, many)]
-        connection.exec_driver_sql(f"{into} {', '.join([marks] * many)}", batches)
-    if rest := list(rows[whole:]):
-        connection.exec_driver_sql(f"{into} {marks}", rest)
+    shared = "?, " * len(same)
+    many = (_VALUES - len(same)) // width
+    whole = count - count % many
+    for first, last, rows in ((0, whole, many), (whole, count, count - whole)):
+        if first < last:
+            steps = range(first * width, last * width, rows * width)
+            batches = [(*same, *values[step : step + rows * width]) for step in steps]
+            statement = f"INSERT INTO {into} SELECT {shared}* FROM (VALUES {', '.join([marks] * rows)})"
+            connection.exec_driver_sql(statement, batches)
 
 
-def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: Connection, into: str, same: tuple[Any, ...], columns: tuple[Sequence[Any], ...]) -> None:
     driver: Any = connection.connection.driver_connection
     dialect: Any = connection.dialect
+    statement = f"COPY {into} FROM STDIN"
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
+            for row in zip(*columns, strict=True):
+                copy.write_row(same + row)
     except dialect.dbapi.Error as error:
         # SQLAlchemy knows no COPY: what it does for its own statements is done here.
         lost = dialect.is_disconnect(error, driver, None)

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, sel
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..schema import Attribute
-from .bulk import insert_numbered, insert_rows
+from .bulk import insert_columns, insert_numbered
 from .engine import chunks, notify
 from .predictions import todays_keys, value_ids
 from .resolve import Annotation, Reader, Sources
@@ -164,7 +164,7 @@ def _store(
     here = (AnnotationRow.attribute_id == attribute_id) & _among(AnnotationRow.image_id, ids, everything)
     stored = _stored(connection, here, values)
     today, before = heirs
-    fresh = [image for image, annotation in wanted.items() if annotation is not None and image not in stored]
+    fresh = {image: now for image, now in wanted.items() if now is not None and image not in stored}
     moved: list[tuple[int, int]] = []
     renamed: list[tuple[int, int]] = []
     gone: list[int] = []
@@ -194,10 +194,13 @@ def _store(
             [{"row": row_id, **_columns(wanted[image], revision)} for row_id, image in moved],
         )
     row_ids = {image: row_id for row_id, image in moved + renamed}
-    if fresh:
-        new = [(image, attribute_id, now.state, now.weight, revision) for image in fresh if (now := wanted[image])]
-        columns = ("image_id", "attribute_id", "state", "weight", "revision")
-        row_ids |= zip(fresh, insert_numbered(connection, AnnotationRow, columns, new), strict=True)
+    added: dict[str, list[Any]] = {
+        "image_id": list(fresh),
+        "state": [now.state for now in fresh.values()],
+        "weight": [now.weight for now in fresh.values()],
+    }
+    ids_added = insert_numbered(connection, AnnotationRow, added, attribute_id=attribute_id, revision=revision)
+    row_ids |= zip(fresh, ids_added, strict=True)
     rows = [
         (row_id, values[key], key in now.certain, shares.get(key, 1.0))
         for image, row_id in row_ids.items()
@@ -205,7 +208,9 @@ def _store(
         for shares in (dict(now.shares),)
         for key in now.values
     ]
-    insert_rows(connection, AnnotationValue, ("annotation_id", "value_id", "certain", "share"), rows)
+    if rows:
+        names = ("annotation_id", "value_id", "certain", "share")
+        insert_columns(connection, AnnotationValue, dict(zip(names, zip(*rows, strict=True), strict=True)))
     return len(fresh) + len(moved) + len(renamed) + len(gone)
 
 

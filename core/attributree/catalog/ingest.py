@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..schema import SPLITS
 from .bulk import insert_numbered, one_of
@@ -22,24 +22,32 @@ from .derive import reader_of
 from .engine import chunks
 from .lines import refuse
 from .look import LabelFile, Look, look_at
-from .observe import Log, Voice
+from .observe import Log, Texts, Voice
 from .queries import revision
-from .records import IngestSummary, LabelRow, Quarantine
+from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
 from .tables import Image, Product
 
 DEFAULT_SOURCE = "import"
-#: What a label file may say of a product.
-_TEXTS = ("article_type", "title", "description", "split")
+#: What a label file may say of a product, besides its split.
+_WORDS = ("article_type", "title", "description")
 #: What an image's row says of its file, in the order of a `Look`.
 _FILE = ("file", "reason", "width", "height", "format", "bytes", "mtime_ns")
 
 _IMAGES = (
-    select(Image.id, Image.path, Image.state, Image.digest, *(getattr(Image, name) for name in _FILE), Product.sku)
+    select(
+        Image.id,
+        Image.path,
+        Image.state,
+        Image.digest,
+        Image.product_id,
+        *(getattr(Image, name) for name in _FILE),
+        Product.sku,
+    )
     .join(Product, Product.id == Image.product_id)
     .where(Image.root == bindparam("root"), one_of(Image.path, "paths"))
 )
-_PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _TEXTS)).where(
+_PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _WORDS), Product.split).where(
     one_of(Product.sku, "skus")
 )
 
@@ -84,26 +92,6 @@ def _state(look: Look) -> str:
     return "ok" if look.reason is None else "quarantined"
 
 
-@dataclass(slots=True)
-class _Picture:
-    """An image of the chunk: its row in the database, if any, and what its file makes necessary to change there."""
-
-    id: int | None
-    product: str
-    look: Look
-    columns: dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Texts:
-    """A product of the chunk: its row in the database, if any, what stands there, and what shall stand there."""
-
-    id: int | None
-    stored: tuple[str, ...]
-    wanted: list[str]
-    said: set[str] = field(default_factory=set)  # by this chunk
-
-
 class _Ingest:
     """One file on its way in. What it says of one thing twice must agree, or the first word counts."""
 
@@ -129,15 +117,16 @@ class _Ingest:
         self._left: set[str] = set()  # skus that images went away from
         self._said: dict[Hashable, _Seen] = {}  # images and products of which this file has spoken, by what
 
-    def store(self, rows: list[LabelRow], looks: dict[str, Look]) -> None:
-        """Store one chunk of rows."""
-        pictures = self._pictures(looks)
-        given = self._settle_products(rows, pictures)
-        products = self._save_products(rows, pictures)
-        before = self._save_pictures(pictures, products)
-        self._seen("image", "sku").update([i for path in given if (i := pictures[path].id) is not None])
-        self._save_observations(rows, pictures, before)
-        self.rows += len(rows)
+    def store(self, rows: LabelRows, looks: dict[str, Look]) -> None:
+        """Store one chunk of rows, and what there is at the places of its images."""
+        known = self._known(looks)
+        shown = self._settle_products(rows, looks, known)
+        products = self._save_products(rows, [shown[path] for path in rows.image])
+        ids = self._save_images(looks, known, {path: products[sku] for path, sku in shown.items()})
+        self._seen("image", "sku").update([ids[path] for path, sku in zip(rows.image, rows.sku, strict=True) if sku])
+        self._save_observations(rows, [ids[path] for path in rows.image], sorted(row.id for row in known.values()))
+        self._count(rows)
+        self.rows += len(rows.lines)
 
     def finish(self) -> IngestSummary:
         """Derive the annotations and return the summary."""
@@ -166,179 +155,191 @@ class _Ingest:
 
     # -- images ------------------------------------------------------------------------------------
 
-    def _pictures(self, looks: dict[str, Look]) -> dict[str, _Picture]:
-        """Return the chunk's images by path, with what must change of their rows."""
+    def _known(self, looks: Mapping[str, Look]) -> dict[str, Row[Any]]:
+        """Return the rows of the chunk's images that are in the catalogue, by path."""
         rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": list(looks)})
-        stored = {row.path: row for row in rows}
-        return {path: self._picture(path, look, stored.get(path)) for path, look in looks.items()}
+        return {row.path: row for row in rows}
 
-    def _picture(self, path: str, look: Look, row: Any) -> _Picture:
-        """Return the image with the changes that its file makes necessary.
-
-        A picture whose header was fine, but that could not be decoded, stays in quarantine until it changes.
-        """
-        if look.unchanged and (row is None or (row.bytes, row.mtime_ns) != (look.bytes, look.mtime_ns)):
-            # Somebody else has changed the row since we looked.
-            look = look_at(self.labels.places, self.labels.root, path, None)
-        if (reason := row.reason if look.unchanged else look.reason) is not None:
-            self.quarantined[path] = reason
-        if row is None:
-            return _Picture(None, "", look, {})
-        new: dict[str, Any] = {"file": look.file}
-        if not look.unchanged:
-            new = {"state": _state(look), "digest": None}
-            new |= {name: getattr(look, name) for name in _FILE}
-        return _Picture(row.id, row.sku, look, {k: v for k, v in new.items() if getattr(row, k) != v})
-
-    def _save_pictures(self, pictures: dict[str, _Picture], products: dict[str, int]) -> frozenset[int]:
-        """Store new images and what changed of others; return the ids of those that were there before."""
-        new: dict[str, _Picture] = {}
-        before = []
-        for path, picture in pictures.items():
-            if picture.id is None:
-                new[path] = picture
-                continue
-            before.append(picture.id)
-            change = dict(picture.columns)
-            if picture.id in self._moved_images:
-                change["product_id"] = products[picture.product]
-            if change:
-                self.log.revise()
-                self.connection.execute(update(Image).where(Image.id == picture.id).values(change))
+    def _save_images(
+        self, looks: Mapping[str, Look], known: Mapping[str, Row[Any]], products: Mapping[str, int]
+    ) -> dict[str, int]:
+        """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
+        new: dict[str, Look] = {}
+        for path, look in looks.items():
+            row = known.get(path)
+            if look.unchanged and (row is None or (row.bytes, row.mtime_ns) != (look.bytes, look.mtime_ns)):
+                # Somebody else has changed the row since we looked.
+                look = look_at(self.labels.places, self.labels.root, path, None)
+            if row is None:
+                new[path] = look
+            else:
+                self._save_known(row, look, products[path])
+            # One whose header was fine, but that could not be decoded, stays in quarantine until it changes.
+            reason = row.reason if row is not None and look.unchanged else look.reason
+            if reason is not None:
+                self.quarantined[path] = reason
+        ids = {path: row.id for path, row in known.items()}
         if new:
             self.log.revise()
-            rows = [
-                (self.root, path, products[picture.product], _state(picture.look), *picture.look[: len(_FILE)])
-                for path, picture in new.items()
-            ]
-            ids = insert_numbered(self.connection, Image, ("root", "path", "product_id", "state", *_FILE), rows)
-            for picture, image_id in zip(new.values(), ids, strict=True):
-                picture.id = image_id
+            columns: dict[str, Sequence[Any]] = {
+                "path": list(new),
+                "product_id": [products[path] for path in new],
+                "state": [_state(look) for look in new.values()],
+                **dict(zip(_FILE, zip(*new.values(), strict=True), strict=False)),
+            }
+            ids |= zip(new, insert_numbered(self.connection, Image, columns, root=self.root), strict=True)
             self.images_new += len(new)
-        return frozenset(before)
+        return ids
+
+    def _save_known(self, row: Row[Any], look: Look, product: int) -> None:
+        """Store what changed of an image: its file, or the product that it shows."""
+        now: dict[str, Any] = {"file": look.file, "product_id": product}
+        if not look.unchanged:
+            now |= {"state": _state(look), "digest": None, **{name: getattr(look, name) for name in _FILE}}
+        change = {name: value for name, value in now.items() if getattr(row, name) != value}
+        if change:
+            self.log.revise()
+            self.connection.execute(update(Image).where(Image.id == row.id).values(change))
 
     # -- products ----------------------------------------------------------------------------------
 
-    def _settle_products(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> dict[str, str]:
-        """Settle which product each picture shows; return the skus that rows gave, by path."""
+    def _settle_products(self, rows: LabelRows, looks: Iterable[str], known: Mapping[str, Row[Any]]) -> dict[str, str]:
+        """Return the sku of the product that each image shows, by path: what a row says, what stands, or the path."""
         given: dict[str, str] = {}
-        before: dict[str, str] = {path: picture.product for path, picture in pictures.items()}
-        for row in rows:
-            picture = pictures[row.image]
-            if row.sku:
-                earlier = given.setdefault(row.image, row.sku)
-                fixed = picture.id is not None and picture.id in self._seen("image", "sku")
-                if earlier != row.sku or (fixed and before[row.image] != row.sku):
-                    was = earlier if earlier != row.sku else before[row.image]
-                    problem = f"image {row.image!r} belongs to {was!r} in an earlier row, here to {row.sku!r}"
-                    raise refuse(self.file, problem, row=row.line, column="sku")
-                picture.product = row.sku
-            elif not picture.product:
-                picture.product = given.get(row.image, row.image)
-        for path, picture in pictures.items():
-            if picture.id is not None and picture.product != before[path]:
-                self._moved_images.add(picture.id)
-                self._left.add(before[path])
-                self.log.revise()
-        return given
+        fixed = self._seen("image", "sku")
+        for position, (path, sku) in enumerate(zip(rows.image, rows.sku, strict=True)):
+            if sku:
+                was = given.setdefault(path, sku)
+                if was == sku and path in known and known[path].id in fixed:
+                    was = known[path].sku
+                if was != sku:
+                    problem = f"image {path!r} belongs to {was!r} in an earlier row, here to {sku!r}"
+                    raise refuse(self.file, problem, row=rows.lines[position], column="sku")
+        shown = {path: given.get(path, path) for path in looks}
+        for path, row in known.items():
+            shown[path] = given.get(path, row.sku)
+            if shown[path] != row.sku:
+                self._moved_images.add(row.id)
+                self._left.add(row.sku)
+        return shown
 
-    def _save_products(self, rows: list[LabelRow], pictures: dict[str, _Picture]) -> dict[str, int]:
-        """Store what the rows say of their products; return the products' ids by sku."""
-        skus = list(dict.fromkeys(pictures[row.image].product for row in rows))
-        stored = self.connection.execute(_PRODUCTS, {"skus": skus})
-        products = {sku: _Texts(row_id, tuple(texts), texts) for row_id, sku, *texts in stored}
-        for sku in skus:
-            if sku not in products:
-                products[sku] = _Texts(None, (), ["", "", "", split_of(sku)])
-        for row in rows:
-            self._hear(row, products[pictures[row.image].product], pictures[row.image].product)
-        new = {sku: product for sku, product in products.items() if product.id is None}
-        changed = [p for p in products.values() if p.id is not None and tuple(p.wanted) != p.stored]
-        if new or changed:
-            self.log.revise()
+    def _save_products(self, rows: LabelRows, skus: Sequence[str]) -> dict[str, int]:
+        """Store what the rows say of their products, whose `skus` these are; return the products' ids by sku."""
+        wanted = dict.fromkeys(skus)
+        stored = {row.sku: row for row in self.connection.execute(_PRODUCTS, {"skus": list(wanted)})}
+        said = {name: self._first_words(name, skus, getattr(rows, name), stored) for name in _WORDS}
+        said["split"] = self._splits(rows, skus, stored)
+        ids = {sku: row.id for sku, row in stored.items()}
+        self._save_changes(stored, said)
+        new = [sku for sku in wanted if sku not in stored]
         if new:
-            rows_new = [(sku, *product.wanted) for sku, product in new.items()]
-            ids_new = insert_numbered(self.connection, Product, ("sku", *_TEXTS), rows_new)
-            for product, row_id in zip(new.values(), ids_new, strict=True):
-                product.id = row_id
+            self.log.revise()
+            columns = {name: [texts.get(sku, "") for sku in new] for name, texts in said.items()}
+            columns["split"] = [said["split"].get(sku) or split_of(sku) for sku in new]
+            ids |= zip(new, insert_numbered(self.connection, Product, {"sku": new, **columns}), strict=True)
             self.products_new += len(new)
-        if changed:
-            assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _TEXTS}
-            self.connection.execute(
-                update(Product).where(Product.id == bindparam("row")).values(assign),
-                [{"row": p.id, **{f"new_{k}": v for k, v in zip(_TEXTS, p.wanted, strict=True)}} for p in changed],
-            )
-            self._moved.update(p.id for p in changed if p.id is not None and p.wanted[0] != p.stored[0])
-        ids = {sku: product.id for sku, product in products.items() if product.id is not None}
-        for what in {what for product in products.values() for what in product.said}:
-            self._seen("product", what).update([ids[sku] for sku, product in products.items() if what in product.said])
+        for name in _WORDS:
+            self._seen("product", name).update([ids[sku] for sku in said[name]])
+        for split in SPLITS:
+            self._seen("product", split).update([ids[sku] for sku, its in said["split"].items() if its == split])
         return ids
 
-    def _hear(self, row: LabelRow, product: _Texts, sku: str) -> None:
-        """Note what a row says of its product. Raises IngestError if two rows name two splits."""
-        for position, text in enumerate((row.article_type, row.title, row.description)):
-            name = _TEXTS[position]
-            # The first word of a file counts: a last one would flip back and forth on every ingest.
-            if text and not self._heard(product, name):
-                product.said.add(name)
-                product.wanted[position] = text
-        if row.split:
-            for other in SPLITS:
-                if other != row.split and self._heard(product, other):
-                    problem = f"product {sku!r} is in {other} in an earlier row, here in {row.split}"
-                    raise refuse(self.file, problem, row=row.line, column="split")
-            product.said.add(row.split)
-            product.wanted[-1] = row.split
+    def _first_words(
+        self, name: str, skus: Sequence[str], texts: Sequence[str], stored: Mapping[str, Row[Any]]
+    ) -> dict[str, str]:
+        """Return what this chunk is the first of the file to say of products, by sku.
 
-    def _heard(self, product: _Texts, what: str) -> bool:
-        return what in product.said or (product.id is not None and product.id in self._seen("product", what))
+        The first word of a file counts: a last one would flip back and forth on every ingest.
+        """
+        if not any(texts):
+            return {}
+        heard = self._seen("product", name)
+        first: dict[str, str] = {}
+        for sku, text in zip(skus, texts, strict=True):
+            if text and sku not in first and not (sku in stored and stored[sku].id in heard):
+                first[sku] = text
+        return first
 
-    # -- rows --------------------------------------------------------------------------------------
+    def _splits(self, rows: LabelRows, skus: Sequence[str], stored: Mapping[str, Row[Any]]) -> dict[str, str]:
+        """Return the splits that rows name, by sku. Raises IngestError if two rows name two of one product."""
+        said: dict[str, str] = {}
+        for position, (sku, split) in enumerate(zip(skus, rows.split, strict=True)):
+            if split:
+                was = said.setdefault(sku, split)
+                if sku in stored:
+                    was = next((s for s in SPLITS if stored[sku].id in self._seen("product", s)), was)
+                if was != split:
+                    problem = f"product {sku!r} is in {was} in an earlier row, here in {split}"
+                    raise refuse(self.file, problem, row=rows.lines[position], column="split")
+        return said
 
-    def _save_observations(self, rows: list[LabelRow], pictures: dict[str, _Picture], before: frozenset[int]) -> None:
-        """Store what the rows say of their images, `before` of which have been there already."""
-        ids = {path: picture.id for path, picture in pictures.items() if picture.id is not None}
-        by_voice: dict[Voice, list[LabelRow]] = {}
-        for row in rows:
-            by_voice.setdefault((row.source or self.source, row.annotator or None), []).append(row)
-        for voice, theirs in by_voice.items():
-            self._save_voice(voice, theirs, ids, before)
-        self._count(rows)
+    def _save_changes(self, stored: Mapping[str, Row[Any]], said: Mapping[str, Mapping[str, str]]) -> None:
+        """Store what rows say of known products that does not stand there; `said` is by column and sku."""
+        changes = []
+        for sku, row in stored.items():
+            now = {name: texts.get(sku, getattr(row, name)) for name, texts in said.items()}
+            if any(text != getattr(row, name) for name, text in now.items()):
+                changes.append({"row": row.id, **{f"new_{name}": text for name, text in now.items()}})
+                if now["article_type"] != row.article_type:
+                    self._moved.add(row.id)
+        if changes:
+            self.log.revise()
+            assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in said}
+            self.connection.execute(update(Product).where(Product.id == bindparam("row")).values(assign), changes)
 
-    def _save_voice(self, voice: Voice, rows: list[LabelRow], ids: dict[str, int], before: frozenset[int]) -> None:
-        columns = {column for row in rows for column in row.labels}
-        seen = {column: self._seen(voice, column) for column in columns}
-        standing = self.log.standing(voice, sorted(before), columns) if columns and before else {}
-        said: dict[tuple[int, str], str] = {}
-        agreed: set[tuple[int, str]] = set()
-        for row in rows:
-            image_id = ids[row.image]
-            for column, raw in row.labels.items():
-                key = (image_id, column)
-                stands = standing.get(key)
-                if stands == raw:
+    # -- labels ------------------------------------------------------------------------------------
+
+    def _save_observations(self, rows: LabelRows, ids: Sequence[int], before: Sequence[int]) -> None:
+        """Store what the rows say of their images, whose `ids` these are; `before` have been there already."""
+        voices = [(s or self.source, a or None) for s, a in zip(rows.source, rows.annotator, strict=True)]
+        for voice in dict.fromkeys(voices):
+            self._save_voice(voice, [v == voice for v in voices], rows, ids, before)
+
+    def _save_voice(
+        self, voice: Voice, theirs: Sequence[bool], rows: LabelRows, ids: Sequence[int], before: Sequence[int]
+    ) -> None:
+        """Store what one voice says: the rows that are `theirs`."""
+        labels = {column: [*compress(texts, theirs)] for column, texts in rows.labels.items()}
+        ids, lines = [*compress(ids, theirs)], [*compress(rows.lines, theirs)]
+        standing = self.log.standing(voice, before, labels) if labels and before else defaultdict(dict)
+        once = len({*ids}) == len(ids)
+        said: Texts = defaultdict(dict)
+        against: list[tuple[int, str, str]] = []
+        for column, texts in labels.items():
+            if not (stands := standing[column]) and once:
+                said[column] = {image: raw for image, raw in zip(ids, texts, strict=True) if raw}
+                continue
+            agreed: set[int] = set()
+            seen = self._seen(voice, column)
+            for position, (image, raw) in enumerate(zip(ids, texts, strict=True)):
+                if not raw:
+                    continue
+                stood = stands.get(image)
+                if stood == raw:
                     self.log.same += 1
-                    agreed.add(key)
-                elif stands is not None and (key in said or key in agreed or image_id in seen[column]):
-                    problem = f"the same image has {stands!r} in an earlier row, here {raw!r}"
-                    hint = "; give other opinions another --source"
-                    raise refuse(self.file, problem + hint, row=row.line, column=column)
+                    agreed.add(image)
+                elif stood is not None and (image in said[column] or image in agreed or image in seen):
+                    problem = f"the same image has {stood!r} in an earlier row, here {raw!r}"
+                    against.append((position, column, problem + "; give other opinions another --source"))
+                    break
                 else:
-                    said[key] = standing[key] = raw
-        shown = [ids[row.image] for row in rows]
-        for column, spoken in seen.items():
-            spoken.update([image_id for image_id, row in zip(shown, rows, strict=True) if column in row.labels])
+                    said[column][image] = stands[image] = raw
+        if against:
+            position, column, problem = min(against, key=itemgetter(0))
+            raise refuse(self.file, problem, row=lines[position], column=column)
+        for column, texts in labels.items():
+            self._seen(voice, column).update([*compress(ids, texts)])
         self.log.append(voice, said)
 
-    def _count(self, rows: list[LabelRow]) -> None:
+    def _count(self, rows: LabelRows) -> None:
         """Count what no attribute reads, and what no schema can read."""
-        for column, cells in Counter(chain.from_iterable(row.labels for row in rows)).items():
+        for column, texts in rows.labels.items():
             if column not in self.readers:
-                self.undeclared[column] += cells
-        for name, reader in self.readers.items():
-            for row in rows:
-                if (raw := row.labels.get(name)) is not None and (reading := reader.read(raw)).unknown:
-                    self.unknown[name].add(reading)
+                self.undeclared[column] += len(texts) - texts.count("")
+                continue
+            for raw, cells in Counter(filter(None, texts)).items():
+                if (reading := self.readers[column].read(raw)).unknown:
+                    self.unknown[column].add(reading, cells)
 
     def _seen(self, of: Hashable, what: str) -> _Seen:
         return self._said.setdefault((of, what), _Seen())

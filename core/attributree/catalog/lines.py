@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ..errors import IngestError
@@ -57,9 +58,7 @@ def read_lines(file: Path) -> Iterator[str]:
 
 
 def _checked(file: Path, text: io.TextIOWrapper, encoding: str) -> Iterator[str]:
-    number = 0
-    while line := text.readline(MAX_ROW + 1):
-        number += 1
+    for number, line in enumerate(iter(partial(text.readline, MAX_ROW + 1), ""), 1):
         if len(line) > MAX_ROW:
             raise refuse(file, f"the line is longer than {MAX_ROW:,} characters; is a line break missing?", row=number)
         if "\0" in line:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple
@@ -23,11 +22,9 @@ from .bulk import one_of
 from .engine import Database
 from .lines import refuse
 from .readers import Formats, read_labels
-from .records import LabelRow
+from .records import LabelRows
 from .tables import Image
 
-#: Rows handled together; memory and statement parameters grow with it.
-_CHUNK = 1000
 #: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
 _IN_MEMORY = 32 * 1024 * 1024
 
@@ -75,12 +72,12 @@ class LabelFile:
     _kept: IO[bytes]
     _sizes: list[int]
 
-    def chunks(self) -> Iterator[tuple[list[LabelRow], dict[str, Look]]]:
+    def chunks(self) -> Iterator[tuple[LabelRows, dict[str, Look]]]:
         """Yield the rows in chunks, each with what was seen of its images, by path."""
         self._kept.seek(0)
         for size in self._sizes:
             rows, looks = marshal.loads(self._kept.read(size))
-            yield list(map(LabelRow._make, rows)), {path: Look._make(look) for path, look in looks.items()}
+            yield LabelRows(*rows), {path: Look(*look) for path, look in looks.items()}
 
 
 @contextmanager
@@ -102,17 +99,16 @@ def read_and_look(
     places = Places(root)
     done, sizes = 0, list[int]()
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as kept:
-        rows = read_labels(file, formats)
-        while part := list(islice(rows, _CHUNK)):
+        for rows in read_labels(file, formats):
             if not root.is_dir():
                 raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
-            paths = list(dict.fromkeys(row.image for row in part))
+            paths = list(dict.fromkeys(rows.image))
             known = database.read(partial(_known, root=root, paths=paths))
             looks = {path: look_at(places, root, path, known.get(path)) for path in paths}
             # Nobody else writes this nameless file, and marshal is several times as fast as JSON.
-            both = (list(map(tuple, part)), {path: tuple(look) for path, look in looks.items()})
+            both = ((*rows,), {path: tuple(look) for path, look in looks.items()})
             sizes.append(kept.write(marshal.dumps(both)))
-            done += len(part)
+            done += len(rows.lines)
             if progress is not None:
                 progress(done)
         yield LabelFile(file, root, places, kept, sizes)

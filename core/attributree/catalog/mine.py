@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,8 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from ..errors import UnknownNameError
 from ..schema import SEPARATOR, Attribute
-from .engine import chunks
-from .observe import WITHDRAWN, Log
+from .observe import WITHDRAWN, Log, Texts
 from .queries import revision
 from .tables import Image, Product
 from .text import TEXT_SOURCE, Miner
@@ -107,17 +106,15 @@ def mine(
                 mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
         about = {product.id: product for product in part}
         images = _images(connection, part[0].id, part[-1].id)
-        standing: dict[tuple[int, str], str] = {}
-        for ids in chunks(list(images)):
-            standing |= log.standing(voice, ids, wanted)
-        fresh = {}
+        standing = log.standing(voice, list(images), wanted)
+        fresh: Texts = defaultdict(dict)
         for image, owner in images.items():
             for name in wanted:
                 raw = SEPARATOR.join(found[owner].get(name, ())) or WITHDRAWN
-                if raw == standing.get((image, name), WITHDRAWN):
+                if raw == standing[name].get(image, WITHDRAWN):
                     same += raw != WITHDRAWN
                     continue
-                fresh[image, name] = raw
+                fresh[name][image] = raw
                 withdrawn += raw == WITHDRAWN
                 new += raw != WITHDRAWN
                 mined[name].show(about[owner], raw)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from ..errors import CatalogError
 from ..schema import RESERVED_COLUMNS
-from .bulk import insert_rows
+from .bulk import Columns, insert_columns
 from .declare import declared
 from .derive import derive, new_revision, reads_as_declared
 from .engine import chunks
@@ -21,6 +21,8 @@ from .tables import AttributeRow, Image, Observation
 
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
+#: Texts by column and image.
+Texts = defaultdict[str, dict[int, str]]
 
 #: What a source says that has nothing to say any more; no value is spelt so, and annotations go by the others.
 WITHDRAWN = ""
@@ -53,32 +55,34 @@ class Log:
         """Give what follows a revision of its own, described by `detail`."""
         self.detail, self._revision = detail, None
 
-    def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> dict[tuple[int, str], str]:
-        """Return the newest text of a voice in each (image, column)."""
+    def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
+        """Return the newest text of a voice on each of the images, by column."""
         source, annotator = voice
         query = (
             select(Observation.image_id, Observation.attribute, Observation.raw)
             .where(
-                Observation.image_id.in_(image_ids),
                 Observation.attribute.in_(list(columns)),
                 Observation.source == source,
                 Observation.annotator.is_not_distinct_from(annotator),
             )
             .order_by(Observation.id)
         )
-        return {(row.image_id, row.attribute): row.raw for row in self.connection.execute(query)}
+        standing: Texts = defaultdict(dict)
+        for part in chunks(image_ids):
+            for image_id, column, raw in self.connection.execute(query.where(Observation.image_id.in_(part))):
+                standing[column][image_id] = raw
+        return standing
 
-    def append(self, voice: Voice, said: dict[tuple[int, str], str]) -> None:
-        """Store observations of (image, column) that are not standing."""
-        if not said:
-            return
-        columns = ("image_id", "attribute", "raw", "source", "annotator", "revision")
-        rest = (*voice, self.revise())
-        rows = [(image, column, raw, *rest) for (image, column), raw in said.items()]
-        insert_rows(self.connection, Observation, columns, rows)
-        for image, column in said:
-            self.touched[column].append(image)
-        self.new += len(rows)
+    def append(self, voice: Voice, said: Texts) -> None:
+        """Store observations that are not standing."""
+        source, annotator = voice
+        for column, texts in said.items():
+            if texts:
+                rows: Columns = {"image_id": list(texts), "raw": list(texts.values())}
+                rest = {"attribute": column, "source": source, "annotator": annotator, "revision": self.revise()}
+                insert_columns(self.connection, Observation, rows, **rest)
+                self.touched[column].extend(texts)
+                self.new += len(texts)
 
     def derive(self, moved: Iterable[int] = ()) -> None:
         """Bring annotations up to date: of touched images, and of the `moved` ones where article types matter."""
@@ -115,9 +119,13 @@ def observe(
         for item in part:
             if item.image_id not in known:
                 require_image(connection, item.image_id)
-        wanted = {(item.image_id, item.attribute): item.raw.strip() for item in part}
-        standing = log.standing((source, annotator), sorted(known), {column for _, column in wanted})
-        log.append((source, annotator), {key: raw for key, raw in wanted.items() if standing.get(key) != raw})
+        wanted: Texts = defaultdict(dict)
+        for item in part:
+            wanted[item.attribute][item.image_id] = item.raw.strip()
+        standing = log.standing((source, annotator), sorted(known), wanted)
+        for column, texts in wanted.items():
+            wanted[column] = {image: raw for image, raw in texts.items() if standing[column].get(image) != raw}
+        log.append((source, annotator), wanted)
     if log.new:
         log.derive()
     return log.new

@@ -9,28 +9,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
+from itertools import chain, groupby, islice, zip_longest
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import IngestError
-from ..schema import SEPARATOR, SPLITS
+from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
 from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
 from .marks import ANNOTATOR, SOURCE, is_export, restore, unmark_column
-from .records import LabelRow
+from .records import LabelRows
 
 #: Longest text, in bytes, of cells and column names that the database indexes.
 _MAX_KEY = {"image": 1024, "sku": 1024, "article_type": 255}
 _MAX_COLUMN = 255
-#: Characters that are not too long for any cell: UTF-8 makes four bytes of one at most.
-_SHORT = min(_MAX_KEY.values()) // 4
-
+#: Rows handled together; memory and statement parameters grow with it.
+CHUNK = 1000
 
 #: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
 Formats = Callable[[Path], Iterable[Mapping[str, object]] | None]
+#: A row, unchecked: its line, and its cells by column.
+_Row = tuple[int, Mapping[str, str]]
+#: Rows, unchecked: the line of each, and their cells by column.
+_Cells = tuple[Sequence[int], Mapping[str, Sequence[str]]]
+Item = TypeVar("Item")
 
 
-def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow]:
-    """Yield the rows of a label file, by its suffix; `formats` is asked for one that is not known.
+def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRows]:
+    """Yield the rows of a label file, by its suffix, some at a time; `formats` is asked for one that is not known.
 
     Raises IngestError naming file, row and column.
     """
@@ -46,45 +52,80 @@ def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow
         if others is None:
             raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
         reader = partial(_others, others)
-    for line, cells in reader(file):
-        yield _row(file, line, cells)
+    for lines, columns in reader(file):
+        yield _checked(file, lines, columns)
 
 
-def _row(file: Path, line: int, cells: Mapping[str, str]) -> LabelRow:
-    """Return the checked row: texts stripped, otherwise verbatim. What an export says about cells is left out."""
-    source, annotator = "", ""
-    if is_export(cells):
-        source, annotator = cells[SOURCE].strip(), cells.get(ANNOTATOR, "").strip()
-        cells = {column: cell for name, cell in cells.items() if (column := unmark_column(name)) is not None}
-    texts = {column: text for column, cell in cells.items() if (text := cell.strip())}
-    if texts and max(map(len, texts.values())) > _SHORT:
-        _check_lengths(file, line, texts)
-    image = texts.pop("image", "")
-    if not image:
-        raise refuse(file, "the cell is empty; every row needs the path of an image", row=line, column="image")
-    named = texts.pop("split", "")
-    split = named.lower()
-    if split and split not in SPLITS:
-        problem = f"{named!r} is not a split; write train, val or test, or leave it empty"
-        raise refuse(file, problem, row=line, column="split")
-    # What is left of the texts when those of reserved columns are out are the labels.
-    sku, article_type = texts.pop("sku", ""), texts.pop("article_type", "")
-    title, description = texts.pop("title", ""), texts.pop("description", "")
-    return LabelRow(line, image, sku, article_type, title, description, split, texts, source, annotator)
+def _checked(file: Path, lines: Sequence[int], cells: Mapping[str, Sequence[str]]) -> LabelRows:
+    """Return checked rows: texts stripped, otherwise verbatim. What an export says about cells is left out."""
+    columns = {column: [*map(str.strip, texts)] for column, texts in cells.items()}
+    nothing = [""] * len(lines)
+    source, annotator = nothing, nothing
+    if is_export(columns):
+        source, annotator = columns[SOURCE], columns.get(ANNOTATOR, nothing)
+        columns = {column: texts for name, texts in columns.items() if (column := unmark_column(name)) is not None}
+    wrong = list(_wrong(columns))
+    if wrong:
+        position, column, problem = min(wrong, key=itemgetter(0))  # of the first row, what is looked at first
+        raise refuse(file, problem, row=lines[position], column=column)
+    reserved = {column: columns.pop(column, nothing) for column in RESERVED_COLUMNS}
+    reserved["split"] = [*map(str.lower, reserved["split"])]
+    labels = {column: texts for column, texts in columns.items() if any(texts)}
+    return LabelRows([*lines], **reserved, source=source, annotator=annotator, labels=labels)
 
 
-def _check_lengths(file: Path, line: int, texts: Mapping[str, str]) -> None:
-    """Raise IngestError for the first text that is too long."""
-    for column, text in texts.items():
-        if len(text) > MAX_FIELD:
-            raise refuse(file, f"the field is longer than {MAX_FIELD:,} characters", row=line, column=column)
-        limit = _MAX_KEY.get(column)
-        if limit is not None and len(text.encode()) > limit:
-            raise refuse(file, f"the text is longer than {limit} bytes", row=line, column=column)
+def _wrong(columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str, str]]:
+    """Yield what is wrong with rows, each problem once for a column: (position of the first, column, problem)."""
+    for column, texts in columns.items():
+        longest, limit = max(map(len, texts)), _MAX_KEY.get(column, math.inf)
+        if longest > MAX_FIELD:
+            position = next(i for i, text in enumerate(texts) if len(text) > MAX_FIELD)
+            yield position, column, f"the field is longer than {MAX_FIELD:,} characters"
+        if longest > limit / 4:  # UTF-8 makes four bytes of a character at most
+            too_long = (i for i, text in enumerate(texts) if len(text.encode()) > limit)
+            for position in islice(too_long, 1):
+                yield position, column, f"the text is longer than {limit} bytes"
+    if "" in columns["image"]:
+        problem = "the cell is empty; every row needs the path of an image"
+        yield columns["image"].index(""), "image", problem
+    for position, split in enumerate(columns.get("split", ())):
+        if split and split.lower() not in SPLITS:
+            yield position, "split", f"{split!r} is not a split; write train, val or test, or leave it empty"
+            break
 
 
-def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _chunks(rows: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield `rows` in chunks. Those before an error go first, since of a file's errors the first one counts."""
+    part: list[Item] = []
+    try:
+        for row in rows:
+            part.append(row)
+            if len(part) == CHUNK:
+                yield part
+                part = []
+    except IngestError:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
+
+
+def _gathered(rows: Iterable[_Row]) -> Iterator[_Cells]:
+    """Yield rows in chunks, each of an export's rows or of others."""
+    for part in _chunks(rows):
+        for _, alike in groupby(part, key=lambda row: is_export(row[1])):
+            lines, cells = zip(*alike, strict=True)
+            columns = dict.fromkeys(chain.from_iterable(cells))
+            yield lines, {column: [row.get(column, "") for row in cells] for column in columns}
+
+
+def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Cells]:
     """Yield the rows of a format that is not known here, numbered from 1."""
+    return _gathered(_other_rows(rows, file))
+
+
+def _other_rows(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Row]:
     before: list[str] = []
     for number, row in enumerate(rows, 1):
         columns = [column.strip() for column in row]
@@ -152,13 +193,30 @@ class _Record:
         self._length = 0
 
 
-def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _csv(file: Path) -> Iterator[_Cells]:
+    records = _records(file)
+    row, cells = next(records, (0, []))
+    if not row:
+        raise refuse(file, "is empty; the first row names the columns, image among them")
+    header = [name.strip() for name in cells]
+    exported = is_export(header)
+    if exported:
+        header = [*map(restore, header)]
+    _check_columns(file, header, row)
+    for part in _chunks(records):
+        lines, rows = zip(*part, strict=True)
+        columns = dict.fromkeys(header, ("",) * len(rows)) | dict(
+            zip(header, zip_longest(*rows, fillvalue=""), strict=False)
+        )
+        yield lines, {name: [*map(restore, cells)] for name, cells in columns.items()} if exported else columns
+
+
+def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file that are not empty, each with the line where it begins; the first is the header."""
     record = _Record(file)
     reader = csv.reader(record, strict=True)
     header: list[str] = []
-    exported = False
     while True:
-        row = record.row
         try:
             # The limit is one for the whole process, so it is set for as long as we parse.
             before = csv.field_size_limit(MAX_FIELD)
@@ -167,27 +225,17 @@ def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
             finally:
                 csv.field_size_limit(before)
         except StopIteration:
-            break
+            return
         except csv.Error as error:
-            raise _csv_error(file, row, header, record.texts, error) from None
+            raise _csv_error(file, record.row, header, record.texts, error) from None
+        row = record.row
         record.done()
-        if not cells:
-            continue  # an empty line
-        if not header:
-            header = [name.strip() for name in cells]
-            if exported := is_export(header):
-                header = [restore(name) for name in header]
-            _check_columns(file, header, row)
-        elif len(cells) > len(header):
+        header = header or [name.strip() for name in cells]
+        if len(cells) > len(header):
             problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
             raise refuse(file, problem, row=row)
-        elif exported:
-            cells += [""] * (len(header) - len(cells))
-            yield row, dict(zip(header, map(restore, cells), strict=True))
-        else:
-            yield row, dict(zip(header, cells, strict=False))
-    if not header:
-        raise refuse(file, "is empty; the first row names the columns, image among them")
+        if cells:  # not an empty line
+            yield row, cells
 
 
 def _csv_error(file: Path, row: int, header: Sequence[str], texts: Sequence[str], error: csv.Error) -> IngestError:
@@ -235,7 +283,11 @@ def _position(text: str) -> tuple[int, int, bool]:
 # -- JSON lines ------------------------------------------------------------------------------------
 
 
-def _jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _jsonl(file: Path) -> Iterator[_Cells]:
+    return _gathered(_json_rows(file))
+
+
+def _json_rows(file: Path) -> Iterator[_Row]:
     number = 0
     empty = True
     for number, line in enumerate(read_lines(file), 1):
@@ -298,7 +350,11 @@ def _whole(value: object) -> object:
     return None if math.isnan(value) else int(value) if value.is_integer() else value
 
 
-def _parquet(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _parquet(file: Path) -> Iterator[_Cells]:
+    return _gathered(_parquet_rows(file))
+
+
+def _parquet_rows(file: Path) -> Iterator[_Row]:
     try:
         import pyarrow
         import pyarrow.parquet

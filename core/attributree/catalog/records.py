@@ -17,24 +17,24 @@ from .lineage import follow
 # -- ingest ----------------------------------------------------------------------------------------
 
 
-class LabelRow(NamedTuple):
-    """One row of a label file; a tuple, since millions of them pass.
+class LabelRows(NamedTuple):
+    """Some rows of a label file, column by column, since millions of them pass.
 
-    `line` is 1-based; absent cells are ""; `labels` holds the non-empty ones.
+    All lists are of one length. `lines` are 1-based; absent cells are ""; `labels` has the columns with any text.
 
     Rows of an export may name a `source` and an `annotator` of their own.
     """
 
-    line: int
-    image: str
-    sku: str
-    article_type: str
-    title: str
-    description: str
-    split: str
-    labels: dict[str, str]
-    source: str = ""
-    annotator: str = ""
+    lines: list[int]
+    image: list[str]
+    sku: list[str]
+    article_type: list[str]
+    title: list[str]
+    description: list[str]
+    split: list[str]
+    source: list[str]
+    annotator: list[str]
+    labels: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)

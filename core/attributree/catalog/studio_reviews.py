@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from ..errors import IngestError
 from ..schema import SEPARATOR
 from .declare import declared
-from .observe import Log, Voice
+from .observe import Log, Texts, Voice
 from .queries import revision
 from .records import ReviewSummary
 from .resolve import Reader, UnknownTexts
@@ -63,7 +63,7 @@ class _Import:
         images = self._images(tasks)
         columns = {name for task in tasks for said in task.annotations for name in said.choices}
         ids = sorted({image_id for image_id in images.values() if image_id is not None})
-        standing: dict[Voice, dict[tuple[int, str], str]] = {}
+        standing: dict[Voice, Texts] = {}
         for task in tasks:
             self.tasks += 1
             self.skipped += task.skipped
@@ -78,20 +78,20 @@ class _Import:
                     standing[voice] = self.log.standing(voice, ids, columns)
                 self._store(image_id, annotation, voice, standing[voice])
 
-    def _store(
-        self, image_id: int, annotation: StudioAnnotation, voice: Voice, standing: dict[tuple[int, str], str]
-    ) -> None:
+    def _store(self, image_id: int, annotation: StudioAnnotation, voice: Voice, standing: Texts) -> None:
         self.annotations += 1
         self.annotators[annotation.annotator or ""] += 1
-        said = {(image_id, name): SEPARATOR.join(choices) for name, choices in annotation.choices.items()}
-        for (_, name), raw in said.items():
+        new: Texts = defaultdict(dict)
+        for name, choices in annotation.choices.items():
+            raw = SEPARATOR.join(choices)
             if name in self.readers:
                 self.unread[name].add(self.readers[name].read(raw))
             else:
                 self.undeclared[name] += 1
-        new = {key: raw for key, raw in said.items() if standing.get(key) != raw}
-        self.log.same += len(said) - len(new)
-        standing.update(new)
+            if standing[name].get(image_id) == raw:
+                self.log.same += 1
+            else:
+                new[name][image_id] = standing[name][image_id] = raw
         if new:
             self.log.turn(annotation.detail)
             self.log.append(voice, new)
