@@ -6,8 +6,11 @@ Pillow would have answered alike; a test holds the two together.
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 import zlib
+from typing import NamedTuple
 
 #: Bytes of a file that are looked at; a JPEG with a thumbnail or a colour profile may need more, and goes to Pillow.
 START = 16 * 1024
@@ -21,6 +24,40 @@ _PNG_PLAIN = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}
 _JPEG_FRAMES, _JPEG_SCAN = {0xC0, 0xC1, 0xC2}, 0xDA
 _JPEG_PLAIN = {0xC4, 0xDD, 0xFE}
 _JPEG_BEGINS = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xE2: b"ICC_PROFILE\0"}
+
+
+#: How a file is opened: no link is followed, and no pipe is waited for.
+_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class ImageHeader(NamedTuple):
+    """What a file says of itself without being decoded. Sizes in pixels, `bytes` of the file.
+
+    A tuple, since a catalogue's every image has one made.
+    """
+
+    width: int
+    height: int
+    format: str
+    bytes: int
+    mtime_ns: int
+
+
+def plain_file(path: str) -> ImageHeader | None:
+    """Return the header of the file at `path`, or None if it is no plain picture in a plain file, or is not there."""
+    try:
+        opened = os.open(path, _OPEN)
+        try:
+            found = os.fstat(opened)
+            plain = plain_header(os.read(opened, START)) if stat.S_ISREG(found.st_mode) else None
+        finally:
+            os.close(opened)
+    except (OSError, ValueError):  # a name that no file has
+        return None
+    if plain is None or not hasattr(os, "O_NOFOLLOW"):
+        return None
+    kind, width, height = plain
+    return ImageHeader(width, height, kind, found.st_size, found.st_mtime_ns)
 
 
 def plain_header(start: bytes) -> tuple[str, int, int] | None:

@@ -15,14 +15,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import ImageError
-from .headers import START, plain_header
+from .headers import START, ImageHeader, plain_header
 
 #: Formats that are decoded; others (EPS and FITS run interpreters or big parsers) are refused by name.
 #: Pillow reads MPO, the JPEGs of many phones, as JPEG and knows no opener of that name.
@@ -35,19 +34,6 @@ MAX_BYTES = 64 * 1024 * 1024
 #: Folders that are remembered before all are forgotten.
 _MOST_FOLDERS = 100_000
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
-
-
-class ImageHeader(NamedTuple):
-    """What a file says of itself without being decoded. Sizes in pixels, `bytes` of the file.
-
-    A tuple, since a catalogue's every image has one made.
-    """
-
-    width: int
-    height: int
-    format: str
-    bytes: int
-    mtime_ns: int
 
 
 def locate(root: Path, cell: str) -> Path:
@@ -72,20 +58,31 @@ class Places:
             raise ImageError("remote images are not fetched; download it and give its path below the images root")
         if "\0" in cell:
             raise ImageError("the path holds a NUL byte")
-        name = cell[cell.rfind("/") + 1 :]
-        if name not in ("", ".", ".."):
-            path = ""
+        path = self.plain(cell)
+        if path is not None:
             try:
-                path = f"{self._folder(cell.removesuffix(name))}/{name}"
                 found = os.lstat(path)
-            except FileNotFoundError:  # only `lstat` raises it
+            except FileNotFoundError:
                 return path, None
-            except (ImageError, OSError, ValueError):
+            except (OSError, ValueError):
                 pass  # which of them, `_follow` says
             else:
                 if stat.S_ISREG(found.st_mode):
                     return path, found
         return self._follow(cell), None
+
+    def plain(self, cell: str) -> str | None:
+        """Return where `cell` leads unless the last part of it is a link; None if only `locate` can say.
+
+        The file system is asked for the folder alone, once.
+        """
+        name = cell[cell.rfind("/") + 1 :]
+        if name in ("", ".", "..") or "\0" in cell or _URL.match(cell):
+            return None
+        try:
+            return f"{self._folder(cell.removesuffix(name))}/{name}"
+        except (ImageError, OSError, ValueError):
+            return None
 
     def _folder(self, cell: str) -> str:
         if cell not in self._folders:
@@ -166,6 +163,11 @@ def inspect_image(path: Path | str, found: os.stat_result | None = None) -> Imag
         kind, width, height = plain
         _check_size(width, height)
         return ImageHeader(width, height, kind, found.st_size, found.st_mtime_ns)
+
+
+def allowed(header: ImageHeader) -> bool:
+    """Return whether `inspect_image` would accept a file with this header."""
+    return header.bytes <= MAX_BYTES and header.width * header.height <= MAX_PIXELS
 
 
 def _start(path: Path | str) -> bytes:

@@ -17,7 +17,8 @@ from typing import IO, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from ..errors import ImageError, IngestError
-from ..images import Places, inspect_image
+from ..headers import plain_file
+from ..images import Places, allowed, inspect_image
 from .bulk import one_of
 from .engine import Database
 from .lines import refuse
@@ -54,6 +55,8 @@ class Look(NamedTuple):
 def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
     """Return what there is at `path`, a label file's cell, below `root`."""
     try:
+        if known is None and (plain := places.plain(path)) and (header := plain_file(plain)) and allowed(header):
+            return Look(plain, None, *header)
         file, found = places.locate(path)
         if known is not None and found is not None and known == (found.st_size, found.st_mtime_ns):
             return Look(file, bytes=found.st_size, mtime_ns=found.st_mtime_ns, unchanged=True)
