@@ -2,15 +2,22 @@
 
 Whatever is out of the ordinary gets no answer here: Pillow looks at it, and says what is wrong. What gets an answer,
 Pillow would have answered alike; a test holds the two together.
+
+Run as a program, this file is what one of the `helpers` does. It needs the standard library alone, so that one starts
+in some hundredths of a second.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
+import signal
 import stat
 import struct
+import sys
 import zlib
-from typing import NamedTuple
+from contextlib import suppress
+from typing import IO, Any, NamedTuple
 
 #: Bytes of a file that are looked at; a JPEG with a thumbnail or a colour profile may need more, and goes to Pillow.
 START = 16 * 1024
@@ -115,3 +122,28 @@ def _jpeg(start: bytes) -> tuple[str, int, int] | None:
             return None
         at = end
     return None
+
+
+def send(to: IO[bytes], message: Any) -> None:
+    """Write a list to a pipe. Nobody else reads it, and marshal is several times as fast as JSON."""
+    data = marshal.dumps(message)
+    to.write(len(data).to_bytes(8, "big") + data)
+    to.flush()
+
+
+def receive(by: IO[bytes]) -> Any:
+    """Return the next list of a pipe, or None at its end."""
+    length = int.from_bytes(by.read(8), "big")
+    data = by.read(length)
+    return marshal.loads(data) if data and len(data) == length else None
+
+
+def _help() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    with suppress(OSError):  # that one is gone
+        while (paths := receive(sys.stdin.buffer)) is not None:
+            send(sys.stdout.buffer, [header and tuple(header) for header in map(plain_file, paths)])
+
+
+if __name__ == "__main__":
+    _help()

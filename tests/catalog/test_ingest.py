@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 
-from attributree import Attribute, MultiLabel, SingleLabel, Value
+from attributree import Attribute, MultiLabel, SingleLabel, Value, helpers
 from attributree.catalog import (
     Catalog,
     FileState,
@@ -25,6 +25,7 @@ from attributree.catalog import (
 )
 from attributree.catalog.tables import Observation, Revision
 from attributree.errors import CatalogError, IngestError, UnknownNameError
+from attributree.headers import plain_file
 from attributree.images import inspect_image
 
 Shop = Any  # the class is in conftest.py, which cannot be imported
@@ -299,11 +300,16 @@ def test_an_unchanged_picture_is_not_opened_again(
 ) -> None:
     opened: list[Path] = []
 
-    def counting(path: str, found: Any) -> Any:
+    def counting(path: str) -> Any:
+        opened.append(Path(path))
+        return plain_file(path)
+
+    def inspecting(path: str, found: Any) -> Any:
         opened.append(Path(path))
         return inspect_image(path, found)
 
-    monkeypatch.setattr(look, "inspect_image", counting)
+    monkeypatch.setattr(helpers, "plain_file", counting)
+    monkeypatch.setattr(look, "inspect_image", inspecting)
     file = shop.labels("image", "a.png", "b.png")
     catalog.ingest(file)
     os.utime(shop.folder / "a.png", ns=(1, 1))

@@ -6,7 +6,9 @@ Looking at images takes the longest of an ingest, and whoever looks holds no loc
 from __future__ import annotations
 
 import marshal
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +19,7 @@ from typing import IO, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from ..errors import ImageError, IngestError
-from ..headers import plain_file
+from ..helpers import Headers, Helpers
 from ..images import Places, allowed, inspect_image
 from .bulk import one_of
 from .engine import Database
@@ -26,6 +28,8 @@ from .readers import Formats, read_labels
 from .records import LabelRows
 from .tables import Image
 
+#: Chunks that are begun and not finished at most; helpers have fewer.
+_AHEAD = 32
 #: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
 _IN_MEMORY = 32 * 1024 * 1024
 
@@ -55,8 +59,6 @@ class Look(NamedTuple):
 def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
     """Return what there is at `path`, a label file's cell, below `root`."""
     try:
-        if known is None and (plain := places.plain(path)) and (header := plain_file(plain)) and allowed(header):
-            return Look(plain, None, *header)
         file, found = places.locate(path)
         if known is not None and found is not None and known == (found.st_size, found.st_mtime_ns):
             return Look(file, bytes=found.st_size, mtime_ns=found.st_mtime_ns, unchanged=True)
@@ -102,19 +104,64 @@ def read_and_look(
     places = Places(root)
     done, sizes = 0, list[int]()
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as kept:
-        for rows in read_labels(file, formats):
-            if not root.is_dir():
-                raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
-            paths = list(dict.fromkeys(rows.image))
-            known = database.read(partial(_known, root=root, paths=paths))
-            looks = {path: look_at(places, root, path, known.get(path)) for path in paths}
-            # Nobody else writes this nameless file, and marshal is several times as fast as JSON.
-            both = ((*rows,), {path: tuple(look) for path, look in looks.items()})
-            sizes.append(kept.write(marshal.dumps(both)))
-            done += len(rows.lines)
-            if progress is not None:
-                progress(done)
+        with Helpers() as helpers:
+            for rows, looks in _looked(_begun(database, file, root, places, helpers, formats), places, root):
+                # Nobody else reads this nameless file, and marshal is several times as fast as JSON.
+                both = ((*rows,), {path: tuple(look) for path, look in looks.items()})
+                sizes.append(kept.write(marshal.dumps(both)))
+                done += len(rows.lines)
+                if progress is not None:
+                    progress(done)
         yield LabelFile(file, root, places, kept, sizes)
+
+
+class _Begun(NamedTuple):
+    """A chunk whose images are being looked at.
+
+    `known` are those that the catalogue has, by path; `plain` leads from the path to the file of each of the others
+    that helpers look at; `headers` are what they say.
+    """
+
+    rows: LabelRows
+    known: dict[str, Known]
+    plain: dict[str, str]
+    headers: Future[Headers]
+
+
+def _begun(
+    database: Database, file: Path, root: Path, places: Places, helpers: Helpers, formats: Formats | None
+) -> Iterator[_Begun]:
+    """Yield the chunks of a label file as soon as somebody looks at their images."""
+    for rows in read_labels(file, formats):
+        if not root.is_dir():
+            raise refuse(file, f"the images root {root} is not a folder; give it with --images ROOT")
+        paths = list(dict.fromkeys(rows.image))
+        known = database.read(partial(_known, root=root, paths=paths))
+        plain = {path: place for path in paths if path not in known and (place := places.plain(path)) is not None}
+        yield _Begun(rows, known, plain, helpers.plain_files([*plain.values()]))
+
+
+def _looked(chunks: Iterator[_Begun], places: Places, root: Path) -> Iterator[tuple[LabelRows, dict[str, Look]]]:
+    """Yield chunks in their order once all their images were looked at, by path."""
+    ahead: deque[_Begun] = deque()
+    for chunk in chunks:
+        ahead.append(chunk)
+        while ahead and (ahead[0].headers.done() or len(ahead) > _AHEAD):
+            yield _finished(ahead.popleft(), places, root)
+    for chunk in ahead:
+        yield _finished(chunk, places, root)
+
+
+def _finished(chunk: _Begun, places: Places, root: Path) -> tuple[LabelRows, dict[str, Look]]:
+    headers = dict(zip(chunk.plain, chunk.headers.result(), strict=True))
+    looks = {}
+    for path in dict.fromkeys(chunk.rows.image):
+        header = headers.get(path)
+        if header is not None and allowed(header):
+            looks[path] = Look(chunk.plain[path], None, *header)
+        else:
+            looks[path] = look_at(places, root, path, chunk.known.get(path))
+    return chunk.rows, looks
 
 
 def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:
