@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from attributree import helpers
+from attributree import headers, helpers
 from attributree.headers import ImageHeader, plain_file
 from attributree.helpers import Helpers
 
@@ -29,7 +30,7 @@ def files(tmp_path: Path) -> list[str]:
     return [f"{tmp_path}/{name}" for name in [*(path.name for path in tmp_path.iterdir()), *others]]
 
 
-def test_a_plain_picture_in_a_plain_file_is_known_and_nothing_else_is_opened(files: list[str]) -> None:
+def test_a_plain_picture_in_a_plain_file_is_known_and_nothing_else_is_followed_or_waited_for(files: list[str]) -> None:
     known = {Path(file).name: header for file in files if (header := plain_file(file))}
     assert {name: header[:3] for name, header in known.items()} == {
         "plain.png": (40, 30, "PNG"),
@@ -65,6 +66,35 @@ def test_a_helper_that_dies_costs_no_answer(files: list[str]) -> None:
         os.kill(helper._process.pid, signal.SIGKILL)
         for _ in range(3):
             assert asked.plain_files(files).result() == [*map(plain_file, files)]
+
+
+def test_nothing_to_look_at_needs_no_process() -> None:
+    with Helpers(3) as asked:
+        assert [asked.plain_files([]).result() for _ in range(9)] == [[]] * 9
+        assert not asked._helpers
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError, EOFError])
+def test_an_answer_that_cannot_be_read_is_found_here(
+    files: list[str], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def garbled(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(headers, "receive", garbled)
+    with Helpers(1) as asked:
+        for _ in range(helpers._ALONE + 3):
+            assert asked.plain_files(files).result() == [*map(plain_file, files)]
+
+
+def test_no_thread_more_is_no_error(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with Helpers(1) as asked:
+        answers = [asked.plain_files(files) for _ in range(4)]
+        assert [answer.result() for answer in answers] == [[*map(plain_file, files)]] * 4
 
 
 def test_no_process_more_is_no_error(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,10 @@ _JPEG_PLAIN = {0xC4, 0xDD, 0xFE}
 _JPEG_BEGINS = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xE2: b"ICC_PROFILE\0"}
 
 
-#: How a file is opened: no link is followed, and no pipe is waited for.
-_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+#: How a file is opened that may be none: no link is followed, no pipe is waited for, no terminal becomes ours.
+_OPEN = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"):
+    _OPEN |= getattr(os, _flag, 0)
 
 
 class ImageHeader(NamedTuple):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Self
 
@@ -51,18 +52,24 @@ class Helpers:
         for helper in self._helpers:
             helper.close()
 
+    @property
+    def ahead(self) -> int:
+        """Lists that are worth asking about before the first answer is there."""
+        return _AT_ONCE * (self._count + 1)
+
     def plain_files(self, paths: Sequence[str]) -> Future[Headers]:
         """Return what `plain_file` says of each path: a helper's answer, or one's own while all of them are busy."""
-        self._lists += 1
+        self._lists += bool(paths)
         self._asked = [answer for answer in self._asked if not answer.done()]
-        if self._lists > _ALONE and len(self._helpers) < self._count:
+        if paths and self._lists > _ALONE and len(self._helpers) < self._count:
             self._start()
-        if len(self._asked) < _AT_ONCE * len(self._helpers):
-            answer = self._threads.submit(self._ask, [*paths])
-            self._asked.append(answer)
-        else:
-            answer = Future()
-            answer.set_result([plain_file(path) for path in paths])
+        if paths and len(self._asked) < _AT_ONCE * len(self._helpers):
+            with suppress(RuntimeError):  # no thread more is allowed
+                answer = self._threads.submit(self._ask, [*paths])
+                self._asked.append(answer)
+                return answer
+        answer = Future()
+        answer.set_result([plain_file(path) for path in paths])
         return answer
 
     def _start(self) -> None:
@@ -76,8 +83,10 @@ class Helpers:
 
     def _ask(self, paths: list[str]) -> Headers:
         helper = self._idle.get()  # it waits for one that has just answered, if ever
-        found = helper.look(paths)
-        self._idle.put(helper)
+        try:
+            found = helper.look(paths)
+        finally:
+            self._idle.put(helper)
         if found is None and not self._ended:
             found = [plain_file(path) for path in paths]
         return found or []
@@ -97,9 +106,9 @@ class _Helper:
         try:
             headers.send(self._process.stdin, paths)
             found = headers.receive(self._process.stdout)
-        except OSError:
+            return None if found is None else [header and ImageHeader(*header) for header in found]
+        except (OSError, ValueError, EOFError, TypeError, MemoryError, OverflowError):  # gone, or no answer of ours
             return None
-        return None if found is None else [header and ImageHeader(*header) for header in found]
 
     def kill(self) -> None:
         """End the process, whatever it does; it writes no file."""

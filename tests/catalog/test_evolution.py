@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value, __version__
-from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord, Work
+from attributree.catalog import BranchRecord, Catalog, NewVersion, PredictionRecord, TrunkRecord, Work, readers
 from attributree.errors import CatalogError
 
 Shop = Any  # the class is in conftest.py, which cannot be imported
@@ -176,6 +176,21 @@ def test_of_two_columns_in_one_row_todays_name_counts(necks: Catalog, shop: Shop
     necks.declare(neck("neck_shape", "neckline"), "p")
     necks.ingest(shop.labels("image,neck_shape,neckline", "b.png,crew,v-neck", images=False, name="both.csv"))
     assert values_of(necks, "neck_shape")[2] == ("labelled", ("crew",))
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_of_two_former_columns_the_newer_name_counts_in_whatever_row_it_stands(
+    necks: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(readers, "CHUNK", chunk)
+    necks.declare(neck("neck_shape", "neckline"), "p")
+    necks.declare(neck("collar", "neck_shape", "neckline"), "p")
+    first = shop.labels("image,neck_shape,neckline", "b.png,crew,", "b.png,,v-neck", images=False, name="first.csv")
+    second = shop.labels("image,neckline,neck_shape", "c.png,v-neck,", "c.png,,crew", images=False, name="second.csv")
+    assert [necks.ingest(file).observations_new for file in (first, second)] == [2, 2]
+    assert {image: values_of(necks, "collar")[image] for image in (2, 3)} == dict.fromkeys(
+        (2, 3), ("labelled", ("crew",))
+    )
 
 
 def test_names_in_a_row_are_followed_though_the_last_lists_one_link_only(necks: Catalog) -> None:

@@ -213,6 +213,15 @@ def test_json_lines_with_and_without_the_marks_of_an_export_are_each_read_as_wha
     ]
 
 
+def test_json_lines_of_many_sparse_columns_are_read_in_small_chunks(write: Write) -> None:
+    lines = [{"image": f"{i}.jpg"} | {f"column {i * 7 + k}": "x" for k in range(10)} for i in range(1000)]
+    path = write("\n".join(map(json.dumps, lines)), "labels.jsonl")
+    assert max(len(part.labels) * len(part.lines) for part in read_labels(path)) <= 100_000
+    read = rows(path)
+    assert [{"image": row.image} | row.labels for row in read] == lines
+    assert [row.line for row in read] == [*range(1, 1001)]
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 1000])
 @pytest.mark.parametrize(
     ("content", "message"),

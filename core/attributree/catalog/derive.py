@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..schema import Attribute
@@ -82,15 +82,21 @@ def heard(
         .join(Product, Product.id == Image.product_id)
         .where(in_columns(columns))
     )
-    newest = (
-        [Observation.id]
-        if len(columns) == 1
-        else [Observation.revision, Observation.attribute == columns[0], Observation.id]
-    )
-    query = query.order_by(Observation.image_id, *newest)
+    query = query.order_by(Observation.image_id, *newest_last([columns]))
     for ids in chunks(observed_images(connection, columns) if image_ids is None else image_ids, _CHUNK):
         rows = connection.execute(query.where(_among(Observation.image_id, ids, everything))).all()
         yield [_said(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
+
+
+def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression[Any]]:
+    """Return the order of observations in which the newest word comes last; `attributes` are the columns of each.
+
+    At one revision that is the word in an attribute's first column, today's name, or else in the next one.
+    """
+    former = {column: -place for columns in attributes for place, column in enumerate(columns) if place}
+    if not former:
+        return [Observation.id]
+    return [Observation.revision, case(former, value=Observation.attribute, else_=0), Observation.id]
 
 
 def _said(rows: list[Any]) -> Said:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 from ..errors import CatalogError, UnknownNameError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .declare import declared
-from .derive import reader_of
+from .derive import newest_last, reader_of
 from .ingest import DEFAULT_SOURCE
 from .marks import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, mark_column
 from .observe import WITHDRAWN, Voice
@@ -122,11 +122,8 @@ class _Export:
         self.options = options
         known = {name: attribute for name, (_, attribute) in declared(connection).items()}
         # What stands in a former name's column is read as the attribute; verbatim it stays where it was said.
-        self._renamed = {
-            column: name
-            for name, attribute in known.items()
-            for column in (() if options.observations else attribute.formerly)
-        }
+        self._columns_of = [] if options.observations else [attribute.columns for attribute in known.values()]
+        self._renamed = {former: name for name, *formerly in self._columns_of for former in formerly}
         self.columns = _columns(connection, known, self._renamed, options.attributes)
         self.attributes = [name for name in self.columns if name in known]
         self._readers = {name: reader_of(connection, known[name]) for name in self.attributes}
@@ -172,8 +169,7 @@ class _Export:
                 Observation.revision,
             )
             .where(Observation.image_id.between(images[0].id, images[-1].id))
-            # The newest word counts, at one revision the one in the column of today's name: as annotations are derived.
-            .order_by(Observation.revision, Observation.attribute.not_in(self._renamed), Observation.id)
+            .order_by(*newest_last(self._columns_of))
         )
         if self.options.attributes:
             former = [column for column, name in self._renamed.items() if name in self.columns]

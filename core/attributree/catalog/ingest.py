@@ -65,7 +65,7 @@ class _Seen:
     """A set of row ids, one bit each: what this file has said already must fit in memory for any file."""
 
     def __init__(self) -> None:
-        self._bits = np.zeros(1024, dtype=np.uint8)
+        self._bits = bytearray(1024)
 
     def __contains__(self, row_id: int) -> bool:
         byte = row_id >> 3
@@ -76,8 +76,8 @@ class _Seen:
         ids = np.asarray(row_ids, dtype=np.int64)
         byte = ids >> 3
         if (most := int(byte.max(initial=0)) + 1) > len(self._bits):
-            self._bits = np.concatenate([self._bits, np.zeros(most, dtype=np.uint8)])  # at least doubled
-        np.bitwise_or.at(self._bits, byte, (1 << (ids & 7)).astype(np.uint8))
+            self._bits += bytes(most)  # at least doubled
+        np.bitwise_or.at(np.frombuffer(self._bits, dtype=np.uint8), byte, (1 << (ids & 7)).astype(np.uint8))
 
 
 def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSummary:
@@ -157,7 +157,7 @@ class _Ingest:
 
     def _known(self, looks: Mapping[str, Look]) -> dict[str, Row[Any]]:
         """Return the rows of the chunk's images that are in the catalogue, by path."""
-        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": list(looks)})
+        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": list(looks)}).all()
         return {row.path: row for row in rows}
 
     def _save_images(
@@ -210,8 +210,9 @@ class _Ingest:
         for position, (path, sku) in enumerate(zip(rows.image, rows.sku, strict=True)):
             if sku:
                 was = given.setdefault(path, sku)
-                if was == sku and path in known and known[path].id in fixed:
-                    was = known[path].sku
+                row = known.get(path)
+                if was == sku and row is not None and row.sku != sku and row.id in fixed:
+                    was = row.sku
                 if was != sku:
                     problem = f"image {path!r} belongs to {was!r} in an earlier row, here to {sku!r}"
                     raise refuse(self.file, problem, row=rows.lines[position], column="sku")
@@ -226,7 +227,7 @@ class _Ingest:
     def _save_products(self, rows: LabelRows, skus: Sequence[str]) -> dict[str, int]:
         """Store what the rows say of their products, whose `skus` these are; return the products' ids by sku."""
         wanted = dict.fromkeys(skus)
-        stored = {row.sku: row for row in self.connection.execute(_PRODUCTS, {"skus": list(wanted)})}
+        stored = {row.sku: row for row in self.connection.execute(_PRODUCTS, {"skus": list(wanted)}).all()}
         said = {name: self._first_words(name, skus, getattr(rows, name), stored) for name in _WORDS}
         said["split"] = self._splits(rows, skus, stored)
         ids = {sku: row.id for sku, row in stored.items()}
@@ -256,8 +257,10 @@ class _Ingest:
         heard = self._seen("product", name)
         first: dict[str, str] = {}
         for sku, text in zip(skus, texts, strict=True):
-            if text and sku not in first and not (sku in stored and stored[sku].id in heard):
-                first[sku] = text
+            if text and sku not in first:
+                row = stored.get(sku)
+                if row is None or getattr(row, name) == text or row.id not in heard:
+                    first[sku] = text
         return first
 
     def _splits(self, rows: LabelRows, skus: Sequence[str], stored: Mapping[str, Row[Any]]) -> dict[str, str]:
@@ -276,12 +279,17 @@ class _Ingest:
     def _save_changes(self, stored: Mapping[str, Row[Any]], said: Mapping[str, Mapping[str, str]]) -> None:
         """Store what rows say of known products that does not stand there; `said` is by column and sku."""
         changes = []
-        for sku, row in stored.items():
+        news = {
+            sku: row
+            for name, texts in said.items()
+            for sku, text in texts.items()
+            if (row := stored.get(sku)) is not None and getattr(row, name) != text
+        }
+        for sku, row in news.items():
             now = {name: texts.get(sku, getattr(row, name)) for name, texts in said.items()}
-            if any(text != getattr(row, name) for name, text in now.items()):
-                changes.append({"row": row.id, **{f"new_{name}": text for name, text in now.items()}})
-                if now["article_type"] != row.article_type:
-                    self._moved.add(row.id)
+            changes.append({"row": row.id, **{f"new_{name}": text for name, text in now.items()}})
+            if now["article_type"] != row.article_type:
+                self._moved.add(row.id)
         if changes:
             self.log.revise()
             assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in said}
@@ -299,7 +307,8 @@ class _Ingest:
         self, voice: Voice, theirs: Sequence[bool], rows: LabelRows, ids: Sequence[int], before: Sequence[int]
     ) -> None:
         """Store what one voice says: the rows that are `theirs`."""
-        labels = {column: [*compress(texts, theirs)] for column, texts in rows.labels.items()}
+        columns = ((column, [*compress(texts, theirs)]) for column, texts in rows.labels.items())
+        labels = {column: texts for column, texts in columns if any(texts)}
         ids, lines = [*compress(ids, theirs)], [*compress(rows.lines, theirs)]
         standing = self.log.standing(voice, before, labels) if labels and before else defaultdict(dict)
         once = len({*ids}) == len(ids)

@@ -28,8 +28,6 @@ from .readers import Formats, read_labels
 from .records import LabelRows
 from .tables import Image
 
-#: Chunks that are begun and not finished at most; helpers have fewer.
-_AHEAD = 32
 #: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
 _IN_MEMORY = 32 * 1024 * 1024
 
@@ -105,7 +103,9 @@ def read_and_look(
     done, sizes = 0, list[int]()
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as kept:
         with Helpers() as helpers:
-            for rows, looks in _looked(_begun(database, file, root, places, helpers, formats), places, root):
+            for rows, looks in _looked(
+                _begun(database, file, root, places, helpers, formats), places, root, helpers.ahead
+            ):
                 # Nobody else reads this nameless file, and marshal is several times as fast as JSON.
                 both = ((*rows,), {path: tuple(look) for path, look in looks.items()})
                 sizes.append(kept.write(marshal.dumps(both)))
@@ -141,12 +141,14 @@ def _begun(
         yield _Begun(rows, known, plain, helpers.plain_files([*plain.values()]))
 
 
-def _looked(chunks: Iterator[_Begun], places: Places, root: Path) -> Iterator[tuple[LabelRows, dict[str, Look]]]:
-    """Yield chunks in their order once all their images were looked at, by path."""
+def _looked(
+    chunks: Iterator[_Begun], places: Places, root: Path, most: int
+) -> Iterator[tuple[LabelRows, dict[str, Look]]]:
+    """Yield chunks in their order once all their images were looked at, by path; `most` wait for that together."""
     ahead: deque[_Begun] = deque()
     for chunk in chunks:
         ahead.append(chunk)
-        while ahead and (ahead[0].headers.done() or len(ahead) > _AHEAD):
+        while ahead and (ahead[0].headers.done() or len(ahead) >= most):
             yield _finished(ahead.popleft(), places, root)
     for chunk in ahead:
         yield _finished(chunk, places, root)
@@ -165,5 +167,5 @@ def _finished(chunk: _Begun, places: Places, root: Path) -> tuple[LabelRows, dic
 
 
 def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:
-    rows = connection.execute(_KNOWN, {"root": root.as_posix(), "paths": paths})
+    rows = connection.execute(_KNOWN, {"root": root.as_posix(), "paths": paths}).all()
     return {path: (size, changed) for path, size, changed in rows if size is not None and changed is not None}

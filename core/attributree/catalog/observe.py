@@ -6,6 +6,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -69,20 +70,25 @@ class Log:
         )
         standing: Texts = defaultdict(dict)
         for part in chunks(image_ids):
-            for image_id, column, raw in self.connection.execute(query.where(Observation.image_id.in_(part))):
+            for image_id, column, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
                 standing[column][image_id] = raw
         return standing
 
     def append(self, voice: Voice, said: Texts) -> None:
         """Store observations that are not standing."""
+        if not any(said.values()):
+            return
         source, annotator = voice
+        rows: Columns = {
+            "image_id": [*chain.from_iterable(said.values())],
+            "attribute": [*chain.from_iterable(repeat(column, len(texts)) for column, texts in said.items())],
+            "raw": [*chain.from_iterable(texts.values() for texts in said.values())],
+        }
+        rest = {"source": source, "annotator": annotator, "revision": self.revise()}
+        insert_columns(self.connection, Observation, rows, **rest)
         for column, texts in said.items():
-            if texts:
-                rows: Columns = {"image_id": list(texts), "raw": list(texts.values())}
-                rest = {"attribute": column, "source": source, "annotator": annotator, "revision": self.revise()}
-                insert_columns(self.connection, Observation, rows, **rest)
-                self.touched[column].extend(texts)
-                self.new += len(texts)
+            self.touched[column].extend(texts)
+            self.new += len(texts)
 
     def derive(self, moved: Iterable[int] = ()) -> None:
         """Bring annotations up to date: of touched images, and of the `moved` ones where article types matter."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from itertools import chain, groupby, islice, zip_longest
+from itertools import chain, islice, zip_longest
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import IngestError
 from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
@@ -26,13 +26,23 @@ _MAX_COLUMN = 255
 #: Rows handled together; memory and statement parameters grow with it.
 CHUNK = 1000
 
+#: Cells of a chunk, if its rows need not have the same columns.
+_MOST_CELLS = 100_000
+
 #: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
 Formats = Callable[[Path], Iterable[Mapping[str, object]] | None]
 #: A row, unchecked: its line, and its cells by column.
 _Row = tuple[int, Mapping[str, str]]
-#: Rows, unchecked: the line of each, and their cells by column.
-_Cells = tuple[Sequence[int], Mapping[str, Sequence[str]]]
 Item = TypeVar("Item")
+
+
+class _Cells(NamedTuple):
+    """Rows, unchecked: the line of each, who says it if an export names that, and the cells by column."""
+
+    lines: Sequence[int]
+    source: Sequence[str]
+    annotator: Sequence[str]
+    columns: Mapping[str, Sequence[str]]
 
 
 def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRows]:
@@ -52,18 +62,15 @@ def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow
         if others is None:
             raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
         reader = partial(_others, others)
-    for lines, columns in reader(file):
-        yield _checked(file, lines, columns)
+    for cells in reader(file):
+        yield _checked(file, cells)
 
 
-def _checked(file: Path, lines: Sequence[int], cells: Mapping[str, Sequence[str]]) -> LabelRows:
-    """Return checked rows: texts stripped, otherwise verbatim. What an export says about cells is left out."""
-    columns = {column: [*map(str.strip, texts)] for column, texts in cells.items()}
+def _checked(file: Path, cells: _Cells) -> LabelRows:
+    """Return checked rows: texts stripped, otherwise verbatim."""
+    lines, source, annotator = [*cells.lines], [*map(str.strip, cells.source)], [*map(str.strip, cells.annotator)]
+    columns = {column: [*map(str.strip, texts)] for column, texts in cells.columns.items()}
     nothing = [""] * len(lines)
-    source, annotator = nothing, nothing
-    if is_export(columns):
-        source, annotator = columns[SOURCE], columns.get(ANNOTATOR, nothing)
-        columns = {column: texts for name, texts in columns.items() if (column := unmark_column(name)) is not None}
     wrong = list(_wrong(columns))
     if wrong:
         position, column, problem = min(wrong, key=itemgetter(0))  # of the first row, what is looked at first
@@ -71,7 +78,7 @@ def _checked(file: Path, lines: Sequence[int], cells: Mapping[str, Sequence[str]
     reserved = {column: columns.pop(column, nothing) for column in RESERVED_COLUMNS}
     reserved["split"] = [*map(str.lower, reserved["split"])]
     labels = {column: texts for column, texts in columns.items() if any(texts)}
-    return LabelRows([*lines], **reserved, source=source, annotator=annotator, labels=labels)
+    return LabelRows(lines, **reserved, source=source, annotator=annotator, labels=labels)
 
 
 def _wrong(columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str, str]]:
@@ -112,12 +119,29 @@ def _chunks(rows: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _gathered(rows: Iterable[_Row]) -> Iterator[_Cells]:
-    """Yield rows in chunks, each of an export's rows or of others."""
+    """Yield rows in chunks; some of them may be an export's and others not."""
     for part in _chunks(rows):
-        for _, alike in groupby(part, key=lambda row: is_export(row[1])):
-            lines, cells = zip(*alike, strict=True)
-            columns = dict.fromkeys(chain.from_iterable(cells))
-            yield lines, {column: [row.get(column, "") for row in cells] for column in columns}
+        yield from _dense([(line, *_without_marks(cells, "")) for line, cells in part])
+
+
+def _dense(rows: Sequence[tuple[int, str, str, Mapping[str, str]]]) -> Iterator[_Cells]:
+    """Yield rows of many columns in smaller chunks: a cell is kept for each of them, whether the row has it or not."""
+    lines, source, annotator, cells = zip(*rows, strict=True)
+    columns = dict.fromkeys(chain.from_iterable(cells))
+    if len(columns) * len(rows) > _MOST_CELLS and len(rows) > 1:
+        half = len(rows) // 2
+        yield from _dense(rows[:half])
+        yield from _dense(rows[half:])
+    else:
+        yield _Cells(lines, source, annotator, {name: [row.get(name, "") for row in cells] for name in columns})
+
+
+def _without_marks(cells: Mapping[str, Item], nothing: Item) -> tuple[Item, Item, Mapping[str, Item]]:
+    """Return who says it, source and annotator, `nothing` if it is no export, and the cells without its marks."""
+    if not is_export(cells):
+        return nothing, nothing, cells
+    kept = {column: cell for name, cell in cells.items() if (column := unmark_column(name)) is not None}
+    return cells[SOURCE], cells.get(ANNOTATOR, nothing), kept
 
 
 def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Cells]:
@@ -205,10 +229,12 @@ def _csv(file: Path) -> Iterator[_Cells]:
     _check_columns(file, header, row)
     for part in _chunks(records):
         lines, rows = zip(*part, strict=True)
-        columns = dict.fromkeys(header, ("",) * len(rows)) | dict(
-            zip(header, zip_longest(*rows, fillvalue=""), strict=False)
-        )
-        yield lines, {name: [*map(restore, cells)] for name, cells in columns.items()} if exported else columns
+        nothing: tuple[str, ...] = ("",) * len(rows)
+        columns = dict.fromkeys(header, nothing)
+        columns.update(zip(header, zip_longest(*rows, fillvalue=""), strict=False))  # no row may have a cell at the end
+        if exported:
+            columns = {name: (*map(restore, texts),) for name, texts in columns.items()}
+        yield _Cells(lines, *_without_marks(columns, nothing))
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[str]]]:

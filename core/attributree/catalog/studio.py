@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from ..errors import CatalogError, UnknownNameError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .declare import declared
+from .derive import newest_last
 from .export import pages
 from .predictions import load as load_predictions
 from .queries import annotated
@@ -163,7 +164,7 @@ def _reviews(
         .join(Revision, Revision.id == Observation.revision)
         .where(Observation.image_id.between(images[0].id, images[-1].id))
         .where(Observation.source == source, Observation.attribute.in_(names))
-        .order_by(Observation.revision, Observation.attribute.in_(names.values()), Observation.id)
+        .order_by(*newest_last([attribute.columns for attribute in attributes]))
     )
     standing = {(row.image_id, row.annotator, names[row.attribute]): row for row in connection.execute(query)}
     made: dict[tuple[int, Any, Any, str | None], dict[str, Any]] = {}
