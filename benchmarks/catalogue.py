@@ -1,12 +1,14 @@
 """How fast labels come in and questions are answered at a million annotations; `make bench` runs this.
 
-    python benchmarks/catalogue.py [--images 100000] [--attributes 5] [--files 2] [--database URL]
+    python benchmarks/catalogue.py [--images 100000] [--attributes 5] [--files 2] [--repeats 3] [--database URL]
 
 Writes label files for that many images (one PNG over and over) with so many columns each, and ingests them one after
 the other: the first brings images, products and labels, and its labels a second are the figure. Then the attributes are
 declared by `sync-catalog --no-train`, and `status` and a sync that has nothing to do are timed. The ratios: labels a
 second beside the rows a second that the same database takes from one bulk INSERT, of plain rows and of rows with a key
-(an upsert). Written as build/bench/catalogue.json.
+(an upsert). The first ingest is repeated into new catalogues and the yardsticks around each; of every one the fastest
+counts, since nothing but other work on the machine makes the same work slower. All of them are in the report, which is
+written as build/bench/catalogue.json.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ import os
 import random
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import click
@@ -105,21 +107,27 @@ def rows_a_second(url: str, rows: int, *, upsert: bool = False) -> float:
     return rows / seconds
 
 
-def yardsticks(url: str, rows: int) -> tuple[float, float]:
-    """Return the rows a second of bulk INSERTs, plain and as upserts; taken around an ingest, since machines waver."""
-    return rows_a_second(url, rows), rows_a_second(url, rows, upsert=True)
+def measure_ingest(workspace: Workspace, file: Path, photos: Path, labels: int) -> dict[str, list[float]]:
+    """Return labels a second of an ingest, and rows a second of bulk INSERTs before and after it."""
+    url = workspace.settings.catalog.database
+    plain, upserts = [rows_a_second(url, labels)], [rows_a_second(url, labels, upsert=True)]
+    ingest = labels / timed(lambda: workspace.ingest(file, images=photos))
+    plain.append(rows_a_second(url, labels))
+    upserts.append(rows_a_second(url, labels, upsert=True))
+    return {"ingest_labels": [ingest], "plain_rows": plain, "upserts": upserts}
 
 
 @click.command()
 @click.option("--images", default=100_000, show_default=True, help="Images, one row of the label file each.")
 @click.option("--attributes", default=5, show_default=True, help="Label columns of a file.")
 @click.option("--files", default=2, show_default=True, help="Label files, of the same images.")
+@click.option("--repeats", default=3, show_default=True, help="How often the first ingest is done; a --database: once.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the labels.")
 @click.option("--database", help="Catalogue to use, an empty one.  [default: SQLite in a new file]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build/bench", help="Folder to write."
 )
-def main(images: int, attributes: int, files: int, seed: int, database: str | None, out: Path) -> None:
+def main(images: int, attributes: int, files: int, repeats: int, seed: int, database: str | None, out: Path) -> None:
     """Measure ingest, status and an empty sync."""
     folder = out.resolve() / "catalogue"
     shutil.rmtree(folder, ignore_errors=True)
@@ -135,11 +143,18 @@ def main(images: int, attributes: int, files: int, seed: int, database: str | No
         lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
     (folder / "plugins.toml").write_text("\n".join(lines), encoding="utf-8")
     seconds: dict[str, float] = {}
-    with Workspace.create(folder, database=database) as workspace:
-        before = yardsticks(workspace.settings.catalog.database, labels)
-        seconds["ingest"] = timed(lambda: workspace.ingest(first, images=folder / "photos"))
-        after = yardsticks(workspace.settings.catalog.database, labels)
-        plain, upserts = map(fmean, zip(before, after, strict=True))
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+    repeats = 1 if database else repeats
+    for left in reversed(range(repeats)):
+        with Workspace.create(folder, database=database) as workspace:
+            for name, found in measure_ingest(workspace, first, folder / "photos", labels).items():
+                rates[name] += found
+        if left:
+            for file in folder.glob("attributree.db*"):
+                file.unlink()
+    best = {name: max(found) for name, found in rates.items()}
+    seconds["ingest"] = labels / best["ingest_labels"]
+    with Workspace.open(folder) as workspace:
         seconds["same file again"] = timed(lambda: workspace.ingest(first, images=folder / "photos"))
         for number, file in enumerate(others, 2):
             seconds[f"file {number} of the same images"] = timed(
@@ -154,15 +169,15 @@ def main(images: int, attributes: int, files: int, seed: int, database: str | No
             "images": images,
             "attributes": attributes,
             "files": files,
+            "repeats": repeats,
             "database": database or "sqlite",
             "cores": os.cpu_count(),
         },
         "seconds": seconds,
-        "ingest_labels_a_second": labels / seconds["ingest"],
-        "plain_rows_a_second": plain,
-        "upserts_a_second": upserts,
-        "ratio": labels / seconds["ingest"] / plain,
-        "ratio_to_upserts": labels / seconds["ingest"] / upserts,
+        **{f"{name}_a_second": found for name, found in best.items()},
+        "ratio": best["ingest_labels"] / best["plain_rows"],
+        "ratio_to_upserts": best["ingest_labels"] / best["upserts"],
+        "all_a_second": rates,
     }
     (out / "catalogue.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))
