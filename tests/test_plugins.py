@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pluggy
 import pytest
 import torch
 from torch import nn
@@ -142,6 +143,19 @@ def test_an_object_that_raises_when_it_is_looked_at_is_a_failed_plugin() -> None
     loaded = load(hostile=Hostile(), shop=plugin("lining"))
     assert "raised RuntimeError: do not touch my" in str(info_of(loaded, "hostile").error)
     assert "lining" in loaded.attributes
+
+
+def test_a_plugin_without_a_range_of_versions_is_fine_with_an_older_pluggy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = pluggy.PluginManager.parse_hookimpl_opts
+
+    def older(self: pluggy.PluginManager, plugin: object, name: str) -> Any:
+        getattr(plugin, name)  # before 1.7: AttributeError if it is not there
+        return newer(self, plugin, name)
+
+    monkeypatch.setattr(pluggy.PluginManager, "parse_hookimpl_opts", older)
+    loaded = load(shop=plugin("lining"))
+    assert info_of(loaded, "shop").status == "ok"
+    assert set(loaded.attributes) == {"lining"}
 
 
 def test_an_attribute_declared_twice_by_one_plugin_is_dropped() -> None:

@@ -38,7 +38,8 @@ def start(plugin: Plugin, manager: pluggy.PluginManager) -> None:
 
 def _check_api(label: str, module: object, manager: pluggy.PluginManager) -> None:
     """Raise BrokenError if the plugin says that it was written for another hook API."""
-    if manager.parse_hookimpl_opts(module, "attributree_api") is None:
+    # pluggy before 1.7 fails on a name that is not there.
+    if "attributree_api" not in dir(module) or manager.parse_hookimpl_opts(module, "attributree_api") is None:
         return
     answer = traced(label, "attributree_api", module.attributree_api)  # type: ignore[attr-defined]
     try:
