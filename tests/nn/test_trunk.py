@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attributree.errors import TrunkError
 from attributree.heads import spatial_pyramid
 from attributree.nn import HUB, MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
-from attributree.nn.weights import write_weights
+from attributree.nn.weights import standard_names, write_weights
 
 TINY = "test_resnet"
 
@@ -218,6 +218,22 @@ def test_local_weights_are_loaded(
     assert torch.equal(backbone.trunk.state_dict()[lower[0]], weights[lower[1]])
     unit = next(iter(backbone.upper.values())).state_dict()
     assert torch.equal(unit[upper[0]], weights[upper[1]])
+
+
+def test_names_are_found_where_a_model_cannot_be_built_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["bn1.weight", "layer1_0_conv1.weight"]
+    expected = standard_names(TINY, names)
+    create = timm.create_model
+
+    def older(*arguments: Any, **options: Any) -> nn.Module:
+        if torch.get_default_device().type == "meta":
+            raise NotImplementedError("attempted to run this operator with Meta tensors")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(timm, "create_model", older)
+    before = torch.get_rng_state()
+    assert standard_names(TINY, names) == expected == {names[0]: names[0], names[1]: "layer1.0.conv1.weight"}
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ def standard_names(backbone: str, names: Iterable[str]) -> dict[str, str]:
     timm's feature networks flatten some families: `stages.3` becomes `stages_3`. Raises TrunkError for a name that the
     whole model has not.
     """
-    with torch.device("meta"):
-        whole = timm.create_model(backbone, pretrained=False).state_dict()
+    whole = _names_of(backbone)
     flat = {name.replace(".", "_"): name for name in whole}
     if len(flat) != len(whole):
         raise TrunkError(f"trunk -> weights: two weights of {backbone} differ by a dot only; its files cannot be read")
@@ -31,6 +30,17 @@ def standard_names(backbone: str, names: Iterable[str]) -> dict[str, str]:
         return {name: flat[name.replace(".", "_")] for name in names}
     except KeyError as error:
         raise TrunkError(f"trunk -> weights: {backbone} without its classifier has {error}, which it has not") from None
+
+
+def _names_of(backbone: str) -> list[str]:
+    """Return timm's names of all weights of a whole model, which is built without any if it can be."""
+    try:
+        with torch.device("meta"):
+            return list(timm.create_model(backbone, pretrained=False).state_dict())
+    except NotImplementedError:
+        # A RegNet counts its widths with what torch 2.11 has not for tensors without values.
+        with torch.random.fork_rng(devices=[]):  # weights that nobody uses draw no random numbers
+            return list(timm.create_model(backbone, pretrained=False).state_dict())
 
 
 def read_weights(path: Path, backbone: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
