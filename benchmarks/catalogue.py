@@ -154,7 +154,7 @@ def main(images: int, attributes: int, files: int, repeats: int, seed: int, data
                 file.unlink()
     best = {name: max(found) for name, found in rates.items()}
     seconds["ingest"] = labels / best["ingest_labels"]
-    with Workspace.open(folder) as workspace:
+    with Workspace.create(folder, database=database) as workspace:  # the last of them
         seconds["same file again"] = timed(lambda: workspace.ingest(first, images=folder / "photos"))
         for number, file in enumerate(others, 2):
             seconds[f"file {number} of the same images"] = timed(

@@ -34,9 +34,7 @@ _JPEG_BEGINS = {0xE0: b"JFIF\0", 0xE1: b"Exif\0\0", 0xE2: b"ICC_PROFILE\0"}
 
 
 #: How a file is opened that may be none: no link is followed, no pipe is waited for, no terminal becomes ours.
-_OPEN = os.O_RDONLY
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"):
-    _OPEN |= getattr(os, _flag, 0)
+_OPEN = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"))
 
 
 class ImageHeader(NamedTuple):
@@ -54,6 +52,8 @@ class ImageHeader(NamedTuple):
 
 def plain_file(path: str) -> ImageHeader | None:
     """Return the header of the file at `path`, or None if it is no plain picture in a plain file, or is not there."""
+    if not hasattr(os, "O_NOFOLLOW"):
+        return None  # a link would be followed
     try:
         opened = os.open(path, _OPEN)
         try:
@@ -63,7 +63,7 @@ def plain_file(path: str) -> ImageHeader | None:
             os.close(opened)
     except (OSError, ValueError):  # a name that no file has
         return None
-    if plain is None or not hasattr(os, "O_NOFOLLOW"):
+    if plain is None:
         return None
     kind, width, height = plain
     return ImageHeader(width, height, kind, found.st_size, found.st_mtime_ns)
