@@ -31,6 +31,8 @@ MAX_PIXELS = 80_000_000
 #: Largest file accepted, in bytes.
 MAX_BYTES = 64 * 1024 * 1024
 
+#: What ends a path that leads to a folder.
+_NO_NAMES = ("", ".", "..")
 #: Folders that are remembered before all are forgotten.
 _MOST_FOLDERS = 100_000
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
@@ -76,20 +78,21 @@ class Places:
 
         The file system is asked for the folder alone, once.
         """
-        name = cell[cell.rfind("/") + 1 :]
-        if name in ("", ".", "..") or "\0" in cell or _URL.match(cell):
+        folder, slash, name = cell.rpartition("/")
+        if name in _NO_NAMES or "\0" in cell or ("://" in cell and _URL.match(cell)):
             return None
         try:
-            return f"{self._folder(cell.removesuffix(name))}/{name}"
+            return f"{self._folder(folder + slash)}/{name}"
         except (ImageError, OSError, ValueError):
             return None
 
     def _folder(self, cell: str) -> str:
-        if cell not in self._folders:
+        found = self._folders.get(cell)
+        if found is None:
             if len(self._folders) >= _MOST_FOLDERS:
                 self._folders.clear()
-            self._folders[cell] = self._follow(cell)
-        return self._folders[cell]
+            found = self._folders[cell] = self._follow(cell)
+        return found
 
     def _follow(self, cell: str) -> str:
         """Return the path with all symbolic links followed. Raises ImageError if it is not below the root."""

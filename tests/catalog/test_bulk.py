@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from attributree.catalog import bulk, ingest, look
 from attributree.catalog.bulk import insert_numbered, one_of
 from attributree.catalog.engine import make_engine
-from attributree.catalog.tables import Product
+from attributree.catalog.tables import Product, Revision
 
 REST = {"article_type": "top", "title": "", "description": "", "split": "train"}
+OTHERS = {"article_type": "dress", "title": "A dress", "description": "Long.", "split": "val"}
 _FIND = select(Product.id, Product.sku).where(one_of(Product.sku, "skus"))
 
 
@@ -22,9 +23,13 @@ def connection(url: str) -> Iterator[Connection]:
     engine.dispose()
 
 
-def add(connection: Connection, *skus: str, many: int = 1) -> Sequence[int]:
-    """Store products, with the first `many` columns of a value for each and the others of one for all."""
-    each = {"sku": list(skus)} | {name: [value] * len(skus) for name, value in list(REST.items())[: many - 1]}
+def add(connection: Connection, *skus: str, many: int = 1, alike: bool = False) -> Sequence[int]:
+    """Store products, with the first `many` columns of a value for each and the others of one for all.
+
+    Unless they are `alike`, one in two has `OTHERS` there.
+    """
+    values = [REST if alike or i % 2 else OTHERS for i in range(len(skus))]
+    each = {"sku": list(skus)} | {name: [value[name] for value in values] for name in list(REST)[: many - 1]}
     same = {name: value for name, value in REST.items() if name not in each}
     return insert_numbered(connection, Product, each, **same)
 
@@ -39,9 +44,30 @@ def test_rows_that_fill_statements_or_do_not_go_in_once_and_in_order(
     ids = add(connection, *skus, many=many)
     stored = connection.execute(select(Product.id, Product.sku).order_by(Product.id)).all()
     assert [tuple(row) for row in stored] == list(zip(ids, skus, strict=True))
-    rest = select(Product.article_type, Product.title, Product.description, Product.split).distinct()
-    assert [tuple(row) for row in connection.execute(rest)] == [tuple(REST.values())]
-    assert add(connection, "last", many=many) == [ids[-1] + 1]
+    rest = select(Product.article_type, Product.title, Product.description, Product.split).order_by(Product.id)
+    wanted = [[OTHERS, REST][i % 2] for i in range(len(skus))]
+    wanted = [REST | {name: row[name] for name in list(REST)[: many - 1]} for row in wanted]
+    assert [tuple(row) for row in connection.execute(rest)] == [tuple(row.values()) for row in wanted]
+    assert list(add(connection, "last", many=many)) == [ids[-1] + 1]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 2000])
+def test_rows_that_are_given_one_by_one_may_be_alike(connection: Connection, rows: int) -> None:
+    revisions = insert_numbered(connection, Revision, {"cause": ["ingest"] * rows, "detail": [""] * rows})
+    stored = connection.execute(select(Revision.id, Revision.cause, Revision.detail).order_by(Revision.id)).all()
+    assert [tuple(row) for row in stored] == [(number, "ingest", "") for number in revisions]
+    skus = [f"sku-{i}" for i in range(rows)]
+    ids = add(connection, *skus, many=5, alike=True)
+    found = connection.execute(select(Product.id, Product.sku, Product.article_type, Product.split)).all()
+    assert sorted(tuple(row) for row in found) == [(i, sku, "top", "train") for i, sku in zip(ids, skus, strict=True)]
+
+
+def test_ids_rise_behind_the_highest_one_also_where_rows_are_gone(connection: Connection) -> None:
+    first = add(connection, "a", "b", "c")
+    connection.execute(delete(Product).where(Product.sku.in_(["a", "c"])))
+    ids = add(connection, "d", "e")
+    found = connection.execute(select(Product.sku, Product.id)).all()
+    assert {row.sku: row.id for row in found} == {"b": first[1], "d": ids[0], "e": ids[1]}
 
 
 def test_no_rows_have_no_ids(connection: Connection) -> None:

@@ -52,7 +52,9 @@ def insert_columns(connection: Connection, table: type[Base], columns: Columns, 
     """
     if not any(map(len, columns.values())):
         return
-    insert = _copy if connection.dialect.name == "postgresql" else _insert
+    insert = _copy
+    if connection.dialect.name != "postgresql":
+        insert, (columns, same) = _insert, _alike(columns, same)
     insert(connection, _into(table.__tablename__, (*same, *columns)), tuple(same.values()), tuple(columns.values()))
 
 
@@ -61,11 +63,14 @@ def insert_numbered(connection: Connection, table: type[Base], columns: Columns,
 
     Nobody else writes meanwhile, and ids rise row by row: they are those behind the last one.
     """
-    if not any(map(len, columns.values())):
+    count = max(map(len, columns.values()), default=0)
+    if not count:
         return []
     newest, behind = _numbers(table)
     last = connection.execute(newest).scalar() or 0
     insert_columns(connection, table, columns, **same)
+    if connection.dialect.name == "sqlite":
+        return range(last + 1, last + count + 1)  # it leaves no gaps behind the highest id
     return connection.execute(behind, {"last": last}).scalars().all()
 
 
@@ -80,6 +85,14 @@ def _numbers(table: type[Base]) -> tuple[Select[int], Select[int]]:
 def _into(table: str, columns: tuple[str, ...]) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
     return f'"{table}" ({names})'
+
+
+def _alike(columns: Columns, same: dict[str, Any]) -> tuple[Columns, dict[str, Any]]:
+    """Move what all rows have alike from `columns` to `same`, which costs once a statement; one column stays."""
+    alike = {name: column[0] for name, column in columns.items() if column.count(column[0]) == len(column)}
+    if len(alike) == len(columns):
+        alike.popitem()
+    return {name: column for name, column in columns.items() if name not in alike}, {**same, **alike}
 
 
 def _insert(connection: Connection, into: str, same: tuple[Any, ...], columns: tuple[Sequence[Any], ...]) -> None:

@@ -21,7 +21,7 @@ from .declare import declared
 from .derive import reader_of
 from .engine import chunks
 from .lines import refuse
-from .look import LabelFile, Look, look_at
+from .look import LabelFile, Look, Looks, look_at
 from .observe import Log, Texts, Voice
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
@@ -88,8 +88,8 @@ def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSumm
     return work.finish()
 
 
-def _state(look: Look) -> str:
-    return "ok" if look.reason is None else "quarantined"
+def _state(reason: str | None) -> str:
+    return "ok" if reason is None else "quarantined"
 
 
 class _Ingest:
@@ -117,10 +117,10 @@ class _Ingest:
         self._left: set[str] = set()  # skus that images went away from
         self._said: dict[Hashable, _Seen] = {}  # images and products of which this file has spoken, by what
 
-    def store(self, rows: LabelRows, looks: dict[str, Look]) -> None:
+    def store(self, rows: LabelRows, looks: Looks) -> None:
         """Store one chunk of rows, and what there is at the places of its images."""
-        known = self._known(looks)
-        shown = self._settle_products(rows, looks, known)
+        known = self._known(looks.path)
+        shown = self._settle_products(rows, looks.path, known)
         products = self._save_products(rows, [shown[path] for path in rows.image])
         ids = self._save_images(looks, known, {path: products[sku] for path, sku in shown.items()})
         self._seen("image", "sku").update([ids[path] for path, sku in zip(rows.image, rows.sku, strict=True) if sku])
@@ -155,17 +155,33 @@ class _Ingest:
 
     # -- images ------------------------------------------------------------------------------------
 
-    def _known(self, looks: Mapping[str, Look]) -> dict[str, Row[Any]]:
+    def _known(self, paths: Sequence[str]) -> dict[str, Row[Any]]:
         """Return the rows of the chunk's images that are in the catalogue, by path."""
-        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": list(looks)}).all()
+        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": paths}).all()
         return {row.path: row for row in rows}
 
-    def _save_images(
-        self, looks: Mapping[str, Look], known: Mapping[str, Row[Any]], products: Mapping[str, int]
-    ) -> dict[str, int]:
+    def _save_images(self, looks: Looks, known: Mapping[str, Row[Any]], products: Mapping[str, int]) -> dict[str, int]:
         """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
-        new: dict[str, Look] = {}
-        for path, look in looks.items():
+        if known or any(looks.unchanged):
+            looks = self._save_known(looks, known, products)
+        ids = {path: row.id for path, row in known.items()}
+        if looks.path:
+            self.log.revise()
+            columns: dict[str, Sequence[Any]] = {
+                "path": looks.path,
+                "product_id": [products[path] for path in looks.path],
+                "state": [_state(reason) for reason in looks.reason],
+                **{name: getattr(looks, name) for name in _FILE},
+            }
+            ids |= zip(looks.path, insert_numbered(self.connection, Image, columns, root=self.root), strict=True)
+            self.images_new += len(looks.path)
+            self._quarantine(dict(zip(looks.path, looks.reason, strict=True)))
+        return ids
+
+    def _save_known(self, looks: Looks, known: Mapping[str, Row[Any]], products: Mapping[str, int]) -> Looks:
+        """Store what changed of known images; return what is seen of the new ones."""
+        new = {}
+        for path, look in looks.each().items():
             row = known.get(path)
             if look.unchanged and (row is None or (row.bytes, row.mtime_ns) != (look.bytes, look.mtime_ns)):
                 # Somebody else has changed the row since we looked.
@@ -173,29 +189,19 @@ class _Ingest:
             if row is None:
                 new[path] = look
             else:
-                self._save_known(row, look, products[path])
-            # One whose header was fine, but that could not be decoded, stays in quarantine until it changes.
-            reason = row.reason if row is not None and look.unchanged else look.reason
-            if reason is not None:
-                self.quarantined[path] = reason
-        ids = {path: row.id for path, row in known.items()}
-        if new:
-            self.log.revise()
-            columns: dict[str, Sequence[Any]] = {
-                "path": list(new),
-                "product_id": [products[path] for path in new],
-                "state": [_state(look) for look in new.values()],
-                **dict(zip(_FILE, zip(*new.values(), strict=True), strict=False)),
-            }
-            ids |= zip(new, insert_numbered(self.connection, Image, columns, root=self.root), strict=True)
-            self.images_new += len(new)
-        return ids
+                self._save_change(row, look, products[path])
+                # One whose header was fine, but that could not be decoded, stays in quarantine until it changes.
+                self._quarantine({path: row.reason if look.unchanged else look.reason})
+        return Looks.of(new)
 
-    def _save_known(self, row: Row[Any], look: Look, product: int) -> None:
+    def _quarantine(self, reasons: Mapping[str, str | None]) -> None:
+        self.quarantined.update((path, reason) for path, reason in reasons.items() if reason is not None)
+
+    def _save_change(self, row: Row[Any], look: Look, product: int) -> None:
         """Store what changed of an image: its file, or the product that it shows."""
         now: dict[str, Any] = {"file": look.file, "product_id": product}
         if not look.unchanged:
-            now |= {"state": _state(look), "digest": None, **{name: getattr(look, name) for name in _FILE}}
+            now |= {"state": _state(look.reason), "digest": None, **{name: getattr(look, name) for name in _FILE}}
         change = {name: value for name, value in now.items() if getattr(row, name) != value}
         if change:
             self.log.revise()

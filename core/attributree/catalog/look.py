@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import marshal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -54,6 +55,31 @@ class Look(NamedTuple):
     unchanged: bool = False
 
 
+class Looks(NamedTuple):
+    """What there is at the places of the images with these paths: the columns of a `Look` of each."""
+
+    path: Sequence[str]
+    file: Sequence[str]
+    reason: Sequence[str | None]
+    width: Sequence[int | None]
+    height: Sequence[int | None]
+    format: Sequence[str | None]
+    bytes: Sequence[int | None]
+    mtime_ns: Sequence[int | None]
+    unchanged: Sequence[bool]
+
+    @classmethod
+    def of(cls, looks: Mapping[str, Look]) -> Self:
+        """Return `looks`, which are by path, as columns."""
+        columns = zip(*looks.values(), strict=True) if looks else repeat((), len(Look._fields))
+        return cls([*looks], *columns)
+
+    def each(self) -> dict[str, Look]:
+        """Return what is seen of each image, by path."""
+        _, *columns = self
+        return dict(zip(self.path, map(Look._make, zip(*columns, strict=True)), strict=True))
+
+
 def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
     """Return what there is at `path`, a label file's cell, below `root`."""
     try:
@@ -75,12 +101,12 @@ class LabelFile:
     _kept: IO[bytes]
     _sizes: list[int]
 
-    def chunks(self) -> Iterator[tuple[LabelRows, dict[str, Look]]]:
-        """Yield the rows in chunks, each with what was seen of its images, by path."""
+    def chunks(self) -> Iterator[tuple[LabelRows, Looks]]:
+        """Yield the rows in chunks, each with what was seen of its images."""
         self._kept.seek(0)
         for size in self._sizes:
             rows, looks = marshal.loads(self._kept.read(size))
-            yield LabelRows(*rows), {path: Look(*look) for path, look in looks.items()}
+            yield LabelRows(*rows), Looks(*looks)
 
 
 @contextmanager
@@ -107,7 +133,7 @@ def read_and_look(
                 _begun(database, file, root, places, helpers, formats), places, root, helpers.ahead
             ):
                 # Nobody else reads this nameless file, and marshal is several times as fast as JSON.
-                both = ((*rows,), {path: tuple(look) for path, look in looks.items()})
+                both: Any = (*rows,), (*looks,)
                 sizes.append(kept.write(marshal.dumps(both)))
                 done += len(rows.lines)
                 if progress is not None:
@@ -116,13 +142,14 @@ def read_and_look(
 
 
 class _Begun(NamedTuple):
-    """A chunk whose images are being looked at.
+    """A chunk whose images, at `paths`, are being looked at.
 
     `known` are those that the catalogue has, by path; `plain` leads from the path to the file of each of the others
     that helpers look at; `headers` are what they say.
     """
 
     rows: LabelRows
+    paths: list[str]
     known: dict[str, Known]
     plain: dict[str, str]
     headers: Future[Headers]
@@ -138,13 +165,11 @@ def _begun(
         paths = list(dict.fromkeys(rows.image))
         known = database.read(partial(_known, root=root, paths=paths))
         plain = {path: place for path in paths if path not in known and (place := places.plain(path)) is not None}
-        yield _Begun(rows, known, plain, helpers.plain_files([*plain.values()]))
+        yield _Begun(rows, paths, known, plain, helpers.plain_files([*plain.values()]))
 
 
-def _looked(
-    chunks: Iterator[_Begun], places: Places, root: Path, most: int
-) -> Iterator[tuple[LabelRows, dict[str, Look]]]:
-    """Yield chunks in their order once all their images were looked at, by path; `most` wait for that together."""
+def _looked(chunks: Iterator[_Begun], places: Places, root: Path, most: int) -> Iterator[tuple[LabelRows, Looks]]:
+    """Yield chunks in their order once all their images were looked at; `most` wait for that together."""
     ahead: deque[_Begun] = deque()
     for chunk in chunks:
         ahead.append(chunk)
@@ -154,16 +179,23 @@ def _looked(
         yield _finished(chunk, places, root)
 
 
-def _finished(chunk: _Begun, places: Places, root: Path) -> tuple[LabelRows, dict[str, Look]]:
-    headers = dict(zip(chunk.plain, chunk.headers.result(), strict=True))
+def _finished(chunk: _Begun, places: Places, root: Path) -> tuple[LabelRows, Looks]:
+    rows, paths, known, plain, answer = chunk
+    headers = answer.result()
+    good = [header for header in headers if header is not None and allowed(header)]
+    if len(good) == len(paths):  # all of a new chunk, as a rule
+        width, height, kind, size, changed = zip(*good, strict=True)
+        nothing, no = [None] * len(paths), [False] * len(paths)
+        return rows, Looks(paths, [*plain.values()], nothing, width, height, kind, size, changed, no)
+    by_path = dict(zip(plain, headers, strict=True))
     looks = {}
-    for path in dict.fromkeys(chunk.rows.image):
-        header = headers.get(path)
+    for path in paths:
+        header = by_path.get(path)
         if header is not None and allowed(header):
-            looks[path] = Look(chunk.plain[path], None, *header)
+            looks[path] = Look(plain[path], None, *header)
         else:
-            looks[path] = look_at(places, root, path, chunk.known.get(path))
-    return chunk.rows, looks
+            looks[path] = look_at(places, root, path, known.get(path))
+    return rows, Looks.of(looks)
 
 
 def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:

@@ -184,51 +184,17 @@ def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
 # -- CSV -------------------------------------------------------------------------------------------
 
 
-class _Record:
-    """Hands lines to the CSV parser and keeps those of the row it is in, to say where a row went wrong."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lines = read_lines(file)
-        self._read = 0
-        self._length = 0
-        self.texts: list[str] = []
-
-    def __iter__(self) -> _Record:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self._read += 1
-        self._length += len(line)
-        self.texts.append(line)
-        if self._length > MAX_ROW:
-            raise csv.Error("row too long")
-        return line
-
-    @property
-    def row(self) -> int:
-        """Line where the present row began."""
-        return self._read - len(self.texts) + 1
-
-    def done(self) -> None:
-        """Forget the present row."""
-        self.texts.clear()
-        self._length = 0
-
-
 def _csv(file: Path) -> Iterator[_Cells]:
-    records = _records(file)
-    row, cells = next(records, (0, []))
+    chunks = _csv_rows(file)
+    (row, *_), (names, *_) = next(chunks, ((0,), ([],)))
     if not row:
         raise refuse(file, "is empty; the first row names the columns, image among them")
-    header = [name.strip() for name in cells]
+    header = [name.strip() for name in names]
     exported = is_export(header)
     if exported:
         header = [*map(restore, header)]
     _check_columns(file, header, row)
-    for part in _chunks(records):
-        lines, rows = zip(*part, strict=True)
+    for lines, rows in chunks:
         nothing: tuple[str, ...] = ("",) * len(rows)
         columns = dict.fromkeys(header, nothing)
         columns.update(zip(header, zip_longest(*rows, fillvalue=""), strict=False))  # no row may have a cell at the end
@@ -237,31 +203,68 @@ def _csv(file: Path) -> Iterator[_Cells]:
         yield _Cells(lines, *_without_marks(columns, nothing))
 
 
-def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV file that are not empty, each with the line where it begins; the first is the header."""
-    record = _Record(file)
-    reader = csv.reader(record, strict=True)
+class _Record:
+    """The lines of the row that the CSV parser is in, to say where that went wrong."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._length = 0
+
+    def keep(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield `lines`, to the parser. Raises csv.Error if a row is too long."""
+        for line in lines:
+            self._length += len(line)
+            self.texts.append(line)
+            if self._length > MAX_ROW:
+                raise csv.Error("row too long")
+            yield line
+
+    def done(self) -> None:
+        """Forget the present row."""
+        self.texts.clear()
+        self._length = 0
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Yield the rows of a CSV file that are not empty, in chunks, each with the line where it begins; the header alone.
+
+    Those before an error go first, as in `_chunks`.
+    """
+    record = _Record()
+    reader = csv.reader(record.keep(read_lines(file)), strict=True)
     header: list[str] = []
+    read, count = 0, 1
     while True:
+        lines, rows = list[int](), list[list[str]]()
+        failed: IngestError | None = None
+        # The limit is one for the whole process, so it is set for as long as we parse.
+        before = csv.field_size_limit(MAX_FIELD)
         try:
-            # The limit is one for the whole process, so it is set for as long as we parse.
-            before = csv.field_size_limit(MAX_FIELD)
-            try:
-                cells = next(reader)
-            finally:
-                csv.field_size_limit(before)
-        except StopIteration:
-            return
+            for cells in reader:
+                line, read = read + 1, reader.line_num
+                record.done()
+                if header and len(cells) > len(header):
+                    problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
+                    raise refuse(file, problem, row=line)
+                if cells:  # not an empty line
+                    lines.append(line)
+                    rows.append(cells)
+                    if len(rows) == count:
+                        break
         except csv.Error as error:
-            raise _csv_error(file, record.row, header, record.texts, error) from None
-        row = record.row
-        record.done()
-        header = header or [name.strip() for name in cells]
-        if len(cells) > len(header):
-            problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
-            raise refuse(file, problem, row=row)
-        if cells:  # not an empty line
-            yield row, cells
+            failed = _csv_error(file, read + 1, header, record.texts, error)
+        except IngestError as error:
+            failed = error
+        finally:
+            csv.field_size_limit(before)
+        if rows:
+            yield lines, rows
+        if failed is not None:
+            raise failed
+        if len(rows) < count:
+            return
+        if not header:
+            header, count = [name.strip() for name in rows[0]], CHUNK
 
 
 def _csv_error(file: Path, row: int, header: Sequence[str], texts: Sequence[str], error: csv.Error) -> IngestError:
