@@ -18,7 +18,7 @@ from attributree.errors import CatalogError
 
 Shop = Any  # the class is in conftest.py, which cannot be imported
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
-DANGLING = "INSERT INTO image (product_id, root, path, file, state) VALUES (77, '/', 'a', '/a', 'ok')"
+DANGLING = "INSERT INTO image (product_id, root_id, path, state) VALUES (77, 77, 'a', 'ok')"
 
 
 @contextmanager

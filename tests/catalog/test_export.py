@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, select
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.catalog import Catalog, ExportOptions, NewObservation, export
 from attributree.catalog.marks import mark_column, neutralise, restore, unmark_column
-from attributree.catalog.tables import Observation
+from attributree.catalog.tables import LabelColumn, Observation, VoiceRow
 from attributree.errors import CatalogError, UnknownNameError
 
 Shop = Any  # the class is in conftest.py, which cannot be imported
@@ -74,9 +74,10 @@ def voices(catalog: Catalog) -> set[tuple[str, str, str, str, str | None]]:
     paths = {image.id: image.path for image in catalog.images()}
     engine = create_engine(catalog.url)
     with engine.connect() as connection:
-        rows = list(connection.execute(select(Observation).order_by(Observation.id)))
+        query = select(Observation, LabelColumn.name, VoiceRow.source, VoiceRow.annotator).join(LabelColumn)
+        rows = list(connection.execute(query.join(VoiceRow).order_by(Observation.revision)))
     engine.dispose()
-    newest = {(paths[r.image_id], r.attribute, r.source, r.annotator): r.raw for r in rows}
+    newest = {(paths[r.image_id], r.name, r.source, r.annotator): r.raw for r in rows}
     return {(path, column, raw, source, who) for (path, column, source, who), raw in newest.items()}
 
 

@@ -23,7 +23,7 @@ from attributree.catalog import (
     readers,
     split_of,
 )
-from attributree.catalog.tables import Observation, Revision
+from attributree.catalog.tables import LabelColumn, Observation, Revision, VoiceRow
 from attributree.errors import CatalogError, IngestError, UnknownNameError
 from attributree.headers import plain_file
 from attributree.images import inspect_image
@@ -40,10 +40,12 @@ COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
 
 def observations(catalog: Catalog) -> list[tuple[int, str, str, str, int]]:
     """Return all observations as (image, column, raw, source, revision)."""
-    columns = (Observation.image_id, Observation.attribute, Observation.raw, Observation.source, Observation.revision)
+    columns = (Observation.image_id, LabelColumn.name, Observation.raw, VoiceRow.source, Observation.revision)
     engine = create_engine(catalog.url)
     with engine.connect() as connection:
-        found = [tuple(row) for row in connection.execute(select(*columns).order_by(Observation.id))]
+        query = select(*columns).select_from(Observation).join(LabelColumn).join(VoiceRow)
+        query = query.order_by(Observation.revision, Observation.image_id, Observation.column_id)
+        found = [tuple(row) for row in connection.execute(query)]
     engine.dispose()
     return found
 

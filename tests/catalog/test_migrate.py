@@ -5,11 +5,12 @@ import multiprocessing
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, UniqueConstraint, create_engine, inspect, text
+from sqlalchemy import MetaData, Row, UniqueConstraint, create_engine, inspect, text
 
 from attributree import Attribute
 from attributree.catalog import Catalog, Work, migrate
@@ -87,7 +88,7 @@ def test_downgrading_leaves_no_table_behind(url: str) -> None:
 def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None:
     _set_revision(url, "9999")
     message = (
-        r"catalogue is newer than this attributree \(rev 9999, code knows 0006\): "
+        r"catalogue is newer than this attributree \(rev 9999, code knows 0007\): "
         r"upgrade the package: pip install -U attributree"
     )
     with pytest.raises(CatalogVersionError, match=message):
@@ -98,7 +99,7 @@ def test_a_newer_catalogue_is_refused_with_the_command_to_type(url: str) -> None
 
 def test_an_older_catalogue_is_refused_with_the_command_to_type(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "HEAD", "9999")
-    message = r"catalogue is older \(rev 0006, code needs 9999\): run `attributree db upgrade`"
+    message = r"catalogue is older \(rev 0007, code needs 9999\): run `attributree db upgrade`"
     with pytest.raises(CatalogVersionError, match=message):
         Catalog.open(url)
 
@@ -121,8 +122,14 @@ def test_a_write_ahead_log_is_used(url: str) -> None:
     connection.close()
 
 
-def test_every_foreign_key_starts_an_index_unless_a_million_rows_refer_to_revisions() -> None:
-    without = {("observation", "revision"), ("annotation", "revision")}  # no revision is ever deleted
+def test_every_foreign_key_starts_an_index_unless_a_million_rows_refer_to_what_is_never_deleted() -> None:
+    without = {
+        ("observation", "revision"),
+        ("observation", "column_id"),
+        ("observation", "voice_id"),
+        ("annotation", "revision"),
+        ("image", "root_id"),
+    }
     for table in Base.metadata.tables.values():
         unique = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
         starts = {next(iter(found.columns)).name for found in (*table.indexes, *unique, table.primary_key)}
@@ -136,7 +143,7 @@ def test_every_foreign_key_starts_an_index_unless_a_million_rows_refer_to_revisi
 #: schema knows. Before HEAD moves on, the next one is made by ingesting the like with the code of that day (0002: by
 #: upgrading 0001 with it; it has a finished run of neckline, and one that was broken off; 0003 the same, and a lease;
 #: 0004 the same, and an attribute hem with a replaced and a retired value, a branch and a live version; 0005 by
-#: upgrading that, and hem was then renamed to length and its value mini split).
+#: upgrading that, and hem was then renamed to length and its value mini split; 0006 by upgrading that).
 FORMER = {path.name.removesuffix(".db.gz"): path for path in sorted((Path(__file__).parent / "data").glob("*.db.gz"))}
 
 
@@ -272,27 +279,108 @@ def test_splits_renames_and_the_record_of_changes_of_a_former_catalogue_are_kept
         assert [(change.attribute, change.actor) for change in catalog.changes()] == [("length", "mia")]
 
 
-def test_going_back_from_the_newest_revision_leaves_exactly_what_the_former_one_had(
-    make_former: Callable[[str], str],
-) -> None:
-    url = make_former("0005")
-
-    def indexes() -> set[tuple[str | None, ...]]:
-        engine = create_engine(url)
-        found = {
-            (index["name"], table, *index["column_names"])
-            for (_, table), of_table in inspect(engine).get_multi_indexes().items()
-            for index in of_table
-        }
-        engine.dispose()
-        return found
-
-    before = indexes()
+@pytest.mark.parametrize("revision", ["0005", "0006"])
+def test_going_back_leaves_exactly_what_a_former_revision_had(make_former: Callable[[str], str], revision: str) -> None:
+    url = make_former(revision)
+    before = _structure(url)
     migrate.upgrade(url)
-    assert {name for name, *_ in before - indexes()} == {"ix_annotation_revision", "ix_observation_revision"}
+    assert _structure(url) != before
     with migrate._connection(url, 5, write=True) as connection:
-        command.downgrade(migrate.alembic_config(connection), "0005")
-    assert indexes() == before
+        command.downgrade(migrate.alembic_config(connection), revision)
+    assert _structure(url) == before
+
+
+def _structure(url: str) -> set[tuple[object, ...]]:
+    """Return the columns and indexes of a database, and what its tables refer to and want to be unique."""
+    engine = create_engine(url)
+    inspector = inspect(engine)
+    found: set[tuple[object, ...]] = set()
+    for table in inspector.get_table_names():
+        found |= {
+            (table, column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)
+        }
+        for index in inspector.get_indexes(table):
+            found.add((table, index["name"], *index["column_names"], str(index.get("dialect_options"))))
+        for key in inspector.get_foreign_keys(table):
+            found.add((table, key["name"], *key["constrained_columns"], key["referred_table"]))
+        for unique in inspector.get_unique_constraints(table):
+            found.add((table, unique["name"], *unique["column_names"]))
+    engine.dispose()
+    return found
+
+
+#: Said of the first image besides what the former catalogue has: text, source, annotator, revision.
+SAID = (
+    ("crew", "review", "ann", 4),
+    ("scoop", "review", "ben", 4),
+    ("scoop", "review", "ann", 5),
+    ("", "review", None, 5),
+    ("boat", "list", "eve", 5),
+)
+_SAY = text(
+    "INSERT INTO observation (image_id, attribute, raw, source, annotator, revision) "
+    "VALUES (1, 'neckline', :raw, :source, :annotator, :revision)"
+)
+
+
+@pytest.fixture
+def spoken(make_former: Callable[[str], str]) -> str:
+    """A catalogue of 0006 in which many speak, an image is a link, and another one lies below a root of its own."""
+    url = make_former("0006")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            _SAY, [dict(zip(("raw", "source", "annotator", "revision"), said, strict=True)) for said in SAID]
+        )
+        connection.execute(text("UPDATE image SET file = '/elsewhere/linked.jpg' WHERE id = 2"))
+        connection.execute(text("UPDATE image SET root = '/annex', file = '/annex/' || path WHERE id = 3"))
+    engine.dispose()
+    return url
+
+
+def test_what_was_said_by_whom_and_where_images_lie_is_kept(spoken: str) -> None:
+    migrate.upgrade(spoken)
+    with Catalog.open(spoken) as catalog:
+        first, second, third, *_ = catalog.images()
+        assert (second.file, third.file) == (Path("/elsewhere/linked.jpg"), Path("/annex") / third.path)
+        paths = [first.file, second.file, third.file, Path("/shop") / second.path]
+        assert [image.id for image in catalog.images(paths=paths)] == [1, 2, 3]
+        said = [(o.raw, o.source, o.annotator, o.revision) for o in catalog.history(first.sku).images[0].observations]
+        assert said == [("crew", "import", None, 3), ("bow|lace", "import", None, 3), *SAID]
+        assert catalog.counts().observations == 12 + len(SAID)
+        gone = catalog.forget([first.sku], "mia")
+        assert (gone.observations, catalog.counts().observations) == (2 + len(SAID), 10)
+
+
+def test_what_was_said_by_whom_and_where_images_lie_comes_back_on_the_way_back(spoken: str) -> None:
+    def everything() -> list[list[Row[Any]]]:
+        engine = create_engine(spoken)
+        with engine.connect() as connection:
+            said = "SELECT image_id, attribute, raw, source, annotator, revision FROM observation"
+            found = [
+                connection.execute(text(query)).all() for query in (said, "SELECT id, root, path, file FROM image")
+            ]
+        engine.dispose()
+        return [sorted(rows, key=str) for rows in found]
+
+    before = everything()
+    migrate.upgrade(spoken)
+    with migrate._connection(spoken, 5, write=True) as connection:
+        command.downgrade(migrate.alembic_config(connection), "0006")
+    assert everything() == before
+
+
+def test_of_two_words_on_one_cell_at_one_revision_the_last_one_is_kept(spoken: str) -> None:
+    engine = create_engine(spoken)
+    with engine.begin() as connection:
+        for raw, source, annotator in (("polo", "list", "eve"), ("n/a", "review", None)):
+            connection.execute(_SAY, {"raw": raw, "source": source, "annotator": annotator, "revision": 5})
+    engine.dispose()
+    migrate.upgrade(spoken)
+    with Catalog.open(spoken) as catalog:
+        said = [(o.raw, o.source, o.annotator) for o in catalog.history("S-0").images[0].observations]
+        assert said[-3:] == [("scoop", "review", "ann"), ("polo", "list", "eve"), ("n/a", "review", None)]
+        assert catalog.counts().observations == 12 + len(SAID)
 
 
 def test_runs_of_a_former_catalogue_are_kept_and_a_broken_one_can_be_taken_over(

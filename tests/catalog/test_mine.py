@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, select
 from attributree import Attribute, MultiLabel, SingleLabel, Value
 from attributree.catalog import Catalog, ExportOptions, NewObservation
 from attributree.catalog.auto import LEAST_IMAGES
-from attributree.catalog.tables import AnnotationRow, Observation
+from attributree.catalog.tables import AnnotationRow, LabelColumn, Observation, VoiceRow
 from attributree.errors import UnknownNameError
 
 Shop = Any  # the class is in conftest.py, which cannot be imported
@@ -36,10 +36,11 @@ def labelled(catalog: Catalog, shop: Shop) -> Catalog:
 
 def said(catalog: Catalog, source: str = "text") -> list[tuple[int, str, str]]:
     """Return the observations of a source, oldest first, as (image, attribute, raw)."""
-    columns = (Observation.image_id, Observation.attribute, Observation.raw)
+    columns = (Observation.image_id, LabelColumn.name, Observation.raw)
     engine = create_engine(catalog.url)
     with engine.connect() as connection:
-        query = select(*columns).where(Observation.source == source).order_by(Observation.id)
+        query = select(*columns).select_from(Observation).join(LabelColumn).join(VoiceRow)
+        query = query.where(VoiceRow.source == source).order_by(Observation.revision, LabelColumn.name)
         found = [tuple(row) for row in connection.execute(query)]
     engine.dispose()
     return found

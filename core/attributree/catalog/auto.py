@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from ..errors import SchemaError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, SingleLabel, Value, fold
 from .declare import attributes
-from .tables import Image, Observation, Product
+from .derive import in_columns
+from .names import columns
+from .tables import Image, Observation, Product, VoiceRow
 from .text import TEXT_SOURCE
 
 #: Who declares them.
@@ -30,10 +32,9 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
     name is no attribute's, if fewer than two values are frequent, or if there are too many.
     """
     registered = attributes(connection)
-    columns = connection.execute(select(Observation.attribute).distinct()).scalars()
     found = {}
     former = {name for attribute in registered.values() for name in attribute.former_names}
-    for column in sorted(set(columns) - set(taken) - former):
+    for column in sorted({*columns(connection)} - set(taken) - former):
         known = registered.get(column)
         before = known.schema if known and known.declared_by == DECLARED_BY else None
         attribute = _attribute(connection, column, before)
@@ -59,10 +60,16 @@ def cells(connection: Connection, column: str) -> dict[str, int]:
     """Return on how many images each text of the column stands, leaving out what was mined."""
     query = (
         select(Observation.raw, func.count(Observation.image_id.distinct()).label("n"))
-        .where(Observation.attribute == column, Observation.source != TEXT_SOURCE)
+        .where(*_said_in(column))
         .group_by(Observation.raw)
     )
     return {row.raw: row.n for row in connection.execute(query)}
+
+
+def _said_in(column: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that an observation stands in a column and was not mined."""
+    mined = Observation.voice_id.in_(select(VoiceRow.id).where(VoiceRow.source == TEXT_SOURCE))
+    return in_columns([column]), ~mined
 
 
 def several_a_cell(counts: Mapping[str, int]) -> bool:
@@ -97,8 +104,7 @@ def article_types(connection: Connection, column: str) -> tuple[str, ...]:
         .join(Image, Image.product_id == Product.id)
         .join(Observation, Observation.image_id == Image.id)
         .where(
-            Observation.attribute == column,
-            Observation.source != TEXT_SOURCE,
+            *_said_in(column),
             func.lower(Observation.raw) != NOT_APPLICABLE,
         )
         .distinct()

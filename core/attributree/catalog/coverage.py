@@ -13,12 +13,21 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from ..schema import SPLITS, Attribute
 from .declare import as_read
-from .derive import followed, heard, in_columns, reader_of
+from .derive import followed, heard, in_columns, newest_last, reader_of
 from .predictions import value_ids
 from .queries import IN_USE, other_types, revision
 from .records import Coverage, UnknownValue
 from .resolve import Reader, Sources, UnknownTexts
-from .tables import AnnotationRow, AnnotationValue, AttributeRow, CoverageRow, Image, Observation, Product
+from .tables import (
+    AnnotationRow,
+    AnnotationValue,
+    AttributeRow,
+    CoverageRow,
+    Image,
+    LabelColumn,
+    Observation,
+    Product,
+)
 
 
 class _Tally:
@@ -160,18 +169,15 @@ def _count_rows(connection: Connection, reader: Reader, row_id: int) -> _Tally:
 
 def _newest_texts(connection: Connection, columns: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield the different texts that stand in `columns` now, with the number of their cells."""
-    newest = (
-        select(func.max(Observation.id).label("id"))
-        .where(in_columns(columns))
-        .group_by(Observation.image_id, Observation.source, Observation.annotator)
+    newest_first = [place.desc() for place in newest_last([columns])]
+    age = func.row_number().over(partition_by=(Observation.image_id, Observation.voice_id), order_by=newest_first)
+    said = (
+        select(Observation.raw, age.label("age"))
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .join(Image, Image.id == Observation.image_id)
+        .where(IN_USE, in_columns(columns))
         .subquery()
     )
-    query = (
-        select(Observation.raw, func.count().label("n"))
-        .join(newest, newest.c.id == Observation.id)
-        .join(Image, Image.id == Observation.image_id)
-        .where(IN_USE)
-        .group_by(Observation.raw)
-    )
+    query = select(said.c.raw, func.count().label("n")).where(said.c.age == 1).group_by(said.c.raw)
     for row in connection.execute(query):
         yield row.raw, row.n

@@ -16,7 +16,16 @@ from .bulk import insert_columns, insert_numbered
 from .engine import chunks, notify
 from .predictions import todays_keys, value_ids
 from .resolve import Annotation, Reader, Sources
-from .tables import AnnotationRow, AnnotationValue, Image, Observation, Product, Revision
+from .tables import (
+    AnnotationRow,
+    AnnotationValue,
+    Image,
+    LabelColumn,
+    Observation,
+    Product,
+    Revision,
+    VoiceRow,
+)
 
 #: The cause of a revision that changes the precedence of sources; its detail is that in JSON.
 SOURCES = "sources"
@@ -57,7 +66,7 @@ def observed_images(connection: Connection, columns: Sequence[str]) -> Sequence[
 
 def in_columns(columns: Sequence[str]) -> ColumnElement[bool]:
     """Return the condition that an observation stands in one of `columns`."""
-    return Observation.attribute == columns[0] if len(columns) == 1 else Observation.attribute.in_(columns)
+    return Observation.column_id.in_(select(LabelColumn.id).where(LabelColumn.name.in_(columns)))
 
 
 def heard(
@@ -72,12 +81,14 @@ def heard(
         select(
             Observation.image_id,
             Observation.raw,
-            Observation.source,
-            Observation.annotator,
+            VoiceRow.source,
+            VoiceRow.annotator,
             Product.article_type,
             Product.split,
             Image.state,
         )
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
         .join(Image, Image.id == Observation.image_id)
         .join(Product, Product.id == Image.product_id)
         .where(in_columns(columns))
@@ -94,9 +105,8 @@ def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression
     At one revision that is the word in an attribute's first column, today's name, or else in the next one.
     """
     former = {column: -place for columns in attributes for place, column in enumerate(columns) if place}
-    if not former:
-        return [Observation.id]
-    return [Observation.revision, case(former, value=Observation.attribute, else_=0), Observation.id]
+    places = [case(former, value=LabelColumn.name, else_=0)] if former else []
+    return [Observation.revision, *places, Observation.column_id, Observation.voice_id]
 
 
 def _said(rows: list[Any]) -> Said:

@@ -19,12 +19,13 @@ from .declare import declared
 from .derive import newest_last, reader_of
 from .ingest import DEFAULT_SOURCE
 from .marks import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, mark_column
-from .observe import WITHDRAWN, Voice
+from .names import Voice, columns
+from .observe import WITHDRAWN
 from .predictions import load as load_predictions
 from .queries import revision
 from .records import ExportSummary, PredictionRecord
 from .resolve import Annotation
-from .tables import Image, Observation, Product
+from .tables import Image, ImagesRoot, LabelColumn, Observation, Product, VoiceRow
 from .writers import Cell, open_table, replacing
 
 #: Images read and written together; memory grows with it.
@@ -84,14 +85,15 @@ def export(
 def pages(connection: Connection, root: Path | None = None, state: str | None = None) -> Iterator[Sequence[Any]]:
     """Yield all images with their products, by id, a page at a time."""
     query = (
-        select(Image.id, Image.root, Image.path, Image.state, Product.sku, Product.article_type, Product.title)
-        .add_columns(Product.description, Product.split)
+        select(Image.id, ImagesRoot.folder.label("root"), Image.path, Image.state, Product.sku, Product.article_type)
+        .add_columns(Product.title, Product.description, Product.split)
+        .join(ImagesRoot, ImagesRoot.id == Image.root_id)
         .join(Product, Product.id == Image.product_id)
         .order_by(Image.id)
         .limit(_PAGE)
     )
     if root is not None:
-        query = query.where(Image.root == root.resolve().as_posix())
+        query = query.where(ImagesRoot.folder == root.resolve().as_posix())
     if state is not None:
         query = query.where(Image.state == state)
     last = 0
@@ -103,12 +105,14 @@ def pages(connection: Connection, root: Path | None = None, state: str | None = 
 def _check_roots(connection: Connection, root: Path | None) -> None:
     """Raise UnknownNameError for a root without images, CatalogError if two roots have an image of the same path."""
     if root is not None:
-        roots = sorted(connection.execute(select(Image.root).distinct()).scalars())
+        used = select(Image.id).where(Image.root_id == ImagesRoot.id).exists()
+        roots = sorted(connection.execute(select(ImagesRoot.folder).where(used)).scalars())
         if root.resolve().as_posix() not in roots:
             raise UnknownNameError(f"no image lies under the images root {root} (there: {', '.join(roots) or 'none'})")
         return
-    query = select(Image.path, func.min(Image.root), func.max(Image.root)).group_by(Image.path)
-    twins = connection.execute(query.having(func.count() > 1).limit(1)).first()
+    folder = ImagesRoot.folder
+    query = select(Image.path, func.min(folder), func.max(folder)).join(ImagesRoot, ImagesRoot.id == Image.root_id)
+    twins = connection.execute(query.group_by(Image.path).having(func.count() > 1).limit(1)).first()
     if twins is not None:
         path, first, second = twins
         raise CatalogError(f"image {path!r} lies under {first} and {second}; export one of them with --images ROOT")
@@ -162,18 +166,20 @@ class _Export:
         query = (
             select(
                 Observation.image_id,
-                Observation.attribute,
+                LabelColumn.name,
                 Observation.raw,
-                Observation.source,
-                Observation.annotator,
+                VoiceRow.source,
+                VoiceRow.annotator,
                 Observation.revision,
             )
+            .join(LabelColumn, LabelColumn.id == Observation.column_id)
+            .join(VoiceRow, VoiceRow.id == Observation.voice_id)
             .where(Observation.image_id.between(images[0].id, images[-1].id))
             .order_by(*newest_last(self._columns_of))
         )
         if self.options.attributes:
             former = [column for column, name in self._renamed.items() if name in self.columns]
-            query = query.where(Observation.attribute.in_([*self.columns, *former]))
+            query = query.where(LabelColumn.name.in_([*self.columns, *former]))
         found: dict[int, dict[str, dict[Voice, tuple[str, int]]]] = {image.id: {} for image in images}
         for image_id, column, raw, source, annotator, number in self.connection.execute(query):
             if image_id in found:  # images of other roots lie between
@@ -269,7 +275,7 @@ def _columns(
     connection: Connection, known: Mapping[str, Attribute], renamed: Collection[str], wanted: Sequence[str]
 ) -> list[str]:
     """Return the attributes and the columns that no attribute reads, each in order of name, or those `wanted`."""
-    there = set(connection.execute(select(Observation.attribute).distinct()).scalars())
+    there = {*columns(connection)}
     for name in wanted:
         if name not in known and name not in there:
             names = ", ".join(sorted({*known, *there})) or "none"

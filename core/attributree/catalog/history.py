@@ -10,8 +10,9 @@ from sqlalchemy.orm import DeclarativeBase
 
 from ..errors import UnknownNameError
 from .declare import declared
-from .derive import new_revision
+from .derive import new_revision, newest_last
 from .engine import chunks
+from .names import count_observations
 from .predictions import load as load_predictions
 from .queries import annotated, images
 from .records import Forgotten, ImageHistory, ObservationRecord, ProductHistory
@@ -19,11 +20,13 @@ from .tables import (
     AnnotationRow,
     AnnotationValue,
     Image,
+    LabelColumn,
     Observation,
     Prediction,
     PredictionValue,
     Product,
     Revision,
+    VoiceRow,
 )
 
 
@@ -69,15 +72,15 @@ def _image_ids(connection: Connection, products: Sequence[int]) -> list[int]:
 
 def _observations(connection: Connection, image_id: int) -> tuple[ObservationRecord, ...]:
     query = (
-        select(Observation, Revision.created_at, Revision.cause)
+        select(LabelColumn.name, Observation.raw, VoiceRow.source, VoiceRow.annotator)
+        .add_columns(Observation.revision, Revision.cause, Revision.created_at)
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
         .join(Revision, Revision.id == Observation.revision)
         .where(Observation.image_id == image_id)
-        .order_by(Observation.id)
+        .order_by(*newest_last([]))
     )
-    return tuple(
-        ObservationRecord(row.attribute, row.raw, row.source, row.annotator, row.revision, row.cause, row.created_at)
-        for row in connection.execute(query)
-    )
+    return tuple(ObservationRecord(*row) for row in connection.execute(query))
 
 
 def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten:
@@ -99,7 +102,10 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
             rows = select(table.id).where(table.image_id.in_(part))
             _delete(connection, values, key.in_(rows))
             gone[name] += _delete(connection, table, table.image_id.in_(part))
-        gone["observations"] += _delete(connection, Observation, Observation.image_id.in_(part))
+        theirs = Observation.image_id.in_(part)
+        said = select(Observation.column_id, func.count().label("n")).where(theirs).group_by(Observation.column_id)
+        count_observations(connection, {row.column_id: -row.n for row in connection.execute(said)})
+        gone["observations"] += _delete(connection, Observation, theirs)
         _delete(connection, Image, Image.id.in_(part))
     for part in chunks(products):
         _delete(connection, Product, Product.id.in_(part))

@@ -22,11 +22,12 @@ from .derive import reader_of
 from .engine import chunks
 from .lines import refuse
 from .look import LabelFile, Look, Looks, look_at
-from .observe import Log, Texts, Voice
+from .names import Voice, add_root
+from .observe import Log, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
-from .tables import Image, Product
+from .tables import Image, ImagesRoot, Product
 
 DEFAULT_SOURCE = "import"
 #: What a label file may say of a product, besides its split.
@@ -45,7 +46,10 @@ _IMAGES = (
         Product.sku,
     )
     .join(Product, Product.id == Image.product_id)
-    .where(Image.root == bindparam("root"), one_of(Image.path, "paths"))
+    .where(
+        Image.root_id == select(ImagesRoot.id).where(ImagesRoot.folder == bindparam("root")).scalar_subquery(),
+        one_of(Image.path, "paths"),
+    )
 )
 _PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _WORDS), Product.split).where(
     one_of(Product.sku, "skus")
@@ -172,8 +176,10 @@ class _Ingest:
                 "product_id": [products[path] for path in looks.path],
                 "state": [_state(reason) for reason in looks.reason],
                 **{name: getattr(looks, name) for name in _FILE},
+                "file": [*map(self._elsewhere, looks.path, looks.file)],
             }
-            ids |= zip(looks.path, insert_numbered(self.connection, Image, columns, root=self.root), strict=True)
+            root = add_root(self.connection, self.root)
+            ids |= zip(looks.path, insert_numbered(self.connection, Image, columns, root_id=root), strict=True)
             self.images_new += len(looks.path)
             self._quarantine(dict(zip(looks.path, looks.reason, strict=True)))
         return ids
@@ -194,14 +200,19 @@ class _Ingest:
                 self._quarantine({path: row.reason if look.unchanged else look.reason})
         return Looks.of(new)
 
+    def _elsewhere(self, path: str, file: str) -> str | None:
+        """Return where an image's path leads, None if just there below the images root."""
+        return None if file == f"{self.root}/{path}" else file
+
     def _quarantine(self, reasons: Mapping[str, str | None]) -> None:
         self.quarantined.update((path, reason) for path, reason in reasons.items() if reason is not None)
 
     def _save_change(self, row: Row[Any], look: Look, product: int) -> None:
         """Store what changed of an image: its file, or the product that it shows."""
-        now: dict[str, Any] = {"file": look.file, "product_id": product}
+        now: dict[str, Any] = {"product_id": product}
         if not look.unchanged:
             now |= {"state": _state(look.reason), "digest": None, **{name: getattr(look, name) for name in _FILE}}
+        now["file"] = self._elsewhere(row.path, look.file)
         change = {name: value for name, value in now.items() if getattr(row, name) != value}
         if change:
             self.log.revise()

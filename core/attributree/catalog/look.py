@@ -27,13 +27,14 @@ from .engine import Database
 from .lines import refuse
 from .readers import Formats, read_labels
 from .records import LabelRows
-from .tables import Image
+from .tables import Image, ImagesRoot
 
 #: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
 _IN_MEMORY = 32 * 1024 * 1024
 
 _KNOWN = select(Image.path, Image.bytes, Image.mtime_ns).where(
-    Image.root == bindparam("root"), one_of(Image.path, "paths")
+    Image.root_id == select(ImagesRoot.id).where(ImagesRoot.folder == bindparam("root")).scalar_subquery(),
+    one_of(Image.path, "paths"),
 )
 #: Size in bytes and time of the last change of a file, as the catalogue knows them.
 Known = tuple[int, int]

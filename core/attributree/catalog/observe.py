@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import chain
 
+import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
 
 from ..errors import CatalogError
@@ -16,12 +17,11 @@ from .bulk import Columns, insert_columns
 from .declare import declared
 from .derive import derive, new_revision, reads_as_declared
 from .engine import chunks
+from .names import Voice, add_columns, add_voice, column_ids, count_observations, voice_id
 from .queries import require_image
 from .records import FileState, NewObservation
 from .tables import AttributeRow, Image, Observation
 
-#: Who says something: source and annotator.
-Voice = tuple[str, str | None]
 #: Texts by column and image.
 Texts = defaultdict[str, dict[int, str]]
 
@@ -45,6 +45,8 @@ class Log:
     same: int = 0
     touched: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
     _revision: int | None = None
+    _columns: dict[str, int] = field(default_factory=dict)
+    _voices: dict[Voice, int] = field(default_factory=dict)
 
     def revise(self) -> int:
         """Return the revision of this transaction, which is made when something is first written under it."""
@@ -58,37 +60,49 @@ class Log:
 
     def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
         """Return the newest text of a voice on each of the images, by column."""
-        source, annotator = voice
+        names = {column_id: name for name, column_id in column_ids(self.connection, columns).items()}
         query = (
-            select(Observation.image_id, Observation.attribute, Observation.raw)
-            .where(
-                Observation.attribute.in_(list(columns)),
-                Observation.source == source,
-                Observation.annotator.is_not_distinct_from(annotator),
-            )
-            .order_by(Observation.id)
+            select(Observation.image_id, Observation.column_id, Observation.raw)
+            .where(Observation.column_id.in_(names), Observation.voice_id == voice_id(self.connection, voice))
+            .order_by(Observation.revision)
         )
         standing: Texts = defaultdict(dict)
         for part in chunks(image_ids):
-            for image_id, column, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
-                standing[column][image_id] = raw
+            for image_id, column_id, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
+                standing[names[column_id]][image_id] = raw
         return standing
 
-    def append(self, voice: Voice, said: Texts) -> None:
-        """Store observations that are not standing."""
-        if not any(said.values()):
+    def append(self, voice: Voice, said: Mapping[str, Mapping[int, str]]) -> None:
+        """Store observations that are not standing, the first ones of this voice on them at this revision."""
+        said = {column: texts for column, texts in said.items() if texts}
+        if not said:
             return
-        source, annotator = voice
+        ids = self._column_ids(said)
+        images = np.fromiter(chain.from_iterable(said.values()), np.int64)
+        columns = np.repeat([ids[column] for column in said], [len(texts) for texts in said.values()])
+        raw = [*chain.from_iterable(texts.values() for texts in said.values())]
+        by_image = np.argsort(images, kind="stable")  # as the rows are kept
         rows: Columns = {
-            "image_id": [*chain.from_iterable(said.values())],
-            "attribute": [*chain.from_iterable(repeat(column, len(texts)) for column, texts in said.items())],
-            "raw": [*chain.from_iterable(texts.values() for texts in said.values())],
+            "image_id": images[by_image].tolist(),
+            "column_id": columns[by_image].tolist(),
+            "raw": [raw[i] for i in by_image.tolist()],
         }
-        rest = {"source": source, "annotator": annotator, "revision": self.revise()}
+        rest = {"voice_id": self._voice_id(voice), "revision": self.revise()}
         insert_columns(self.connection, Observation, rows, **rest)
+        count_observations(self.connection, {ids[column]: len(texts) for column, texts in said.items()})
         for column, texts in said.items():
             self.touched[column].extend(texts)
             self.new += len(texts)
+
+    def _column_ids(self, names: Collection[str]) -> dict[str, int]:
+        if not self._columns.keys() >= {*names}:
+            self._columns |= add_columns(self.connection, names)
+        return self._columns
+
+    def _voice_id(self, voice: Voice) -> int:
+        if voice not in self._voices:
+            self._voices[voice] = add_voice(self.connection, voice)
+        return self._voices[voice]
 
     def derive(self, moved: Iterable[int] = ()) -> None:
         """Bring annotations up to date: of touched images, and of the `moved` ones where article types matter."""
@@ -113,14 +127,13 @@ def observe(
     for an empty text or a reserved column.
     """
     log = Log(connection, cause, source)
-    for part in chunks(said, _CHUNK):
-        for item in part:
-            if not item.raw.strip() or "\0" in item.raw:
-                raise CatalogError(
-                    f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text"
-                )
-            if item.attribute in RESERVED_COLUMNS:
-                raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
+    for item in said:
+        if not item.raw.strip() or "\0" in item.raw:
+            raise CatalogError(f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text")
+        if item.attribute in RESERVED_COLUMNS:
+            raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
+    last = {(item.image_id, item.attribute): item for item in said}
+    for part in chunks([*last.values()], _CHUNK):
         known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
         for item in part:
             if item.image_id not in known:

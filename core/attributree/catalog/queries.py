@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from ..labels import LabelSet
 from ..schema import SPLITS
 from .declare import declared
 from .engine import chunks
+from .names import columns
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
 from .registry import attribute_id, stored_schema
 from .resolve import Reader
@@ -23,7 +26,7 @@ from .tables import (
     AnnotationValue,
     AttributeValue,
     Image,
-    Observation,
+    ImagesRoot,
     Product,
     Revision,
 )
@@ -47,7 +50,7 @@ def counts(connection: Connection) -> CatalogCounts:
         products=number(select(func.count(Product.id))),
         images=number(select(func.count(Image.id))),
         quarantined=number(select(func.count(Image.id)).where(Image.state == "quarantined")),
-        observations=number(select(func.count(Observation.id))),
+        observations=sum(columns(connection).values()),
         revision=revision(connection),
     )
 
@@ -63,24 +66,43 @@ def images(
     state: str | None = None,
 ) -> list[ImageRecord]:
     """Return the images by id: all, or those with one of `ids` or at one of `paths`."""
-    query = select(Image, Product.sku, Product.article_type, Product.title, Product.description, Product.split).join(
-        Product, Product.id == Image.product_id
+    query = (
+        select(Image, ImagesRoot.folder, Product.sku, Product.article_type)
+        .add_columns(Product.title, Product.description, Product.split)
+        .join(ImagesRoot, ImagesRoot.id == Image.root_id)
+        .join(Product, Product.id == Image.product_id)
     )
     if state is not None:
         query = query.where(Image.state == state)
     queries = [query]
     if ids is not None or paths is not None:
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
-        queries += [query.where(Image.file.in_(part)) for part in chunks([str(path) for path in paths or ()])]
+        queries += [query.where(here) for here in _at(connection, [str(path) for path in paths or ()])]
     found = {row.id: _image(row) for part in queries for row in connection.execute(part)}
     return [found[image_id] for image_id in sorted(found)]
+
+
+def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions, to be asked one by one, that an image lies at one of `files`."""
+    roots = {row.folder: row.id for row in connection.execute(select(ImagesRoot.folder, ImagesRoot.id))}
+    below = defaultdict[int, list[str]](list)
+    for file in files:
+        for slash in re.finditer("/", file):
+            folder, path = file[: slash.start()], file[slash.end() :]
+            if folder in roots:
+                below[roots[folder]].append(path)
+    for root, paths in below.items():
+        for part in chunks(paths):
+            yield (Image.root_id == root) & Image.file.is_(None) & Image.path.in_(part)
+    for part in chunks(files):
+        yield Image.file.in_(part)
 
 
 def _image(row: Any) -> ImageRecord:
     return ImageRecord(
         id=row.id,
         path=row.path,
-        file=Path(row.file),
+        file=Path(row.file or f"{row.folder}/{row.path}"),
         sku=row.sku,
         article_type=row.article_type,
         title=row.title,
@@ -220,8 +242,7 @@ def label_set(connection: Connection, name: str) -> LabelSet:
 def undeclared(connection: Connection) -> dict[str, int]:
     """Return the columns that no declared attribute reads, in order, with the number of their observations."""
     read = {column for _, attribute in declared(connection).values() for column in attribute.columns}
-    query = select(Observation.attribute, func.count().label("n")).group_by(Observation.attribute)
-    counts = {row.attribute: row.n for row in connection.execute(query)}
+    counts = columns(connection)
     return {column: counts[column] for column in sorted(counts.keys() - read)}
 
 

@@ -21,7 +21,7 @@ from .predictions import load as load_predictions
 from .queries import annotated
 from .records import PredictionRecord, TaskSummary
 from .studio_files import IMAGE
-from .tables import Observation, Revision
+from .tables import LabelColumn, Observation, Revision, VoiceRow
 from .writers import replacing
 
 #: The cause of revisions that hold an annotation of Label Studio's; their details are JSON.
@@ -159,20 +159,22 @@ def _reviews(
     names = {column: attribute.name for attribute in attributes for column in attribute.columns}
     order = {name: position for position, name in enumerate(names.values())}
     query = (
-        select(Observation.image_id, Observation.attribute, Observation.raw, Observation.annotator)
+        select(Observation.image_id, LabelColumn.name, Observation.raw, VoiceRow.annotator)
         .add_columns(Revision.cause, Revision.detail)
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
         .join(Revision, Revision.id == Observation.revision)
         .where(Observation.image_id.between(images[0].id, images[-1].id))
-        .where(Observation.source == source, Observation.attribute.in_(names))
+        .where(VoiceRow.source == source, LabelColumn.name.in_(names))
         .order_by(*newest_last([attribute.columns for attribute in attributes]))
     )
-    standing = {(row.image_id, row.annotator, names[row.attribute]): row for row in connection.execute(query)}
+    standing = {(row.image_id, row.annotator, names[row.name]): row for row in connection.execute(query)}
     made: dict[tuple[int, Any, Any, str | None], dict[str, Any]] = {}
     for (image_id, annotator, name), row in sorted(standing.items(), key=lambda item: order[item[0][2]]):
         told: Mapping[str, Any] = json.loads(row.detail) if row.cause == CAUSE else {}
         key = (image_id, told.get("task"), told.get("annotation"), annotator)
         annotation = made.setdefault(key, _annotation(told, annotator))
-        annotation["result"].append(_result(name, row.raw.split(SEPARATOR), told.get("regions", {}).get(row.attribute)))
+        annotation["result"].append(_result(name, row.raw.split(SEPARATOR), told.get("regions", {}).get(row.name)))
     found: dict[int, dict[Any, list[dict[str, Any]]]] = {}
     for (image_id, task, _, _), annotation in made.items():
         found.setdefault(image_id, {}).setdefault(task, []).append(annotation)

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 from ..errors import IngestError
 from ..schema import SEPARATOR
 from .declare import declared
-from .observe import Log, Texts, Voice
+from .names import Voice
+from .observe import Log, Texts
 from .queries import revision
 from .records import ReviewSummary
 from .resolve import Reader, UnknownTexts

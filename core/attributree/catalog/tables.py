@@ -72,8 +72,8 @@ def _state(*states: str, column: str = "state") -> CheckConstraint:
 def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
     """Return a foreign-key column to `target`, indexed unless a composite index starts with it.
 
-    References to a revision are not, where rows come by the million: no revision is ever deleted, so nothing asks who
-    refers to one.
+    References to what is never deleted are not, where rows come by the million: nothing asks who refers to a revision,
+    a label column, a voice or an images root.
     """
     long = target.partition(".")[0] in {"image", "observation", "annotation", "prediction"}
     ondelete = kwargs.pop("ondelete", None)
@@ -105,16 +105,28 @@ class Product(Base):
     created_at: Mapped[Now]
 
 
+class ImagesRoot(Base):
+    """A folder below which label files name their images."""
+
+    __tablename__ = "images_root"
+    id: Mapped[Id]
+    folder: Mapped[str] = mapped_column(unique=True)
+
+
 class Image(Base):
-    """One picture: `path` is the label file's cell below `root`, `file` where that leads."""
+    """One picture: `path` is the label file's cell below the root, `file` where that leads if not just there."""
 
     __tablename__ = "image"
-    __table_args__ = (UniqueConstraint("path", "root"), _state("ok", "quarantined"))
+    __table_args__ = (
+        UniqueConstraint("path", "root_id"),
+        Index(None, "file", sqlite_where=text("file IS NOT NULL"), postgresql_where=text("file IS NOT NULL")),
+        _state("ok", "quarantined"),
+    )
     id: Mapped[LongId]
     product_id: Mapped[int] = mapped_column(BigId, ForeignKey("product.id"), index=True)
-    root: Mapped[str]
+    root_id: Mapped[int] = _to("images_root.id", index=False)
     path: Mapped[str]
-    file: Mapped[str] = mapped_column(index=True)
+    file: Mapped[str | None]
     state: Mapped[str] = mapped_column(String(11), index=True)
     reason: Mapped[str | None]
     width: Mapped[int | None]
@@ -194,18 +206,37 @@ class SchemaChangeRow(Base):
     schema_digest: Mapped[Digest]
 
 
-class Observation(Base):
-    """What somebody or some file said, verbatim; never edited. `attribute` is the column's name."""
+class LabelColumn(Base):
+    """A column that label files, reviewers or miners have had something to say in; `observations` is how much."""
 
-    __tablename__ = "observation"
-    __table_args__ = (Index(None, "attribute", "image_id"),)
-    id: Mapped[LongId]
-    image_id: Mapped[int] = _to("image.id")
-    attribute: Mapped[str]
-    raw: Mapped[str]
+    __tablename__ = "label_column"
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(unique=True)
+    observations: Mapped[int] = mapped_column(BigInteger)
+
+
+class VoiceRow(Base):
+    """Who says something: a source, and the annotator if it names one."""
+
+    __tablename__ = "voice"
+    id: Mapped[Id]
     source: Mapped[str]
     annotator: Mapped[str | None]
-    revision: Mapped[int] = _to("revision.id", index=False)
+
+
+class Observation(Base):
+    """What somebody or some file said, verbatim; never edited. At one revision a voice says one text in a cell.
+
+    Rows are kept by image, and nothing but that order finds them.
+    """
+
+    __tablename__ = "observation"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+    image_id: Mapped[int] = _to("image.id", index=False, primary_key=True)
+    column_id: Mapped[int] = _to("label_column.id", index=False, primary_key=True)
+    voice_id: Mapped[int] = _to("voice.id", index=False, primary_key=True)
+    revision: Mapped[int] = _to("revision.id", index=False, primary_key=True)
+    raw: Mapped[str]
 
 
 class AnnotationRow(Base):
