@@ -70,6 +70,7 @@ def upgrade() -> None:
         "ORDER BY image_id, label_column.id, voice.id, revision"
     )
     op.drop_table("former_observation")
+    _check(" OR ".join(f"{{0}} = {{{number}}}" for number in (1, 2, 3)))
 
     op.create_table(
         "images_root",
@@ -135,6 +136,19 @@ def downgrade() -> None:
     op.create_index(op.f("ix_observation_image_id"), "observation", ["image_id"])
     for table in ("former_observation", "voice", "label_column"):
         op.drop_table(table)
+    _check("{0} IN ({1}, {2}, {3})")
+
+
+def _check(form: str) -> None:
+    """Write what the tables with many rows check of three states anew: a row with an IN costs SQLite a set."""
+    for table, column, *states in (
+        ("product", "split", "'train'", "'val'", "'test'"),
+        ("annotation", "state", "'labelled'", "'ambiguous'", "'not_applicable'"),
+    ):
+        name = op.f(f"ck_{table}_ck_{table}_{column}")
+        with op.batch_alter_table(table) as altered:
+            altered.drop_constraint(name, type_="check")
+            altered.create_check_constraint(name, sa.text(form.format(column, *states)))
 
 
 def _set_aside_observations() -> None:

@@ -20,6 +20,7 @@ from attributree.catalog import (
     Quarantine,
     UnknownValue,
     look,
+    names,
     readers,
     split_of,
 )
@@ -343,6 +344,26 @@ def test_images_are_found_by_id_and_by_file(catalog: Catalog, shop: Shop) -> Non
     assert catalog.images(ids=[]) == []
 
 
+def test_a_file_is_found_below_each_root_it_was_ingested_under_and_where_a_link_leads(
+    catalog: Catalog, shop: Shop
+) -> None:
+    folder = shop.folder.resolve()
+    file = shop.image("photos/new/a.png").resolve()
+    (folder / "photos/link.png").symlink_to(file)
+    for number, (root, path) in enumerate([("", "photos/new/a.png"), ("photos", "new/a.png"), ("photos", "link.png")]):
+        labels = shop.labels("image,sku", f"{path},S{number}", name=f"{number}.csv", images=False)
+        catalog.ingest(labels, images=folder / root)
+    assert [image.sku for image in catalog.images(paths=[file])] == ["S0", "S1", "S2"]
+    assert {image.file for image in catalog.images()} == {file}
+    others = [folder / "photos/link.png", folder / "photos", folder / "a.png", Path("new/a.png"), Path("/")]
+    assert catalog.images(paths=others) == []
+    (folder / "photos/link.png").unlink()
+    shop.image("photos/link.png")  # now it is a file of its own
+    catalog.ingest(labels, images=folder / "photos")
+    assert [image.sku for image in catalog.images(paths=[file, folder / "photos/link.png"])] == ["S0", "S1", "S2"]
+    assert [image.sku for image in catalog.images(paths=[folder / "photos/link.png"])] == ["S2"]
+
+
 def test_a_root_that_is_no_folder_is_refused(catalog: Catalog, shop: Shop) -> None:
     with pytest.raises(IngestError, match=r"the images root .*nowhere is not a folder; give it with --images ROOT"):
         catalog.ingest(shop.labels("image", "a.png"), images=shop.folder / "nowhere")
@@ -380,6 +401,46 @@ def test_an_observation_of_nothing_or_on_no_image_is_refused(catalog: Catalog, s
     with pytest.raises(CatalogError, match="'title': that is a reserved column"):
         catalog.observe([NewObservation(1, "title", "A top")], source="text")
     assert catalog.counts().observations == 0
+
+
+def test_of_a_long_list_that_says_two_things_of_an_image_the_last_one_counts(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attributree.catalog.observe._CHUNK", 2)
+    catalog.ingest(shop.labels("image", "a.png", "b.png", "c.png"))
+    said = [NewObservation(image, "neckline", raw) for raw in ("crew", "boat") for image in (1, 2, 3)]
+    assert catalog.observe(said, source="review") == 3
+    assert [(image, raw) for image, _, raw, *_ in observations(catalog)] == [(1, "boat"), (2, "boat"), (3, "boat")]
+
+
+def test_columns_count_what_stands_in_them_whoever_said_it_and_whatever_became_of_it(
+    catalog: Catalog, shop: Shop
+) -> None:
+    def counted() -> dict[str, int]:
+        counts = dict(Counter(column for _, column, *_ in observations(catalog)))
+        engine = create_engine(catalog.url)
+        with engine.connect() as connection:
+            assert {name: n for name, n in names.columns(connection).items() if n} == counts
+        engine.dispose()
+        assert catalog.counts().observations == sum(counts.values())
+        assert catalog.undeclared() == {name: n for name, n in counts.items() if name != "neckline"}
+        return counts
+
+    catalog.declare(NECKLINE, "attributree-neckline")
+    header = "image,sku,title,neckline,fabric"
+    catalog.ingest(shop.labels(header, "a.png,A,A boat neck,crew,silk", "b.png,B,,boat,", "c.png,C,,,wool"))
+    assert counted() == {"neckline": 2, "fabric": 2}
+    catalog.ingest(shop.labels(header, "a.png,A,,crew,silk", "b.png,B,,crew,", "d.png,D,,boat,felt", name="more.csv"))
+    assert counted() == {"neckline": 4, "fabric": 3}
+    catalog.ingest(shop.labels("image,fit", "a.png,slim", name="fit.csv"), source="supplier")
+    catalog.observe([NewObservation(1, "neckline", "boat")], source="review", annotator="ann")
+    catalog.mine({"neckline": NECKLINE})
+    assert counted() == {"neckline": 6, "fabric": 3, "fit": 1}
+    with pytest.raises(IngestError):
+        catalog.ingest(shop.labels("image,neckline,cut", "a.png,crew,short", "a.png,boat,long", name="bad.csv"))
+    assert counted() == {"neckline": 6, "fabric": 3, "fit": 1}
+    assert catalog.forget(["A"], "mia").observations == 5
+    assert counted() == {"neckline": 3, "fabric": 2}
 
 
 def test_every_change_has_a_revision_with_its_cause(url: str, shop: Shop) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from itertools import compress
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import compress, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -22,12 +22,12 @@ from .derive import reader_of
 from .engine import chunks
 from .lines import refuse
 from .look import LabelFile, Look, Looks, look_at
-from .names import Voice, add_root
+from .names import Voice, add_root, root_id
 from .observe import Log, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
-from .tables import Image, ImagesRoot, Product
+from .tables import Image, Product
 
 DEFAULT_SOURCE = "import"
 #: What a label file may say of a product, besides its split.
@@ -46,10 +46,7 @@ _IMAGES = (
         Product.sku,
     )
     .join(Product, Product.id == Image.product_id)
-    .where(
-        Image.root_id == select(ImagesRoot.id).where(ImagesRoot.folder == bindparam("root")).scalar_subquery(),
-        one_of(Image.path, "paths"),
-    )
+    .where(Image.root_id == bindparam("root"), one_of(Image.path, "paths"))
 )
 _PRODUCTS = select(Product.id, Product.sku, *(getattr(Product, name) for name in _WORDS), Product.split).where(
     one_of(Product.sku, "skus")
@@ -103,6 +100,7 @@ class _Ingest:
         self.connection = connection
         self.file = labels.file
         self.root = labels.root.as_posix()
+        self.root_id = root_id(connection, self.root)  # None as long as it has no image
         self.labels = labels
         self.source = source
         self.log = Log(connection, "ingest", str(labels.file))
@@ -161,7 +159,9 @@ class _Ingest:
 
     def _known(self, paths: Sequence[str]) -> dict[str, Row[Any]]:
         """Return the rows of the chunk's images that are in the catalogue, by path."""
-        rows = self.connection.execute(_IMAGES, {"root": self.root, "paths": paths}).all()
+        if self.root_id is None:
+            return {}
+        rows = self.connection.execute(_IMAGES, {"root": self.root_id, "paths": paths}).all()
         return {row.path: row for row in rows}
 
     def _save_images(self, looks: Looks, known: Mapping[str, Row[Any]], products: Mapping[str, int]) -> dict[str, int]:
@@ -178,8 +178,10 @@ class _Ingest:
                 **{name: getattr(looks, name) for name in _FILE},
                 "file": [*map(self._elsewhere, looks.path, looks.file)],
             }
-            root = add_root(self.connection, self.root)
-            ids |= zip(looks.path, insert_numbered(self.connection, Image, columns, root_id=root), strict=True)
+            if self.root_id is None:
+                self.root_id = add_root(self.connection, self.root)
+            numbered = insert_numbered(self.connection, Image, columns, root_id=self.root_id)
+            ids |= zip(looks.path, numbered, strict=True)
             self.images_new += len(looks.path)
             self._quarantine(dict(zip(looks.path, looks.reason, strict=True)))
         return ids
@@ -220,7 +222,7 @@ class _Ingest:
 
     # -- products ----------------------------------------------------------------------------------
 
-    def _settle_products(self, rows: LabelRows, looks: Iterable[str], known: Mapping[str, Row[Any]]) -> dict[str, str]:
+    def _settle_products(self, rows: LabelRows, looks: Sequence[str], known: Mapping[str, Row[Any]]) -> dict[str, str]:
         """Return the sku of the product that each image shows, by path: what a row says, what stands, or the path."""
         given: dict[str, str] = {}
         fixed = self._seen("image", "sku")
@@ -233,7 +235,7 @@ class _Ingest:
                 if was != sku:
                     problem = f"image {path!r} belongs to {was!r} in an earlier row, here to {sku!r}"
                     raise refuse(self.file, problem, row=rows.lines[position], column="sku")
-        shown = {path: given.get(path, path) for path in looks}
+        shown = dict(zip(looks, map(given.get, looks, looks), strict=True))
         for path, row in known.items():
             shown[path] = given.get(path, row.sku)
             if shown[path] != row.sku:
@@ -252,8 +254,9 @@ class _Ingest:
         new = [sku for sku in wanted if sku not in stored]
         if new:
             self.log.revise()
-            columns = {name: [texts.get(sku, "") for sku in new] for name, texts in said.items()}
-            columns["split"] = [said["split"].get(sku) or split_of(sku) for sku in new]
+            named = said["split"]
+            columns = {name: [*map(said[name].get, new, repeat(""))] for name in _WORDS}
+            columns["split"] = [named.get(sku) or split_of(sku) for sku in new]
             ids |= zip(new, insert_numbered(self.connection, Product, {"sku": new, **columns}), strict=True)
             self.products_new += len(new)
         for name in _WORDS:

@@ -25,16 +25,16 @@ from ..images import Places, allowed, inspect_image
 from .bulk import one_of
 from .engine import Database
 from .lines import refuse
+from .names import root_id
 from .readers import Formats, read_labels
 from .records import LabelRows
-from .tables import Image, ImagesRoot
+from .tables import Image
 
 #: What was read is kept in memory up to so many bytes, and in a temporary file beyond.
 _IN_MEMORY = 32 * 1024 * 1024
 
 _KNOWN = select(Image.path, Image.bytes, Image.mtime_ns).where(
-    Image.root_id == select(ImagesRoot.id).where(ImagesRoot.folder == bindparam("root")).scalar_subquery(),
-    one_of(Image.path, "paths"),
+    Image.root_id == bindparam("root"), one_of(Image.path, "paths")
 )
 #: Size in bytes and time of the last change of a file, as the catalogue knows them.
 Known = tuple[int, int]
@@ -200,5 +200,8 @@ def _finished(chunk: _Begun, places: Places, root: Path) -> tuple[LabelRows, Loo
 
 
 def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, Known]:
-    rows = connection.execute(_KNOWN, {"root": root.as_posix(), "paths": paths}).all()
+    row_id = root_id(connection, root.as_posix())
+    if row_id is None:
+        return {}
+    rows = connection.execute(_KNOWN, {"root": row_id, "paths": paths}).all()
     return {path: (size, changed) for path, size, changed in rows if size is not None and changed is not None}

@@ -66,8 +66,7 @@ def root_id(connection: Connection, folder: str) -> int | None:
 
 
 def add_root(connection: Connection, folder: str) -> int:
-    """Return the id of an images root, having stored it if it was not known."""
-    known = root_id(connection, folder)
-    if known is None:
-        known = connection.execute(insert(ImagesRoot).values(folder=folder).returning(ImagesRoot.id)).scalar_one()
-    return known
+    """Store an images root that is not known yet, and return its id."""
+    new = insert(ImagesRoot).values(folder=folder).returning(ImagesRoot.id)
+    row_id: int = connection.execute(new).scalar_one()
+    return row_id

@@ -24,7 +24,7 @@ from .records import LabelRows
 _MAX_KEY = {"image": 1024, "sku": 1024, "article_type": 255}
 _MAX_COLUMN = 255
 #: Rows handled together; memory and statement parameters grow with it.
-CHUNK = 1000
+CHUNK = 2000
 
 #: Cells of a chunk, if its rows need not have the same columns.
 _MOST_CELLS = 100_000
@@ -203,26 +203,18 @@ def _csv(file: Path) -> Iterator[_Cells]:
         yield _Cells(lines, *_without_marks(columns, nothing))
 
 
-class _Record:
-    """The lines of the row that the CSV parser is in, to say where that went wrong."""
+def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:
+    """Yield `lines` to the CSV parser and append them to `row`, which whoever has that row clears.
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._length = 0
-
-    def keep(self, lines: Iterable[str]) -> Iterator[str]:
-        """Yield `lines`, to the parser. Raises csv.Error if a row is too long."""
-        for line in lines:
-            self._length += len(line)
-            self.texts.append(line)
-            if self._length > MAX_ROW:
-                raise csv.Error("row too long")
-            yield line
-
-    def done(self) -> None:
-        """Forget the present row."""
-        self.texts.clear()
-        self._length = 0
+    Raises csv.Error if a row is too long.
+    """
+    length = 0
+    for line in lines:
+        length = length + len(line) if row else len(line)
+        row.append(line)
+        if length > MAX_ROW:
+            raise csv.Error("row too long")
+        yield line
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
@@ -230,9 +222,9 @@ def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
 
     Those before an error go first, as in `_chunks`.
     """
-    record = _Record()
-    reader = csv.reader(record.keep(read_lines(file)), strict=True)
+    texts: list[str] = []  # of the row that the parser is in, to say where it went wrong
     header: list[str] = []
+    reader = csv.reader(_kept(read_lines(file), texts), strict=True)
     read, count = 0, 1
     while True:
         lines, rows = list[int](), list[list[str]]()
@@ -242,7 +234,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
         try:
             for cells in reader:
                 line, read = read + 1, reader.line_num
-                record.done()
+                texts.clear()
                 if header and len(cells) > len(header):
                     problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
                     raise refuse(file, problem, row=line)
@@ -252,7 +244,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
                     if len(rows) == count:
                         break
         except csv.Error as error:
-            failed = _csv_error(file, read + 1, header, record.texts, error)
+            failed = _csv_error(file, read + 1, header, texts, error)
         except IngestError as error:
             failed = error
         finally:
