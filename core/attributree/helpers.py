@@ -19,8 +19,8 @@ from .headers import ImageHeader, plain_file
 
 #: Helpers at most; more would wait for the one who asks them.
 _MOST = 7
-#: Lists of files that nobody helps with: starting a process takes as long as one or two of them.
-_ALONE = 2
+#: Lists of files that nobody helps with: starting a process takes as long as one of them.
+_ALONE = 1
 #: Lists that a helper has at once: one that it is at, and one to go on with.
 _AT_ONCE = 2
 
@@ -108,6 +108,7 @@ class _Helper:
             found = headers.receive(self._process.stdout)
             return None if found is None else [header and ImageHeader(*header) for header in found]
         except (OSError, ValueError, EOFError, TypeError, MemoryError, OverflowError):  # gone, or no answer of ours
+            self.kill()  # nobody knows where its next answer would begin
             return None
 
     def kill(self) -> None:
