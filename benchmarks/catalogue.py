@@ -1,6 +1,6 @@
 """How fast labels come in and questions are answered at a million annotations; `make bench` runs this.
 
-    python benchmarks/catalogue.py [--images 100000] [--attributes 5] [--files 2] [--repeats 3] [--database URL]
+    python benchmarks/catalogue.py [--images 100000] [--attributes 5] [--files 2] [--repeats 5] [--database URL]
 
 Writes label files for that many images (one PNG over and over) with so many columns each, and ingests them one after
 the other: the first brings images, products and labels, and its labels a second are the figure. Then the attributes are
@@ -121,7 +121,7 @@ def measure_ingest(workspace: Workspace, file: Path, photos: Path, labels: int) 
 @click.option("--images", default=100_000, show_default=True, help="Images, one row of the label file each.")
 @click.option("--attributes", default=5, show_default=True, help="Label columns of a file.")
 @click.option("--files", default=2, show_default=True, help="Label files, of the same images.")
-@click.option("--repeats", default=3, show_default=True, help="How often the first ingest is done; a --database: once.")
+@click.option("--repeats", default=5, show_default=True, help="How often the first ingest is done; a --database: once.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the labels.")
 @click.option("--database", help="Catalogue to use, an empty one.  [default: SQLite in a new file]")
 @click.option(
