@@ -17,7 +17,7 @@ from PIL import Image
 from sqlalchemy import create_engine, text
 
 from attributree import Attribute, SingleLabel
-from attributree.catalog import Catalog, Work, bulk, migrate, upgrade
+from attributree.catalog import Catalog, Work, bulk, migrate, readers, upgrade
 from attributree.errors import CatalogError
 
 Server = Any  # the class is in conftest.py, which cannot be imported
@@ -249,7 +249,10 @@ def test_42_a_bad_last_row_leaves_nothing_and_is_named(url: str, labels: Path) -
         assert (stored(catalog), catalog.revision()) == ((0, 0, 0), 0)
 
 
-def test_others_write_while_an_ingest_looks_at_its_images(url: str, labels: Path) -> None:
+def test_others_write_while_an_ingest_looks_at_its_images(
+    url: str, labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "CHUNK", 1000)
     with Catalog.open(url, timeout=1) as catalog:
         wrote: list[int] = []
 
@@ -288,6 +291,7 @@ def test_21_a_server_restarted_in_the_middle_of_an_ingest_costs_a_retry_and_no_d
         return insert(*arguments, **same)
 
     monkeypatch.setattr("attributree.catalog.ingest.insert_numbered", restart_once)
+    monkeypatch.setattr(readers, "CHUNK", 1000)
     with Catalog.open(server.url + "postgres", timeout=5) as catalog:
         catalog.declare(NECKLINE, "p")
         summary = catalog.ingest(labels)
