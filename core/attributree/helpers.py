@@ -98,17 +98,20 @@ class _Helper:
     def __init__(self) -> None:
         program = [sys.executable, "-I", "-S", headers.__file__]
         self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._lost = False
 
     def look(self, paths: list[str]) -> Headers | None:
         """Return what `plain_file` says of each path, or None if the process is gone."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if self._lost:
+            return None
         try:
             headers.send(self._process.stdin, paths)
             found = headers.receive(self._process.stdout)
             return None if found is None else [header and ImageHeader(*header) for header in found]
         except (OSError, ValueError, EOFError, TypeError, MemoryError, OverflowError):  # gone, or no answer of ours
-            self.kill()  # nobody knows where its next answer would begin
+            self._lost = True  # nobody knows where its next answer would begin
             return None
 
     def kill(self) -> None:

@@ -11,15 +11,20 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-#: Whether two observations, or an observation and a voice, name the same annotator or none.
-SAME_ANNOTATOR = "({0}.annotator = {1}.annotator OR ({0}.annotator IS NULL AND {1}.annotator IS NULL))"
 #: A list of reviews could say two things of one cell at once. "The last one counts", so that is the one to keep.
-OUTDONE = f"""
+OUTDONE = """
 EXISTS (
     SELECT 1 FROM former_observation AS later
     WHERE later.image_id = said.image_id AND later.attribute = said.attribute AND later.source = said.source
-    AND later.revision = said.revision AND later.id > said.id AND {SAME_ANNOTATOR.format("later", "said")}
+    AND later.revision = said.revision AND later.id > said.id
+    AND (later.annotator = said.annotator OR (later.annotator IS NULL AND said.annotator IS NULL))
 )"""
+#: Observations, under the condition that a voice has their annotator.
+SAID = (
+    "SELECT image_id, label_column.id, voice.id, revision, raw FROM former_observation AS said "
+    "JOIN label_column ON label_column.name = attribute "
+    "JOIN voice ON voice.source = said.source AND"
+)
 
 
 def upgrade() -> None:
@@ -64,10 +69,8 @@ def upgrade() -> None:
     )
     op.execute(
         "INSERT INTO observation (image_id, column_id, voice_id, revision, raw) "
-        "SELECT image_id, label_column.id, voice.id, revision, raw FROM former_observation AS said "
-        "JOIN label_column ON label_column.name = attribute "
-        f"JOIN voice ON voice.source = said.source AND {SAME_ANNOTATOR.format('voice', 'said')} "
-        "ORDER BY image_id, label_column.id, voice.id, revision"
+        f"{SAID} said.annotator IS NULL AND voice.annotator IS NULL "
+        f"UNION ALL {SAID} voice.annotator = said.annotator ORDER BY 1, 2, 3, 4"
     )
     op.drop_table("former_observation")
     _check(" OR ".join(f"{{0}} = {{{number}}}" for number in (1, 2, 3)))

@@ -161,6 +161,17 @@ def test_a_renamed_attribute_keeps_all_it_has(necks: Catalog) -> None:
     assert necks.undeclared() == {}
 
 
+def test_of_two_unreadable_words_in_columns_of_both_names_at_once_todays_is_counted(necks: Catalog, shop: Shop) -> None:
+    necks.declare(neck("neck_shape", "neckline"), "p")
+    file = shop.labels("image,neckline,neck_shape", "a.png,round,square", "b.png,oval,", images=False, name="both.csv")
+    necks.ingest(file)
+    (counted,) = necks.attributes().values()
+    unreadable = {text.text: text.count for text in necks.coverage(counted.schema).unreadable}
+    necks.orphan("neck_shape")  # is read from the observations
+    assert unreadable == {text.text: text.count for text in necks.coverage(counted.schema).unreadable}
+    assert unreadable == {"square": 1, "oval": 1}
+
+
 def test_columns_of_both_names_are_read_from_then_on_and_observations_stay_verbatim(necks: Catalog, shop: Shop) -> None:
     necks.declare(neck("neck_shape", "neckline"), "p")
     summary = necks.ingest(shop.labels("image,neckline", "c.png,crew", images=False, name="old.csv"))

@@ -364,6 +364,12 @@ def test_a_file_is_found_below_each_root_it_was_ingested_under_and_where_a_link_
     assert [image.sku for image in catalog.images(paths=[folder / "photos/link.png"])] == ["S2"]
 
 
+def test_new_and_known_images_in_quarantine_are_told_in_the_order_of_the_file(catalog: Catalog, shop: Shop) -> None:
+    catalog.ingest(shop.labels("image", "b.png", "d.png", images=False))
+    summary = catalog.ingest(shop.labels("image", *(f"{name}.png" for name in "abcd"), images=False, name="all.csv"))
+    assert [item.image for item in summary.quarantined] == ["a.png", "b.png", "c.png", "d.png"]
+
+
 def test_a_root_that_is_no_folder_is_refused(catalog: Catalog, shop: Shop) -> None:
     with pytest.raises(IngestError, match=r"the images root .*nowhere is not a folder; give it with --images ROOT"):
         catalog.ingest(shop.labels("image", "a.png"), images=shop.folder / "nowhere")
@@ -441,6 +447,25 @@ def test_columns_count_what_stands_in_them_whoever_said_it_and_whatever_became_o
     assert counted() == {"neckline": 6, "fabric": 3, "fit": 1}
     assert catalog.forget(["A"], "mia").observations == 5
     assert counted() == {"neckline": 3, "fabric": 2}
+
+
+def test_whoever_said_nothing_but_what_is_forgotten_is_forgotten_too(catalog: Catalog, shop: Shop) -> None:
+    def voices() -> set[tuple[str, str | None]]:
+        engine = create_engine(catalog.url)
+        with engine.connect() as connection:
+            found = {(row.source, row.annotator) for row in connection.execute(select(VoiceRow))}
+        engine.dispose()
+        return found
+
+    catalog.ingest(shop.labels("image,sku,neckline", "a.png,A,crew", "b.png,B,boat"))
+    catalog.observe([NewObservation(1, "neckline", "boat")], source="review", annotator="jane@x.example")
+    catalog.observe([NewObservation(i, "neckline", "boat") for i in (1, 2)], source="review", annotator="ben")
+    catalog.forget(["A"], "mia")
+    assert voices() == {("import", None), ("review", "ben")}
+    catalog.forget(["B"], "mia")
+    assert (voices(), catalog.undeclared(), catalog.counts().observations) == (set(), {}, 0)
+    catalog.ingest(shop.labels("image,sku,neckline", "a.png,A,crew", name="again.csv"))
+    assert (voices(), catalog.undeclared()) == ({("import", None)}, {"neckline": 1})
 
 
 def test_every_change_has_a_revision_with_its_cause(url: str, shop: Shop) -> None:

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from attributree import Attribute, SingleLabel, Value
-from attributree.catalog import Catalog, UnknownValue
+from attributree.catalog import Catalog, UnknownValue, auto
 from attributree.catalog.suggest import SuggestedValue, cluster, phrases
 from attributree.catalog.text import Vocabulary
 
@@ -106,6 +107,34 @@ def test_columns_phrases_and_unreadable_cells_are_suggested_and_nothing_changes(
     assert suggestions.to_json()["columns"][0]["values"][0] == {
         "key": "button", "title": "button", "count": 6, "synonyms": (),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [500_000, 25, 1])
+def test_columns_are_read_together_up_to_a_number_of_observations(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    names = [f"column_{i}" for i in range(6)]
+    rows = [f"{i}.png,{('top', 'dress')[i % 2]}," + ",".join("ab"[i // 5] for _ in names) for i in range(10)]
+    catalog.ingest(shop.labels(",".join(["image", "article_type", *names]), *rows))
+    monkeypatch.setattr(auto, "LEAST_IMAGES", 5)
+    monkeypatch.setattr(auto, "_TOGETHER", together)
+    asked: list[str] = []
+
+    def count(*arguments: Any) -> None:
+        asked.append(arguments[2])
+
+    engine = catalog._database._engine
+    event.listen(engine, "before_cursor_execute", count)
+    found = catalog.auto_attributes([names[0]])
+    event.remove(engine, "before_cursor_execute", count)
+    assert {name: attribute.labels.keys for name, attribute in found.items()} == dict.fromkeys(names[1:], ("a", "b"))
+    parts = {500_000: 1, 25: 3, 1: 5}[together]
+    assert sum("FROM observation" in statement for statement in asked) == 2 * parts  # their texts and article types
+    suggested = {column.column: column for column in catalog.suggest({}).columns}
+    assert suggested.keys() == set(names)
+    assert {tuple((value.key, value.count) for value in column.values) for column in suggested.values()} == {
+        (("a", 5), ("b", 5))
+    }
 
 
 def test_a_limit_keeps_the_first_of_each_kind(catalog: Catalog, shop: Shop) -> None:

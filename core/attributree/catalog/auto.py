@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from ..errors import SchemaError
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, SingleLabel, Value, fold
+from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Labels, MultiLabel, SingleLabel, Value, fold
 from .declare import attributes
 from .derive import in_columns
 from .names import columns
-from .tables import Image, Observation, Product, VoiceRow
+from .tables import Image, LabelColumn, Observation, Product, VoiceRow
 from .text import TEXT_SOURCE
 
 #: Who declares them.
@@ -23,6 +23,8 @@ LEAST_IMAGES, MOST_VALUES = 10, 60
 LONGEST_VALUE = 1024
 #: A column is multi-label if at least this share of its cells holds several values.
 MULTI_SHARE = 0.05
+#: Observations, at most, of columns that are read together: their texts are in memory then.
+_TOGETHER = 500_000
 
 
 def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, Attribute]:
@@ -32,44 +34,74 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
     name is no attribute's, if fewer than two values are frequent, or if there are too many.
     """
     registered = attributes(connection)
-    found = {}
     former = {name for attribute in registered.values() for name in attribute.former_names}
-    for column in sorted({*columns(connection)} - set(taken) - former):
-        known = registered.get(column)
-        before = known.schema if known and known.declared_by == DECLARED_BY else None
-        attribute = _attribute(connection, column, before)
-        if attribute is not None:
-            found[column] = attribute
+    found = {}
+    for names in read_together(connection, {*columns(connection)} - set(taken) - former):
+        counts = cells(connection, names)
+        before = {
+            name: known.schema
+            for name in names
+            if (known := registered.get(name)) is not None and known.declared_by == DECLARED_BY
+        }
+        labels = {name: _labels(counts[name], before.get(name)) for name in names}
+        types = article_types(connection, [name for name in names if labels[name] is not None])
+        for name in names:
+            attribute = _attribute(name, labels[name], types.get(name, ())) or before.get(name)
+            if attribute is not None:
+                found[name] = attribute
     return found
 
 
-def _attribute(connection: Connection, column: str, former: Attribute | None) -> Attribute | None:
-    counts = cells(connection, column)
+def _labels(counts: Mapping[str, int], former: Attribute | None) -> Labels | None:
+    """Return what a column with these cells asks of an image, None if its cells do not look like values."""
     multi = former.labels.kind == "multi" if former else several_a_cell(counts)
     values = _values(counts, former.labels.values if former else ())
     if not (1 if multi else 2) <= len(values) <= MOST_VALUES:
-        return former
-    labels = MultiLabel(values) if multi else SingleLabel(values)
+        return None
+    return MultiLabel(values) if multi else SingleLabel(values)
+
+
+def _attribute(name: str, labels: Labels | None, types: tuple[str, ...]) -> Attribute | None:
     try:
-        return Attribute(column, labels, applies_to=article_types(connection, column))
+        return None if labels is None else Attribute(name, labels, applies_to=types)
     except SchemaError:  # a column whose name or cells cannot be an attribute's is nobody's mistake
-        return former
+        return None
 
 
-def cells(connection: Connection, column: str) -> dict[str, int]:
-    """Return on how many images each text of the column stands, leaving out what was mined."""
+def read_together(connection: Connection, names: Iterable[str]) -> Iterator[list[str]]:
+    """Yield label columns in order of name, so many together that reading all observations for them is no waste.
+
+    They lie by image: who asks for one column reads the others too.
+    """
+    observations, part, standing = columns(connection), list[str](), 0
+    for name in sorted(names):
+        if part and standing + observations.get(name, 0) > _TOGETHER:
+            yield part
+            part, standing = [], 0
+        part.append(name)
+        standing += observations.get(name, 0)
+    if part:
+        yield part
+
+
+def cells(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return, by column, on how many images each text stands, leaving out what was mined."""
     query = (
-        select(Observation.raw, func.count(Observation.image_id.distinct()).label("n"))
-        .where(*_said_in(column))
-        .group_by(Observation.raw)
+        select(LabelColumn.name, Observation.raw, func.count(Observation.image_id.distinct()).label("n"))
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .where(*_said_in(names))
+        .group_by(LabelColumn.name, Observation.raw)
     )
-    return {row.raw: row.n for row in connection.execute(query)}
+    found: dict[str, dict[str, int]] = {name: {} for name in names}
+    for name, raw, images in connection.execute(query):
+        found[name][raw] = images
+    return found
 
 
-def _said_in(column: str) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that an observation stands in a column and was not mined."""
+def _said_in(names: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that an observation stands in one of these columns and was not mined."""
     mined = Observation.voice_id.in_(select(VoiceRow.id).where(VoiceRow.source == TEXT_SOURCE))
-    return in_columns([column]), ~mined
+    return in_columns(names), ~mined
 
 
 def several_a_cell(counts: Mapping[str, int]) -> bool:
@@ -97,18 +129,21 @@ def _title(texts: Counter[str]) -> str:
     return min(texts, key=lambda text: (-texts[text], text))
 
 
-def article_types(connection: Connection, column: str) -> tuple[str, ...]:
-    """Return the article types that anything but "not applicable" was said of; none if that is all of them."""
+def article_types(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return, by column, the article types that anything but "not applicable" was said of; none if that is all."""
+    if not names:
+        return {}
     said = (
-        select(Product.article_type)
-        .join(Image, Image.product_id == Product.id)
-        .join(Observation, Observation.image_id == Image.id)
-        .where(
-            *_said_in(column),
-            func.lower(Observation.raw) != NOT_APPLICABLE,
-        )
+        select(LabelColumn.name, Product.article_type)
+        .select_from(Observation)
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .join(Image, Image.id == Observation.image_id)
+        .join(Product, Product.id == Image.product_id)
+        .where(*_said_in(names), func.lower(Observation.raw) != NOT_APPLICABLE)
         .distinct()
     )
-    types = set(connection.execute(said).scalars())
+    types: dict[str, set[str]] = {name: set() for name in names}
+    for name, article_type in connection.execute(said):
+        types[name].add(article_type)
     every = set(connection.execute(select(Product.article_type).distinct()).scalars())
-    return () if types == every or "" in types else tuple(sorted(types))
+    return {name: () if its == every or "" in its else tuple(sorted(its)) for name, its in types.items()}

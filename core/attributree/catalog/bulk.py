@@ -52,10 +52,10 @@ def insert_columns(connection: Connection, table: type[Base], columns: Columns, 
     """
     if not any(map(len, columns.values())):
         return
-    insert = _copy
-    if connection.dialect.name != "postgresql":
-        insert, (columns, same) = _insert, _alike(columns, same)
-    insert(connection, _into(table.__tablename__, (*same, *columns)), tuple(same.values()), tuple(columns.values()))
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table.__tablename__, same, columns)
+    else:
+        _insert(connection, table.__tablename__, *_alike(same, columns))
 
 
 def insert_numbered(connection: Connection, table: type[Base], columns: Columns, **same: Any) -> Sequence[int]:
@@ -87,20 +87,21 @@ def _into(table: str, columns: tuple[str, ...]) -> str:
     return f'"{table}" ({names})'
 
 
-def _alike(columns: Columns, same: dict[str, Any]) -> tuple[Columns, dict[str, Any]]:
+def _alike(same: Mapping[str, Any], columns: Columns) -> tuple[Mapping[str, Any], Columns]:
     """Move what all rows have alike from `columns` to `same`, which costs once a statement; one column stays."""
     alike = {name: column[0] for name, column in columns.items() if column.count(column[0]) == len(column)}
     if len(alike) == len(columns):
         alike.popitem()
-    return {name: column for name, column in columns.items() if name not in alike}, {**same, **alike}
+    return {**same, **alike}, {name: column for name, column in columns.items() if name not in alike}
 
 
-def _insert(connection: Connection, into: str, same: tuple[Any, ...], columns: tuple[Sequence[Any], ...]) -> None:
+def _insert(connection: Connection, table: str, same: Mapping[str, Any], columns: Columns) -> None:
     """Insert rows, as many a statement as it takes: a statement costs as much as some rows, and a value half a row."""
-    width, count = len(columns), len(columns[0])
+    width, count = len(columns), len(next(iter(columns.values())))
     values: list[Any] = [None] * (width * count)
-    for position, column in enumerate(columns):
+    for position, column in enumerate(columns.values()):
         values[position::width] = column
+    into = _into(table, (*same, *columns))
     marks = f"({', '.join('?' * width)})"
     shared = "?, " * len(same)
     many = (_VALUES - len(same)) // width
@@ -108,19 +109,20 @@ def _insert(connection: Connection, into: str, same: tuple[Any, ...], columns: t
     for first, last, rows in ((0, whole, many), (whole, count, count - whole)):
         if first < last:
             steps = range(first * width, last * width, rows * width)
-            batches = [(*same, *values[step : step + rows * width]) for step in steps]
+            batches = [(*same.values(), *values[step : step + rows * width]) for step in steps]
             statement = f"INSERT INTO {into} SELECT {shared}* FROM (VALUES {', '.join([marks] * rows)})"
             connection.exec_driver_sql(statement, batches)
 
 
-def _copy(connection: Connection, into: str, same: tuple[Any, ...], columns: tuple[Sequence[Any], ...]) -> None:
+def _copy(connection: Connection, table: str, same: Mapping[str, Any], columns: Columns) -> None:
     driver: Any = connection.connection.driver_connection
     dialect: Any = connection.dialect
-    statement = f"COPY {into} FROM STDIN"
+    statement = f"COPY {_into(table, (*same, *columns))} FROM STDIN"
+    first = tuple(same.values())
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in zip(*columns, strict=True):
-                copy.write_row(same + row)
+            for row in zip(*columns.values(), strict=True):
+                copy.write_row(first + row)
     except dialect.dbapi.Error as error:
         # SQLAlchemy knows no COPY: what it does for its own statements is done here.
         lost = dialect.is_disconnect(error, driver, None)

@@ -34,7 +34,7 @@ _CHUNK = 2000
 
 
 class Said(NamedTuple):
-    """The newest word of every source on one image: (source, raw) pairs, in the order they came."""
+    """The newest word of every source on one image: (source, raw) pairs, those who spoke first before the others."""
 
     image_id: int
     article_type: str
@@ -102,7 +102,8 @@ def heard(
 def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression[Any]]:
     """Return the order of observations in which the newest word comes last; `attributes` are the columns of each.
 
-    At one revision that is the word in an attribute's first column, today's name, or else in the next one.
+    At one revision that is the word in an attribute's first column, today's name, or else in the next one. Apart from
+    that it is columns and voices in the order in which the catalogue met them.
     """
     former = {column: -place for columns in attributes for place, column in enumerate(columns) if place}
     places = [case(former, value=LabelColumn.name, else_=0)] if former else []

@@ -12,7 +12,7 @@ from ..errors import UnknownNameError
 from .declare import declared
 from .derive import new_revision, newest_last
 from .engine import chunks
-from .names import count_observations
+from .names import count_observations, forget_silent
 from .predictions import load as load_predictions
 from .queries import annotated, images
 from .records import Forgotten, ImageHistory, ObservationRecord, ProductHistory
@@ -93,6 +93,7 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
     ids = _image_ids(connection, products)
     gone = dict.fromkeys(("observations", "annotations", "predictions"), 0)
     digests: set[str] = set()
+    voices: set[int] = set()
     for part in chunks(ids):
         digests.update(filter(None, connection.execute(select(Image.digest).where(Image.id.in_(part))).scalars()))
         for name, table, values, key in (
@@ -104,11 +105,15 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
             gone[name] += _delete(connection, table, table.image_id.in_(part))
         theirs = Observation.image_id.in_(part)
         said = select(Observation.column_id, func.count().label("n")).where(theirs).group_by(Observation.column_id)
-        count_observations(connection, {row.column_id: -row.n for row in connection.execute(said)})
-        gone["observations"] += _delete(connection, Observation, theirs)
+        counts = {row.column_id: row.n for row in connection.execute(said)}
+        voices.update(connection.execute(select(Observation.voice_id).where(theirs).distinct()).scalars())
+        connection.execute(delete(Observation).where(theirs))
+        count_observations(connection, {column: -count for column, count in counts.items()})
+        gone["observations"] += sum(counts.values())
         _delete(connection, Image, Image.id.in_(part))
     for part in chunks(products):
         _delete(connection, Product, Product.id.in_(part))
+    forget_silent(connection, voices)
     shared = connection.execute(select(Image.digest).where(Image.digest.in_(digests)).distinct()).scalars()
     new_revision(connection, "forget", f"{len(products)} products with {len(ids)} images, by {actor}")
     return Forgotten(len(products), len(ids), **gone, digests=tuple(sorted(digests.difference(shared))))

@@ -32,14 +32,15 @@ from .tables import Image, Product
 DEFAULT_SOURCE = "import"
 #: What a label file may say of a product, besides its split.
 _WORDS = ("article_type", "title", "description")
-#: What an image's row says of its file, in the order of a `Look`.
-_FILE = ("file", "reason", "width", "height", "format", "bytes", "mtime_ns")
+#: What an image's row says of its file besides where it is.
+_FILE = ("reason", "width", "height", "format", "bytes", "mtime_ns")
 
 _IMAGES = (
     select(
         Image.id,
         Image.path,
         Image.state,
+        Image.file,
         Image.digest,
         Image.product_id,
         *(getattr(Image, name) for name in _FILE),
@@ -100,7 +101,7 @@ class _Ingest:
         self.connection = connection
         self.file = labels.file
         self.root = labels.root.as_posix()
-        self.root_id = root_id(connection, self.root)  # None as long as it has no image
+        self.root_id = root_id(connection, self.root)  # None if no image was ever there
         self.labels = labels
         self.source = source
         self.log = Log(connection, "ingest", str(labels.file))
@@ -139,7 +140,7 @@ class _Ingest:
             theirs = select(Image.id).where(Image.product_id.in_(products))
             self._moved_images.update(self.connection.execute(theirs).scalars())
         if self.log.new or self._moved_images:
-            self.log.derive(self._moved_images)
+            self.log.finish(self._moved_images)
         unknown = [v for name, texts in self.unknown.items() for v in texts.report(self.readers[name].attribute)]
         return IngestSummary(
             file=str(self.file),
@@ -166,8 +167,11 @@ class _Ingest:
 
     def _save_images(self, looks: Looks, known: Mapping[str, Row[Any]], products: Mapping[str, int]) -> dict[str, int]:
         """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
+        paths, quarantined = looks.path, dict[str, str | None]()
         if known or any(looks.unchanged):
-            looks = self._save_known(looks, known, products)
+            looks = self._save_known(looks, known, products, quarantined)
+        quarantined.update(zip(looks.path, looks.reason, strict=True))
+        self.quarantined |= {path: reason for path in paths if (reason := quarantined[path]) is not None}
         ids = {path: row.id for path, row in known.items()}
         if looks.path:
             self.log.revise()
@@ -175,19 +179,24 @@ class _Ingest:
                 "path": looks.path,
                 "product_id": [products[path] for path in looks.path],
                 "state": [_state(reason) for reason in looks.reason],
-                **{name: getattr(looks, name) for name in _FILE},
                 "file": [*map(self._elsewhere, looks.path, looks.file)],
+                **{name: getattr(looks, name) for name in _FILE},
             }
             if self.root_id is None:
                 self.root_id = add_root(self.connection, self.root)
             numbered = insert_numbered(self.connection, Image, columns, root_id=self.root_id)
             ids |= zip(looks.path, numbered, strict=True)
             self.images_new += len(looks.path)
-            self._quarantine(dict(zip(looks.path, looks.reason, strict=True)))
         return ids
 
-    def _save_known(self, looks: Looks, known: Mapping[str, Row[Any]], products: Mapping[str, int]) -> Looks:
-        """Store what changed of known images; return what is seen of the new ones."""
+    def _save_known(
+        self,
+        looks: Looks,
+        known: Mapping[str, Row[Any]],
+        products: Mapping[str, int],
+        quarantined: dict[str, str | None],
+    ) -> Looks:
+        """Store what changed of known images, with the reason in `quarantined`; return what is seen of the new ones."""
         new = {}
         for path, look in looks.each().items():
             row = known.get(path)
@@ -199,15 +208,12 @@ class _Ingest:
             else:
                 self._save_change(row, look, products[path])
                 # One whose header was fine, but that could not be decoded, stays in quarantine until it changes.
-                self._quarantine({path: row.reason if look.unchanged else look.reason})
+                quarantined[path] = row.reason if look.unchanged else look.reason
         return Looks.of(new)
 
     def _elsewhere(self, path: str, file: str) -> str | None:
         """Return where an image's path leads, None if just there below the images root."""
         return None if file == f"{self.root}/{path}" else file
-
-    def _quarantine(self, reasons: Mapping[str, str | None]) -> None:
-        self.quarantined.update((path, reason) for path, reason in reasons.items() if reason is not None)
 
     def _save_change(self, row: Row[Any], look: Look, product: int) -> None:
         """Store what changed of an image: its file, or the product that it shows."""

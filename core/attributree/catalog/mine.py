@@ -124,7 +124,7 @@ def mine(
         if progress:
             progress(products)
     if log.new:
-        log.derive()
+        log.finish()
     return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)
 
 

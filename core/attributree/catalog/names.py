@@ -1,27 +1,37 @@
-"""What rows by the million refer to, each stored once: label columns, voices and images roots. None is ever deleted."""
+"""What rows by the million refer to, each stored once: label columns, voices and images roots.
+
+None is deleted but for voices: who said nothing but what was forgotten is forgotten too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from .tables import ImagesRoot, LabelColumn, VoiceRow
+from .bulk import one_of
+from .tables import ImagesRoot, LabelColumn, Observation, VoiceRow
 
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
 
+_COLUMNS = select(LabelColumn.name, LabelColumn.id).where(one_of(LabelColumn.name, "names"))
+_COUNT = (
+    update(LabelColumn)
+    .where(LabelColumn.id == bindparam("column"))
+    .values(observations=LabelColumn.observations + bindparam("more"))
+)
+
 
 def columns(connection: Connection) -> dict[str, int]:
-    """Return how many observations stand in each label column, in the order in which they came; not the empty ones."""
+    """Return how many observations stand in each label column; not the empty ones."""
     query = select(LabelColumn.name, LabelColumn.observations).where(LabelColumn.observations > 0)
-    return {row.name: row.observations for row in connection.execute(query.order_by(LabelColumn.id))}
+    return {row.name: row.observations for row in connection.execute(query)}
 
 
 def column_ids(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """Return the ids of label columns, by name; one that is not known has none."""
-    query = select(LabelColumn.name, LabelColumn.id).where(LabelColumn.name.in_(list(names)))
-    return {row.name: row.id for row in connection.execute(query)}
+    return {row.name: row.id for row in connection.execute(_COLUMNS, {"names": list(names)})}
 
 
 def add_columns(connection: Connection, names: Iterable[str]) -> dict[str, int]:
@@ -37,10 +47,8 @@ def add_columns(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 def count_observations(connection: Connection, more: Mapping[int, int]) -> None:
     """Keep the number of observations of label columns, by id, for so many `more`, or fewer if that is negative."""
-    change = update(LabelColumn).where(LabelColumn.id == bindparam("column"))
-    change = change.values(observations=LabelColumn.observations + bindparam("more"))
     if more:
-        connection.execute(change, [{"column": column, "more": count} for column, count in more.items()])
+        connection.execute(_COUNT, [{"column": column, "more": count} for column, count in more.items()])
 
 
 def voice_id(connection: Connection, voice: Voice) -> int | None:
@@ -58,6 +66,12 @@ def add_voice(connection: Connection, voice: Voice) -> int:
         new = insert(VoiceRow).values(source=source, annotator=annotator).returning(VoiceRow.id)
         known = connection.execute(new).scalar_one()
     return known
+
+
+def forget_silent(connection: Connection, voices: Collection[int]) -> None:
+    """Delete those of `voices`, ids, who have nothing to say any more. It reads all observations for each of them."""
+    said = select(Observation.voice_id).where(Observation.voice_id == VoiceRow.id).exists()
+    connection.execute(delete(VoiceRow).where(VoiceRow.id.in_(voices), ~said))
 
 
 def root_id(connection: Connection, folder: str) -> int | None:

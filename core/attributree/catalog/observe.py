@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -35,7 +35,8 @@ _CHUNK = 1000
 class Log:
     """Observations to append, those that stand already, and what this transaction changed.
 
-    `touched` are the images with new observations, by column.
+    `touched` are the images with new observations, by column; `counts` are the observations that its row does not count
+    yet, by the id of the label column. `finish` when the last ones are stored.
     """
 
     connection: Connection
@@ -44,6 +45,7 @@ class Log:
     new: int = 0
     same: int = 0
     touched: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
+    counts: Counter[int] = field(default_factory=Counter)
     _revision: int | None = None
     _columns: dict[str, int] = field(default_factory=dict)
     _voices: dict[Voice, int] = field(default_factory=dict)
@@ -89,8 +91,8 @@ class Log:
         }
         rest = {"voice_id": self._voice_id(voice), "revision": self.revise()}
         insert_columns(self.connection, Observation, rows, **rest)
-        count_observations(self.connection, {ids[column]: len(texts) for column, texts in said.items()})
         for column, texts in said.items():
+            self.counts[ids[column]] += len(texts)
             self.touched[column].extend(texts)
             self.new += len(texts)
 
@@ -104,8 +106,13 @@ class Log:
             self._voices[voice] = add_voice(self.connection, voice)
         return self._voices[voice]
 
-    def derive(self, moved: Iterable[int] = ()) -> None:
-        """Bring annotations up to date: of touched images, and of the `moved` ones where article types matter."""
+    def finish(self, moved: Iterable[int] = ()) -> None:
+        """Count what was stored, and bring annotations up to date.
+
+        Those of touched images, and where article types matter of the `moved` ones.
+        """
+        count_observations(self.connection, self.counts)
+        self.counts.clear()
         again = sorted(set(moved))
         for row_id, attribute in declared(self.connection).values():
             images = {image for column in attribute.columns for image in self.touched.get(column, ())}
@@ -146,7 +153,7 @@ def observe(
             wanted[column] = {image: raw for image, raw in texts.items() if standing[column].get(image) != raw}
         log.append((source, annotator), wanted)
     if log.new:
-        log.derive()
+        log.finish()
     return log.new
 
 

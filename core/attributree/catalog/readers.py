@@ -186,9 +186,10 @@ def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
 
 def _csv(file: Path) -> Iterator[_Cells]:
     chunks = _csv_rows(file)
-    (row, *_), (names, *_) = next(chunks, ((0,), ([],)))
-    if not row:
+    first = next(chunks, None)
+    if first is None:
         raise refuse(file, "is empty; the first row names the columns, image among them")
+    [row], [names] = first
     header = [name.strip() for name in names]
     exported = is_export(header)
     if exported:
@@ -204,13 +205,13 @@ def _csv(file: Path) -> Iterator[_Cells]:
 
 
 def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:
-    """Yield `lines` to the CSV parser and append them to `row`, which whoever has that row clears.
+    """Yield `lines` to the CSV parser and append them to `row`, which whoever gets the row from the parser clears.
 
     Raises csv.Error if a row is too long.
     """
     length = 0
     for line in lines:
-        length = length + len(line) if row else len(line)
+        length = length + len(line) if row else len(line)  # the first line of a row, if the former one was cleared
         row.append(line)
         if length > MAX_ROW:
             raise csv.Error("row too long")
@@ -218,14 +219,14 @@ def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
-    """Yield the rows of a CSV file that are not empty, in chunks, each with the line where it begins; the header alone.
+    """Yield the rows of a CSV file that are not empty in chunks, each row's line and its cells.
 
-    Those before an error go first, as in `_chunks`.
+    The header comes first, as a chunk of its own. Rows before an error go before it, as in `_chunks`.
     """
     texts: list[str] = []  # of the row that the parser is in, to say where it went wrong
     header: list[str] = []
     reader = csv.reader(_kept(read_lines(file), texts), strict=True)
-    read, count = 0, 1
+    read, count = 0, 1  # lines so far, and rows to read: the header
     while True:
         lines, rows = list[int](), list[list[str]]()
         failed: IngestError | None = None

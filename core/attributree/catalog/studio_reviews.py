@@ -109,7 +109,7 @@ class _Import:
     def finish(self) -> ReviewSummary:
         """Derive the annotations and return the summary."""
         if self.log.new:
-            self.log.derive()
+            self.log.finish()
         unread = [value for name, texts in self.unread.items() for value in texts.report(self.readers[name].attribute)]
         return ReviewSummary(
             file=str(self.file),

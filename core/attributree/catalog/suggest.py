@@ -81,8 +81,10 @@ class Suggestions:
 
 def suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) -> Suggestions:
     """Return up to `limit` suggestions of each kind; `known` are the attributes that are declared."""
-    columns = sorted(undeclared(connection).keys() - known.keys())
-    found = [_column(connection, column, limit) for column in columns]
+    found = []
+    for columns in auto.read_together(connection, undeclared(connection).keys() - known.keys()):
+        cells, types = auto.cells(connection, columns), auto.article_types(connection, columns)
+        found += [_column(column, cells[column], types[column], limit) for column in columns]
     texts: list[UnknownValue] = []
     for attribute in known.values():
         counts = coverage.counted(connection, attribute) or coverage.coverage(connection, attribute)
@@ -97,15 +99,9 @@ def suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) 
 # -- columns ---------------------------------------------------------------------------------------
 
 
-def _column(connection: Connection, column: str, limit: int) -> SuggestedColumn:
-    cells = auto.cells(connection, column)
-    return SuggestedColumn(
-        column,
-        sum(cells.values()),
-        auto.several_a_cell(cells),
-        tuple(cluster(cells)[:limit]),
-        auto.article_types(connection, column),
-    )
+def _column(column: str, cells: Mapping[str, int], types: tuple[str, ...], limit: int) -> SuggestedColumn:
+    values = tuple(cluster(cells)[:limit])
+    return SuggestedColumn(column, sum(cells.values()), auto.several_a_cell(cells), values, types)
 
 
 def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:

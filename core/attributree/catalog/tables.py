@@ -65,7 +65,10 @@ class Base(DeclarativeBase):
 
 
 def _state(*states: str, column: str = "state") -> CheckConstraint:
-    """Return a check that `column` is one of `states`. Behind an IN, SQLite would make a set of them for every row."""
+    """Return a check that `column` is one of `states`. Behind an IN, SQLite would make a set of them for every row.
+
+    In tables with few rows the database has an IN all the same; it means the same.
+    """
     return CheckConstraint(" OR ".join(f"{column} = {state!r}" for state in states), name=column)
 
 
@@ -227,7 +230,7 @@ class VoiceRow(Base):
 class Observation(Base):
     """What somebody or some file said, verbatim; never edited. At one revision a voice says one text in a cell.
 
-    Rows are kept by image, and nothing but that order finds them.
+    There is no index but this key, so observations are found by their image; who wants a column reads all of them.
     """
 
     __tablename__ = "observation"
