@@ -426,7 +426,7 @@ def test_columns_count_what_stands_in_them_whoever_said_it_and_whatever_became_o
         counts = dict(Counter(column for _, column, *_ in observations(catalog)))
         engine = create_engine(catalog.url)
         with engine.connect() as connection:
-            assert {name: n for name, n in names.columns(connection).items() if n} == counts
+            assert {name: n for name, n in names.column_counts(connection).items() if n} == counts
         engine.dispose()
         assert catalog.counts().observations == sum(counts.values())
         assert catalog.undeclared() == {name: n for name, n in counts.items() if name != "neckline"}

@@ -11,7 +11,7 @@ from ..errors import SchemaError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Labels, MultiLabel, SingleLabel, Value, fold
 from .declare import attributes
 from .derive import in_columns
-from .names import columns
+from .names import column_counts
 from .tables import Image, LabelColumn, Observation, Product, VoiceRow
 from .text import TEXT_SOURCE
 
@@ -35,8 +35,9 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
     """
     registered = attributes(connection)
     former = {name for attribute in registered.values() for name in attribute.former_names}
+    left_out = former | set(taken)
     found = {}
-    for names in read_together(connection, {*columns(connection)} - set(taken) - former):
+    for names in read_together({name: n for name, n in column_counts(connection).items() if name not in left_out}):
         counts = cells(connection, names)
         before = {
             name: known.schema
@@ -68,18 +69,19 @@ def _attribute(name: str, labels: Labels | None, types: tuple[str, ...]) -> Attr
         return None
 
 
-def read_together(connection: Connection, names: Iterable[str]) -> Iterator[list[str]]:
+def read_together(counts: Mapping[str, int]) -> Iterator[list[str]]:
     """Yield label columns in order of name, so many together that reading all observations for them is no waste.
 
-    They lie by image: who asks for one column reads the others too.
+    They lie by image: who asks for one column reads the others too. `counts` are how many stand in each.
     """
-    observations, part, standing = columns(connection), list[str](), 0
-    for name in sorted(names):
-        if part and standing + observations.get(name, 0) > _TOGETHER:
+    part: list[str] = []
+    standing = 0
+    for name, observations in sorted(counts.items()):
+        if part and standing + observations > _TOGETHER:
             yield part
             part, standing = [], 0
         part.append(name)
-        standing += observations.get(name, 0)
+        standing += observations
     if part:
         yield part
 

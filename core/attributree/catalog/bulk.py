@@ -61,7 +61,8 @@ def insert_columns(connection: Connection, table: type[Base], columns: Columns, 
 def insert_numbered(connection: Connection, table: type[Base], columns: Columns, **same: Any) -> Sequence[int]:
     """Insert rows as `insert_columns` does and return their ids, in the same order.
 
-    Nobody else writes meanwhile, and ids rise row by row: they are those behind the last one.
+    Nobody else writes meanwhile, and ids rise row by row: they are those behind the last one. Not for tables that never
+    use an id again (AUTOINCREMENT) and have lost their last row.
     """
     count = max(map(len, columns.values()), default=0)
     if not count:

@@ -19,7 +19,7 @@ from .declare import declared
 from .derive import newest_last, reader_of
 from .ingest import DEFAULT_SOURCE
 from .marks import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, mark_column
-from .names import Voice, columns
+from .names import Voice, column_counts
 from .observe import WITHDRAWN
 from .predictions import load as load_predictions
 from .queries import revision
@@ -275,7 +275,7 @@ def _columns(
     connection: Connection, known: Mapping[str, Attribute], renamed: Collection[str], wanted: Sequence[str]
 ) -> list[str]:
     """Return the attributes and the columns that no attribute reads, each in order of name, or those `wanted`."""
-    there = {*columns(connection)}
+    there = {*column_counts(connection)}
     for name in wanted:
         if name not in known and name not in there:
             names = ", ".join(sorted({*known, *there})) or "none"

@@ -23,7 +23,7 @@ _COUNT = (
 )
 
 
-def columns(connection: Connection) -> dict[str, int]:
+def column_counts(connection: Connection) -> dict[str, int]:
     """Return how many observations stand in each label column; not the empty ones."""
     query = select(LabelColumn.name, LabelColumn.observations).where(LabelColumn.observations > 0)
     return {row.name: row.observations for row in connection.execute(query)}

@@ -17,7 +17,7 @@ from ..labels import LabelSet
 from ..schema import SPLITS
 from .declare import declared
 from .engine import chunks
-from .names import columns
+from .names import column_counts
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
 from .registry import attribute_id, stored_schema
 from .resolve import Reader
@@ -50,7 +50,7 @@ def counts(connection: Connection) -> CatalogCounts:
         products=number(select(func.count(Product.id))),
         images=number(select(func.count(Image.id))),
         quarantined=number(select(func.count(Image.id)).where(Image.state == "quarantined")),
-        observations=sum(columns(connection).values()),
+        observations=sum(column_counts(connection).values()),
         revision=revision(connection),
     )
 
@@ -242,7 +242,7 @@ def label_set(connection: Connection, name: str) -> LabelSet:
 def undeclared(connection: Connection) -> dict[str, int]:
     """Return the columns that no declared attribute reads, in order, with the number of their observations."""
     read = {column for _, attribute in declared(connection).values() for column in attribute.columns}
-    counts = columns(connection)
+    counts = column_counts(connection)
     return {column: counts[column] for column in sorted(counts.keys() - read)}
 
 

@@ -82,7 +82,7 @@ class Suggestions:
 def suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) -> Suggestions:
     """Return up to `limit` suggestions of each kind; `known` are the attributes that are declared."""
     found = []
-    for columns in auto.read_together(connection, undeclared(connection).keys() - known.keys()):
+    for columns in auto.read_together({name: n for name, n in undeclared(connection).items() if name not in known}):
         cells, types = auto.cells(connection, columns), auto.article_types(connection, columns)
         found += [_column(column, cells[column], types[column], limit) for column in columns]
     texts: list[UnknownValue] = []

@@ -75,8 +75,8 @@ def _state(*states: str, column: str = "state") -> CheckConstraint:
 def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
     """Return a foreign-key column to `target`, indexed unless a composite index starts with it.
 
-    References to what is never deleted are not, where rows come by the million: nothing asks who refers to a revision,
-    a label column, a voice or an images root.
+    References to what is never deleted, or seldom, are not, where rows come by the million: hardly anything asks who
+    refers to a revision, a label column, a voice or an images root.
     """
     long = target.partition(".")[0] in {"image", "observation", "annotation", "prediction"}
     ondelete = kwargs.pop("ondelete", None)
