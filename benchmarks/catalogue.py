@@ -32,7 +32,7 @@ from sqlalchemy import Column, Insert, Integer, MetaData, Table, Text, UniqueCon
 from sqlalchemy.dialects import postgresql, sqlite
 
 from attributree import Workspace
-from attributree.catalog.engine import make_engine
+from attributree.database.engine import make_engine
 from commands import ROOT
 
 VALUES = ("crew", "v_neck", "boat", "scoop", "halter")

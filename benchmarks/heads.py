@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from attributree import Attribute, Workspace, hookimpl
-from attributree.head_names import HEAD_NAMES, unfit
 from attributree.heads import new_head
+from attributree.settings.head_names import HEAD_NAMES, unfit
 from attributree.testing import GarmentOptions, garment_attributes, write_catalogue
 from commands import ROOT, BenchmarkError, other_plugins
 

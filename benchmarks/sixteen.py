@@ -30,7 +30,7 @@ from torch import nn
 
 from attributree import Workspace
 from attributree.nn import Backbone, Branch, Limb, LinearHead, Tree, copy_units
-from attributree.registry import parameters
+from attributree.registry.trees import parameters
 from commands import ROOT, BenchmarkError, Runner, new_catalogue, read_report, settings_for, with_plugins
 from fashion_mnist import ALL_ATTRIBUTES, DatasetError, make_dataset
 

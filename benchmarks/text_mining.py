@@ -21,11 +21,11 @@ import click
 import numpy as np
 
 from attributree import Attribute
-from attributree.catalog.text import Miner
 from attributree.schema import NOT_APPLICABLE, SEPARATOR
 from attributree.testing import garment_attributes
 from attributree.testing.garments_style import ARTICLE_TYPES, Style, draw_style
 from attributree.testing.garments_text import write_texts
+from attributree.text.miner import Miner
 from commands import ROOT
 
 Pool = Mapping[str, Mapping[str, Sequence[str]]]

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from attributree.catalog.migrate import VERSION_TABLE
-from attributree.catalog.tables import Base
+from attributree.database.migrate import VERSION_TABLE
+from attributree.database.tables import Base
 
 connection = context.config.attributes.get("connection")
 if connection is None:

@@ -26,9 +26,11 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from attributree import Workspace
-from attributree.catalog import upgrade
-from attributree.config_file import load_settings
+from attributree.database.migrate import upgrade
+from attributree.settings.file import load_settings
 from attributree.testing import GarmentOptions, write_catalogue
+
+pytest_plugins = ["support.catalogues"]
 
 #: What the label file says of each garment; one plugin each. Easy to see at 32 pixels, so few epochs teach them.
 VALUES: Mapping[str, tuple[str, ...]] = {

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value, Workspace, hookimpl
-from attributree.catalog import Coverage
-from attributree.catalog.records import UnknownValue
-from attributree.config import PluginSettings, Settings
 from attributree.doctor import ERROR, NOTE, WARNING, Finding, ImportTrial, Symptoms, diagnose, examine
 from attributree.doctor.imports import time_imports
+from attributree.labels.records import Coverage, UnknownValue
 from attributree.plugins import PluginInfo, load_plugins
+from attributree.settings.models import PluginSettings, Settings
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 

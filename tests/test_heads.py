@@ -10,9 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, heads
-from attributree.config import BranchSettings
 from attributree.errors import ConfigError, UnknownNameError
-from attributree.head_names import EXIT_HEAD, HEAD_NAMES, STANDARD_HEAD, unfit
 from attributree.heads import (
     HEADS,
     AttentionHead,
@@ -24,8 +22,10 @@ from attributree.heads import (
     new_head,
     spatial_pyramid,
 )
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.nn import MAPS, probabilities
+from attributree.settings.head_names import EXIT_HEAD, HEAD_NAMES, STANDARD_HEAD, unfit
+from attributree.settings.models import BranchSettings
 from attributree.training import Donor, Samples, grow
 
 VALUES = ("none", "short", "elbow", "long")

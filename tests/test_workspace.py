@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, SingleLabel, Workspace, hookimpl
-from attributree.catalog import IngestSummary
 from attributree.errors import AttributreeError, CatalogVersionError, ConfigError, PluginError, UnknownNameError
 from attributree.inference import Prediction
-from attributree.sync import SyncReport
+from attributree.labels.records import IngestSummary
+from attributree.reports import SyncReport
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 
@@ -75,9 +75,9 @@ def test_an_object_can_be_a_plugin_without_an_installation(grown: Project) -> No
 def test_gaps_are_filled_lazily_and_stored(grown: Project) -> None:
     with grown.open() as workspace:
         gaps = workspace.predict_missing(attributes=["sleeves"])
-        assert workspace.catalog.predictions("sleeves") == []
+        assert workspace.registry.predictions("sleeves") == []
         found = list(gaps)
-        assert len(workspace.catalog.predictions("sleeves")) == len(found)
+        assert len(workspace.registry.predictions("sleeves")) == len(found)
 
 
 def test_evaluate_and_status_are_the_command_lines(grown: Project) -> None:
@@ -88,7 +88,7 @@ def test_evaluate_and_status_are_the_command_lines(grown: Project) -> None:
 
 def test_versions_are_oldest_first(grown: Project) -> None:
     with grown.open() as workspace:
-        assert [(version.id, version.live) for version in workspace.versions()] == [(1, False), (2, True)]
+        assert [(version.id, version.live) for version in workspace.registry.versions()] == [(1, False), (2, True)]
 
 
 def test_progress_is_told_to_its_end(grown: Project) -> None:
@@ -105,13 +105,13 @@ def test_progress_is_told_to_its_end(grown: Project) -> None:
 def test_a_second_create_keeps_configuration_and_catalogue(project: Project) -> None:
     before = project.config.read_bytes()
     with Workspace.create(project.folder) as workspace:
-        assert workspace.catalog.counts().images == 200
+        assert workspace.labels.counts().images == 200
     assert project.config.read_bytes() == before
 
 
 def test_create_makes_the_folders_that_are_missing(tmp_path: Path) -> None:
     with Workspace.create(tmp_path / "a" / "b") as workspace:
-        assert workspace.catalog.counts().images == 0
+        assert workspace.labels.counts().images == 0
         assert workspace.settings.folder == tmp_path / "a" / "b"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import AttributreeError
-from .hookspecs import Augmentation, hookimpl
+from .plugins.hookspecs import Augmentation, hookimpl
 from .schema import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 
 if TYPE_CHECKING:

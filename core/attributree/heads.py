@@ -32,8 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import ConfigError, UnknownNameError
-from .head_names import EXIT_HEAD, HEAD_NAMES, unfit
 from .schema import Attribute
+from .settings.head_names import EXIT_HEAD, HEAD_NAMES, unfit
 
 __all__ = [
     "HEADS",

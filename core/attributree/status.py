@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .catalog import Catalog
-from .sync import Plan, World
+from .reports import Plan
+from .sync import World
 
 
 def describe_status(catalog: Catalog, world: World, plan: Plan, undeclared: Mapping[str, int]) -> dict[str, Any]:
     """Return the status as JSON-ready data; `undeclared` is columns that no attribute reads, with their cells."""
-    counts = catalog.counts()
+    counts = catalog.labels.counts()
     names = sorted({*world.declared, *world.catalogued})
     return {
         "images": counts.images,
@@ -21,7 +22,7 @@ def describe_status(catalog: Catalog, world: World, plan: Plan, undeclared: Mapp
         "version": world.live.id if world.live else None,
         "attributes": {name: _attribute_status(catalog, world, plan, name) for name in names},
         "undeclared": dict(undeclared),
-        "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.quarantined()],
+        "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.labels.quarantined()],
         "plan": [action.to_json() for action in plan.actions],
         "notes": list(plan.notes),
     }
@@ -31,7 +32,7 @@ def _attribute_status(catalog: Catalog, world: World, plan: Plan, name: str) -> 
     catalogued = world.catalogued.get(name)
     schema = world.declared.get(name) or (catalogued.schema if catalogued else None)
     assert schema is not None
-    coverage = world.coverage.get(name) or catalog.coverage(schema)
+    coverage = world.coverage.get(name) or catalog.labels.coverage(schema)
     branch = world.live.branches.get(name) if world.live else None
     scores = branch.metrics.get("test", {}) if branch else {}
     return {

@@ -15,43 +15,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .catalog import (
-    Catalog,
-    ExportOptions,
-    ExportSummary,
-    Forgotten,
-    IngestSummary,
-    PredictionRecord,
-    ReviewSummary,
-    Sources,
-    TaskOptions,
-    TaskSummary,
-    TreeVersion,
-    labelling_config,
-    upgrade,
-)
-from .catalog.auto import DECLARED_BY
-from .catalog.ingest import DEFAULT_SOURCE
-from .catalog.mine import MineSummary
-from .catalog.studio import LOCAL_FILES
-from .catalog.suggest import Suggestions
-from .catalog.writers import format_of
-from .config import Settings
-from .config_file import FILE_NAME, anchor_database, load_settings, render_default_toml
+from .catalog import Catalog
+from .database.migrate import upgrade
 from .errors import ConfigError, PluginError
+from .labels.auto import DECLARED_BY
+from .labels.ingest import DEFAULT_SOURCE
+from .labels.records import Forgotten, IngestSummary, ProductHistory
+from .labels.resolve import Sources
+from .labels.store import LabelStore
 from .plugins import LoadedPlugins, load_plugins
-from .progress import Progress
+from .registry.predictions import load as load_predictions
+from .registry.records import TreeVersion
+from .registry.store import RegistryStore
+from .reports import Plan, Progress, Result, SyncReport
 from .schema import Attribute
+from .settings.file import FILE_NAME, anchor_database, load_settings, render_default_toml
+from .settings.models import Settings
+from .settings.recipes import tuned
 from .status import describe_status
-from .sync import Plan, Result, SyncReport, World, make_plan, observe_world, plan_sync, sync_catalog
+from .sync import make_plan, observe_world, plan_sync, sync_catalog
 from .sync.actor import actor
 from .sync.plan import broken_owner
-from .sync.tuned import tuned
+from .text.mine import MineSummary, mine
+from .text.suggest import Suggestions, suggest
 
 if TYPE_CHECKING:
     from .comparison.report import Comparison
     from .inference import LiveTree, Prediction
-    from .registry import Garbage
+    from .registry.garbage import Garbage
     from .sync.pretrain import PretrainReport
 
 
@@ -118,13 +109,13 @@ class Workspace:
         if not self.settings.catalog.auto_attributes:
             return self.plugins
         columns = {column for attribute in self.plugins.attributes.values() for column in attribute.columns}
-        own = self.catalog.auto_attributes({*columns, *self._unanswered()})
+        own = self.labels.auto_attributes({*columns, *self._unanswered()})
         return self.plugins.with_attributes(own, DECLARED_BY)
 
     def _unanswered(self) -> set[str]:
         """Return the attributes whose own plugin is broken just now: they wait for its repair."""
         problems = self.plugins.problems
-        return {name for name, known in self.catalog.attributes().items() if broken_owner(known, problems)}
+        return {name for name, known in self.labels.attributes().items() if broken_owner(known, problems)}
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -132,6 +123,16 @@ class Workspace:
         settings = self.settings.catalog
         sources = Sources.configured(self.settings.trust_changes())
         return Catalog.open(settings.database, timeout=settings.timeout, sources=sources, normalizer=_Normalizer(self))
+
+    @property
+    def labels(self) -> LabelStore:
+        """What was said of images, and what it means."""
+        return self.catalog.labels
+
+    @property
+    def registry(self) -> RegistryStore:
+        """What was trained, and what of it is live."""
+        return self.catalog.registry
 
     def close(self) -> None:
         """Give back what is open."""
@@ -157,14 +158,14 @@ class Workspace:
     ) -> IngestSummary:
         """Store a label file; `images` is the root of its image paths (default: its own folder)."""
         root = Path(images) if images is not None else None
-        summary = self.catalog.ingest(
+        summary = self.labels.ingest(
             Path(file),
             images=root,
             source=source,
             formats=lambda path: self.plugins.catalog_rows(path),
             progress=progress,
         )
-        return replace(summary, undeclared=self._undeclared(summary.undeclared))
+        return replace(summary, undeclared=self.only_undeclared(summary.undeclared))
 
     def mine(
         self,
@@ -175,66 +176,15 @@ class Workspace:
     ) -> MineSummary:
         """Read labels off titles and descriptions, of all declared attributes or of `names`; see `catalog.mine`."""
         languages = self.settings.catalog.languages
-        return self.catalog.mine(
-            self.declared.attributes, names, languages=languages, dry_run=dry_run, progress=progress
+        return mine(
+            self.labels, self.declared.attributes, names, languages=languages, dry_run=dry_run, progress=progress
         )
 
     def suggest(self, *, limit: int = 20) -> Suggestions:
         """Return what could be declared, at most `limit` of each kind; see `catalog.suggest`."""
-        return self.catalog.suggest(self.declared.attributes, limit=limit)
+        return suggest(self.labels, self.declared.attributes, limit=limit)
 
-    def export(
-        self,
-        file: Path | str,
-        *,
-        form: str | None = None,
-        attributes: Iterable[str] = (),
-        images: Path | str | None = None,
-        observations: bool = False,
-        provenance: bool = True,
-        predictions: bool = False,
-        progress: Callable[[int], None] | None = None,
-    ) -> ExportSummary:
-        """Write the catalogue as a label file that `ingest` reads back; `form` is csv, jsonl or parquet (by suffix).
-
-        See `attributree.catalog.ExportOptions` for what can be written, and docs/exports.md for how it reads.
-        """
-        options = ExportOptions(
-            attributes=tuple(attributes),
-            images=Path(images) if images is not None else None,
-            observations=observations,
-            provenance=provenance,
-            predictions=predictions,
-        )
-        file = Path(file)
-        return self.catalog.export(file, form or format_of(file), options, progress=progress)
-
-    def export_tasks(
-        self,
-        file: Path | str,
-        *,
-        attributes: Iterable[str] = (),
-        only_review: bool = False,
-        prefix: str = LOCAL_FILES,
-        reviews: str | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> TaskSummary:
-        """Write tasks for Label Studio, with what was predicted for the gaps; see `attributree.catalog.TaskOptions`."""
-        options = TaskOptions(attributes=tuple(attributes), only_review=only_review, prefix=prefix, reviews=reviews)
-        return self.catalog.export_tasks(Path(file), options, progress=progress)
-
-    def labelling_config(self, attributes: Iterable[str] = ()) -> str:
-        """Return the labelling configuration, in XML, of a Label Studio project for these attributes, or for all."""
-        return labelling_config(self.catalog.asked(tuple(attributes)))
-
-    def import_reviews(
-        self, file: Path | str, *, source: str = "review", progress: Callable[[int], None] | None = None
-    ) -> ReviewSummary:
-        """Store what annotators chose in Label Studio: its export in JSON or JSON-MIN."""
-        summary = self.catalog.import_reviews(Path(file), source=source, progress=progress)
-        return replace(summary, undeclared=self._undeclared(summary.undeclared))
-
-    def _undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
+    def only_undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""
         read = {column for attribute in self.declared.attributes.values() for column in attribute.columns}
         return {column: count for column, count in columns.items() if column not in read}
@@ -242,10 +192,6 @@ class Workspace:
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""
         return make_plan(self.catalog, self.settings, self.declared, only=only, retrain=retrain)
-
-    def world(self) -> World:
-        """Return what a plan is made from: declared, catalogued and live."""
-        return observe_world(self.catalog, self.declared)
 
     def sync(
         self,
@@ -348,17 +294,9 @@ class Workspace:
 
     def status(self) -> dict[str, Any]:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""
-        world = self.world()
+        world = observe_world(self.catalog, self.declared)
         plan = plan_sync(world, tuned(self.settings, self.declared))
-        return describe_status(self.catalog, world, plan, self._undeclared(self.catalog.undeclared()))
-
-    def predictions(self, attribute: str, image_ids: Iterable[int] | None = None) -> list[PredictionRecord]:
-        """Return the stored predictions for one attribute, under today's values; see `predict_missing`."""
-        return self.catalog.predictions(attribute, image_ids)
-
-    def versions(self) -> list[TreeVersion]:
-        """Return all tree versions, oldest first."""
-        return self.catalog.versions()
+        return describe_status(self.catalog, world, plan, self.only_undeclared(self.labels.undeclared()))
 
     def promote(self, version: int, *, reason: str = "promoted by hand") -> TreeVersion:
         """Make a stored tree version live, once all its parts were found whole. Imports torch."""
@@ -374,26 +312,31 @@ class Workspace:
             return roll_back(self.catalog, self.settings, reason)
         return roll_back_branch(self.catalog, self.settings, self.declared, attribute, reason)
 
+    def history(self, sku: str) -> ProductHistory:
+        """Return all that is kept of a product: its images, what was said of them, what was predicted."""
+        return self.labels.history(sku, load_predictions)
+
     def forget(self, skus: Sequence[str]) -> Forgotten:
         """Delete products with all that was said or predicted of them, in the catalogue and in the caches.
 
         Raises UnknownNameError, deleting nothing, for an unknown sku; CatalogError while somebody trains.
         """
-        from .stores import erase_everywhere
+        from .images.array_store import erase_everywhere
 
         with self.catalog.sync_lock():
-            self.catalog.require_idle()
-            gone = self.catalog.forget(skus, actor())
+            self.registry.require_idle()
+            gone = self.labels.forget(skus, actor())
             return replace(gone, records=erase_everywhere(self.settings.catalog.cache, gone.digests))
 
     def gc(self, *, dry_run: bool = False) -> Garbage:
         """Delete the parts in the artifact folder that no stored trunk or branch is made of. Imports torch."""
-        from .registry import ArtifactStore, collect_garbage
+        from .registry.artifacts import ArtifactStore
+        from .registry.garbage import collect_garbage
 
         with self.catalog.sync_lock():
-            self.catalog.require_idle()
+            self.registry.require_idle()
             store = ArtifactStore(self.settings.catalog.artifacts)
-            return collect_garbage(store, self.catalog.named_parts(), dry_run=dry_run)
+            return collect_garbage(store, self.registry.named_parts(), dry_run=dry_run)
 
 
 class _Normalizer:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel
-from attributree.catalog import Catalog, upgrade
+from attributree.catalog import Catalog
+from attributree.database.migrate import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 FIT = Attribute("fit", Ordinal(("slim", "regular", "loose")))
@@ -117,10 +118,10 @@ def test_a_contradicted_cell_has_the_same_candidates_as_one_that_names_both(
         upgrade(url)
         with Catalog.open(url) as catalog:
             for attribute in ATTRIBUTES:
-                catalog.declare(attribute, "test")
+                catalog.labels.declare(attribute, "test")
             for name in arm:
-                catalog.ingest(tmp_path / f"{name}.csv", source=name)
-            sets = [catalog.label_set(attribute.name) for attribute in ATTRIBUTES]
+                catalog.labels.ingest(tmp_path / f"{name}.csv", source=name)
+            sets = [catalog.labels.label_set(attribute.name) for attribute in ATTRIBUTES]
             candidates = [part.target > 0 for part in sets]  # (N, C)
             annotations.append([(a.tolist(), b.ambiguous.tolist()) for a, b in zip(candidates, sets, strict=True)])
             assert sets[0].ambiguous.sum() == sum(cell.attribute == "fit" for cell in disputed)

@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 
-from attributree.catalog.text import Miner
 from attributree.schema import SEPARATOR
 from attributree.testing import garment_attributes
+from attributree.text.miner import Miner
 
 ROOT = Path(__file__).resolve().parents[2]
 

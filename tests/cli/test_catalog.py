@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from attributree.config_file import load_settings
+from attributree.settings.file import load_settings
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 Command = Callable[..., Any]

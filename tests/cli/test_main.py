@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import attributree
-from attributree.catalog import Catalog
+from attributree.registry.store import RegistryStore
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 Command = Callable[..., Any]
@@ -52,7 +52,7 @@ def test_anything_else_keeps_its_traceback(project: Project, monkeypatch: pytest
     def bug(_: Any) -> Any:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(Catalog, "versions", bug)
+    monkeypatch.setattr(RegistryStore, "versions", bug)
     with pytest.raises(ZeroDivisionError, match="a bug of ours"):
         project.run("versions")
 

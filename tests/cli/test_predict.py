@@ -92,8 +92,8 @@ def test_missing_fills_every_gap_once_and_stores_it(grown: Project) -> None:
     counts = ", ".join(f"{n} {decision}" for decision, n in sorted(said.items()))
     assert outcome.err == f"{len(outcome.lines)} gaps: {counts}\n"
     with grown.open() as workspace:
-        stored = workspace.catalog.predictions("sleeves")
-        paths = {image.id: image.path for image in workspace.catalog.images()}
+        stored = workspace.registry.predictions("sleeves")
+        paths = {image.id: image.path for image in workspace.labels.images()}
     assert {(paths[p.image_id], "|".join(p.values), p.decision) for p in stored} == {
         (line["image"], line["value"], line["decision"]) for line in outcome.lines
     }

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from attributree.catalog import upgrade
+from attributree.database.migrate import upgrade
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 
@@ -27,7 +27,7 @@ def contents(project: Project, split: str) -> set[str]:
 
 def test_a_trunk_is_learnt_from_the_train_split_alone_and_sync_grows_on_it(grown: Project) -> None:
     with grown.open() as workspace:
-        before = workspace.catalog.live()
+        before = workspace.registry.live()
     outcome = grown.run("pretrain", "--epochs", "2", "--json")
     assert outcome.code == 0
     report = outcome.json
@@ -47,7 +47,7 @@ def test_a_trunk_is_learnt_from_the_train_split_alone_and_sync_grows_on_it(grown
         key: str(report[key]) for key in ("method", "backbone", "image_size", "images", "epochs", "begun_with")
     }
     with grown.open() as workspace:
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
     assert (live.id, live.trunk) == (before.id, before.trunk)  # nothing moves before plugins.toml names the file
 
     grown.settings(trunk={"weights": "trunk.safetensors"})

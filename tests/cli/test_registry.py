@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attributree.catalog import Work
+from attributree.registry.records import Work
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 
@@ -48,7 +48,7 @@ def test_promoting_a_former_version_gives_its_predictions_exactly(grown: Project
     assert said(grown) == before
     assert [v["live"] for v in grown.run("versions", "--json").json["versions"]] == [False, True, False]
     with grown.open() as workspace:
-        assert workspace.catalog.promotions()[-1].reason == "an incident"
+        assert workspace.registry.promotions()[-1].reason == "an incident"
 
 
 def test_a_version_without_a_branch_does_not_answer_for_its_attribute(grown: Project) -> None:
@@ -96,7 +96,7 @@ def test_one_branch_is_rolled_back_beside_what_came_later(grown: Project) -> Non
     assert (outcome.code, outcome.err) == (0, "tree version 5 is live: garment has branch 1 again\n")
     assert said(grown) == before
     with grown.open() as workspace:
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         assert sorted(live.branches) == ["garment", "sleeves", "tone"]
         assert live.proof["attributes"] == ["sleeves", "tone"]
@@ -117,7 +117,7 @@ def test_where_there_is_nothing_to_go_back_to_it_says_so(grown: Project) -> None
 def test_a_version_with_a_damaged_part_does_not_go_live(grown: Project) -> None:
     grown.run("rollback")
     with grown.open() as workspace:
-        part = workspace.catalog.version(2).branches["sleeves"].parts[-1]
+        part = workspace.registry.version(2).branches["sleeves"].parts[-1]
     path = next((grown.folder / "artifacts").glob(f"*/{part}.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     outcome = grown.run("promote", "2")
@@ -148,7 +148,7 @@ def test_gc_deletes_what_no_branch_is_made_of_and_nothing_else(grown: Project) -
 
 def test_gc_waits_for_nobody_and_says_who_trains(grown: Project) -> None:
     with grown.open() as workspace:
-        workspace.catalog.claim_run(Work("garment", "retrain", "f" * 64, "s" * 64, "c" * 64, 1), "host-b:1:x")
+        workspace.registry.claim_run(Work("garment", "retrain", "f" * 64, "s" * 64, "c" * 64, 1), "host-b:1:x")
     outcome = grown.run("gc")
     assert outcome.code == 1
     assert "training is under way (garment by host-b:1:x)" in outcome.err
@@ -163,7 +163,7 @@ def test_runs_tells_why_and_how_long_and_cancels(grown: Project) -> None:
     assert all(run["reason"].startswith("no branch yet; ") and run["seconds"] > 0 for run in runs)
     assert "no branch yet" in grown.run("runs", "--attribute", "sleeves").out
     with grown.open() as workspace:
-        workspace.catalog.claim_run(Work("garment", "retrain", "f" * 64, "s" * 64, "c" * 64, 1), "host-b:1:x")
+        workspace.registry.claim_run(Work("garment", "retrain", "f" * 64, "s" * 64, "c" * 64, 1), "host-b:1:x")
     cancelled = grown.run("runs", "--cancel", "3", "--limit", "1", "--json").json["runs"]
     assert [run["status"] for run in cancelled] == ["cancelled"]
     assert grown.run("runs", "--cancel", "1").err == "error: training run 1 is not running: it was promoted\n"

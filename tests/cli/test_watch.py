@@ -23,9 +23,9 @@ def test_watch_syncs_after_an_ingest_and_ends_on_sigterm(new_project: Callable[.
     with Workspace.create(project.folder) as workspace:
         watcher = project.start("watch", "--interval", "3600")
         try:
-            until(lambda: "garment" in workspace.catalog.attributes())  # the first sync finds no labels
+            until(lambda: "garment" in workspace.labels.attributes())  # the first sync finds no labels
             workspace.ingest(project.labels(), images=project.photos)
-            until(lambda: workspace.catalog.live() is not None)
+            until(lambda: workspace.registry.live() is not None)
         finally:
             watcher.send_signal(signal.SIGTERM)
             out, err = watcher.communicate(timeout=60)

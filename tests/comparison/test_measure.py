@@ -7,7 +7,7 @@ import pytest
 
 from attributree import Attribute, SingleLabel
 from attributree.comparison.measure import Answered, resampled
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.training import Samples
 from attributree.training.calibrate import Calibration
 

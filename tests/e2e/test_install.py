@@ -93,7 +93,7 @@ def test_the_source_distribution_holds_what_a_build_and_the_tests_need(built: Pa
 
 
 def test_what_is_installed_is_the_wheel_with_its_migrations(environment: Environment, tmp_path: Path) -> None:
-    code = "import attributree, attributree.catalog.migrate as m; print(attributree.__file__); print(m.migrations())"
+    code = "import attributree, attributree.database.migrate as m; print(attributree.__file__); print(m.migrations())"
     package, migrations = map(Path, environment.run("python", "-c", code, cwd=tmp_path).splitlines())
     assert package.is_relative_to(environment.folder)
     assert migrations == package.parent / "migrations"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from attributree import scaffold
+from attributree.plugins import scaffold
 
 Environment = Any  # the class is in conftest.py, which cannot be imported
 

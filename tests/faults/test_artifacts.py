@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 import attributree
 from attributree import Attribute, Ordinal, SingleLabel, hookimpl
-from attributree.config import BranchSettings
 from attributree.errors import ArtifactError, PluginError, TrainingError, TrunkError
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.nn import MAPS, LinearHead, TrunkSpec, build_backbone, build_head
 from attributree.plugins import load_plugins
-from attributree.registry import ArtifactStore
+from attributree.registry.artifacts import ArtifactStore
+from attributree.settings.models import BranchSettings
 from attributree.training import Donor, Samples, grow
 
 CORE = Path(attributree.__file__).parent

@@ -241,7 +241,7 @@ def test_a_backbone_timm_does_not_know_fails_with_one_line_and_nothing_is_promot
 
 def test_a_damaged_part_silences_its_branch_and_says_what_to_do(grown: Project) -> None:
     with grown.open() as workspace:
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
     mine = live.branches["sleeves"].parts[-1]
     part = grown.folder / "artifacts" / mine[:2] / f"{mine}.safetensors"
     data = bytearray(part.read_bytes())
@@ -262,7 +262,7 @@ def test_a_damaged_part_silences_its_branch_and_says_what_to_do(grown: Project) 
 
 def test_a_damaged_trunk_is_one_line(grown: Project) -> None:
     with grown.open() as workspace:
-        digest = workspace.catalog.live().trunk.digest
+        digest = workspace.registry.live().trunk.digest
     part = grown.folder / "artifacts" / digest[:2] / f"{digest}.safetensors"
     part.write_bytes(part.read_bytes()[:-5])
     for command in (["evaluate"], ["predict", "--missing"]):

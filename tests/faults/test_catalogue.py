@@ -17,8 +17,12 @@ from PIL import Image
 from sqlalchemy import create_engine, text
 
 from attributree import Attribute, SingleLabel
-from attributree.catalog import Catalog, Work, bulk, migrate, readers, upgrade
+from attributree.catalog import Catalog
+from attributree.database import bulk, migrate
+from attributree.database.migrate import upgrade
 from attributree.errors import CatalogError
+from attributree.labels import readers
+from attributree.registry.records import Work
 
 Server = Any  # the class is in conftest.py, which cannot be imported
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
@@ -65,14 +69,16 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 WORK = Work("neckline", "grow", "f" * 64, "s" * 64, "c" * 64, 1)
 WORKER = """
 import sys
-from attributree.catalog import Catalog, Work
+from attributree.catalog import Catalog
+from attributree.registry.records import Work
 from attributree.errors import LeaseError
 with Catalog.open(sys.argv[1]) as catalog:
-    run = catalog.claim_run(Work("neckline", "grow", "f" * 64, "s" * 64, "c" * 64, 1), "elsewhere:1:a", lease=4)
+    work = Work("neckline", "grow", "f" * 64, "s" * 64, "c" * 64, 1)
+    run = catalog.registry.claim_run(work, "elsewhere:1:a", lease=4)
     print("claimed", flush=True)
     sys.stdin.readline()
     try:
-        catalog.finish_run(run, "promoted", seconds=1)
+        catalog.registry.finish_run(run, "promoted", seconds=1)
     except LeaseError as error:
         print(error)
 """
@@ -80,15 +86,15 @@ with Catalog.open(sys.argv[1]) as catalog:
 
 def test_15_a_worker_paused_past_its_lease_wakes_up_to_a_refusal(url: str) -> None:
     with Catalog.open(url) as catalog:
-        catalog.declare(NECKLINE, "p")
+        catalog.labels.declare(NECKLINE, "p")
         paused = start(WORKER, url)
         assert paused.stdout is not None
         assert paused.stdout.readline() == "claimed\n"
         paused.send_signal(signal.SIGSTOP)
-        assert catalog.claim_run(WORK, "elsewhere:2:b") is None
+        assert catalog.registry.claim_run(WORK, "elsewhere:2:b") is None
         heir = None
         for _ in range(300):
-            if (heir := catalog.claim_run(WORK, "elsewhere:2:b")) is not None:
+            if (heir := catalog.registry.claim_run(WORK, "elsewhere:2:b")) is not None:
                 break
             time.sleep(0.1)
         assert heir is not None
@@ -97,7 +103,7 @@ def test_15_a_worker_paused_past_its_lease_wakes_up_to_a_refusal(url: str) -> No
         code, out, err = end_after_a_line(paused)
         assert (code, err) == (0, "")
         assert "is not running (any more) under token 1" in out
-        assert catalog.finish_run(heir, "kept", seconds=1).status == "kept"
+        assert catalog.registry.finish_run(heir, "kept", seconds=1).status == "kept"
 
 
 def end_after_a_line(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -110,32 +116,35 @@ def test_16_a_worker_whose_clock_jumps_an_hour_neither_takes_a_run_nor_loses_its
     url: str, hours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Catalog.open(url) as catalog:
-        catalog.declare(NECKLINE, "p")
-        owned = catalog.claim_run(WORK, "elsewhere:1:a")
+        catalog.labels.declare(NECKLINE, "p")
+        owned = catalog.registry.claim_run(WORK, "elsewhere:1:a")
         assert owned is not None
         now = time.time
         monkeypatch.setattr(time, "time", lambda: now() + hours * 3600)
         monkeypatch.setattr(time, "time_ns", lambda: int((now() + hours * 3600) * 1e9))
-        assert catalog.claim_run(WORK, "elsewhere:2:b") is None
-        assert catalog.heartbeat(owned)
-        held = catalog.runs()[0]
+        assert catalog.registry.claim_run(WORK, "elsewhere:2:b") is None
+        assert catalog.registry.heartbeat(owned)
+        held = catalog.registry.runs()[0]
         assert held.expires_at is not None
         assert abs(held.expires_at.timestamp() - now() - 60) < 30
 
 
 QUEUE = """
 import sys, time
-from attributree.catalog import Catalog, Work, new_owner
+from attributree.catalog import Catalog
+from attributree.registry.records import Work
+from attributree.registry.runs import new_owner
 owner = new_owner()
 with Catalog.open(sys.argv[1]) as catalog:
-    seen = frozenset(run.id for run in catalog.runs() if run.status != "running")
-    while left := catalog.attributes().keys() - {run.attribute for run in catalog.runs() if run.status == "kept"}:
+    seen = frozenset(run.id for run in catalog.registry.runs() if run.status != "running")
+    done = lambda: {run.attribute for run in catalog.registry.runs() if run.status == "kept"}
+    while left := catalog.labels.attributes().keys() - done():
         for name in sorted(left):
             work = Work(name, "grow", "f" * 64, "s" * 64, "c" * 64, 1)
-            if (run := catalog.claim_run(work, owner, seen=seen)) is not None:
+            if (run := catalog.registry.claim_run(work, owner, seen=seen)) is not None:
                 print(name, flush=True)
                 time.sleep(float(sys.argv[2]))
-                catalog.finish_run(run, "kept", seconds=1)
+                catalog.registry.finish_run(run, "kept", seconds=1)
 """
 
 
@@ -143,7 +152,7 @@ def test_14_two_workers_share_ten_attributes_and_one_s_work_is_taken_over_when_i
     names = [f"attribute_{number}" for number in range(10)]
     with Catalog.open(url) as catalog:
         for name in names:
-            catalog.declare(Attribute(name, NECKLINE.labels), "p")
+            catalog.labels.declare(Attribute(name, NECKLINE.labels), "p")
         doomed = start(QUEUE, url, "60")
         assert doomed.stdout is not None
         broken = doomed.stdout.readline().strip()
@@ -152,19 +161,19 @@ def test_14_two_workers_share_ten_attributes_and_one_s_work_is_taken_over_when_i
         done = [end(worker) for worker in [start(QUEUE, url, "0.05"), start(QUEUE, url, "0.05")]]
         assert [(code, err) for code, _, err in done] == [(0, ""), (0, "")]
         assert Counter("".join(out for _, out, _ in done).split()) == dict.fromkeys(names, 1)
-        runs = {run.attribute: run for run in catalog.runs()}
-        assert len(catalog.runs()) == 10
+        runs = {run.attribute: run for run in catalog.registry.runs()}
+        assert len(catalog.registry.runs()) == 10
         assert {run.status for run in runs.values()} == {"kept"}
         assert {name: run.token for name, run in runs.items() if run.token > 1} == {broken: 2}
 
 
 # -- migrations ------------------------------------------------------------------------------------
 
-UPGRADE = "import sys; from attributree.catalog import upgrade; print(upgrade(sys.argv[1]))"
+UPGRADE = "import sys; from attributree.database.migrate import upgrade; print(upgrade(sys.argv[1]))"
 KILLED_UPGRADE = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from attributree.catalog import upgrade
+from attributree.database.migrate import upgrade
 statements = 0
 @event.listens_for(Engine, "after_cursor_execute")
 def count(connection, cursor, statement, *_):
@@ -212,8 +221,9 @@ def test_19_a_catalogue_of_another_revision_is_refused_in_one_line(
 KILLED_INGEST = """
 import os, signal, sys
 from pathlib import Path
-from attributree.catalog import Catalog, bulk
-import attributree.catalog.observe as observe
+from attributree.catalog import Catalog
+from attributree.database import bulk
+import attributree.labels.observations as observe
 insert, inserted = bulk.insert_columns, 0
 def killed(*arguments, **same):
     global inserted
@@ -223,20 +233,20 @@ def killed(*arguments, **same):
         os.kill(os.getpid(), signal.SIGKILL)
 observe.insert_columns = killed
 with Catalog.open(sys.argv[1]) as catalog:
-    catalog.ingest(Path(sys.argv[2]))
+    catalog.labels.ingest(Path(sys.argv[2]))
 """
 
 
 def stored(catalog: Catalog) -> tuple[int, int, int]:
-    counts = catalog.counts()
+    counts = catalog.labels.counts()
     return counts.products, counts.images, counts.observations
 
 
 def test_42_an_import_that_dies_in_the_middle_is_not_there_and_can_be_run_again(url: str, labels: Path) -> None:
     assert end(start(KILLED_INGEST, url, str(labels)))[0] == -signal.SIGKILL
     with Catalog.open(url) as catalog:
-        assert (stored(catalog), catalog.revision()) == ((0, 0, 0), 0)
-        assert catalog.ingest(labels).observations_new == 2500
+        assert (stored(catalog), catalog.labels.revision()) == ((0, 0, 0), 0)
+        assert catalog.labels.ingest(labels).observations_new == 2500
         assert stored(catalog) == (2500, 2500, 2500)
 
 
@@ -245,8 +255,8 @@ def test_42_a_bad_last_row_leaves_nothing_and_is_named(url: str, labels: Path) -
         file.write("0.png,boat\n")
     with Catalog.open(url) as catalog:
         with pytest.raises(CatalogError, match=r"labels.csv, row 2502, column 'neckline': the same image has 'crew'"):
-            catalog.ingest(labels)
-        assert (stored(catalog), catalog.revision()) == ((0, 0, 0), 0)
+            catalog.labels.ingest(labels)
+        assert (stored(catalog), catalog.labels.revision()) == ((0, 0, 0), 0)
 
 
 def test_others_write_while_an_ingest_looks_at_its_images(
@@ -258,9 +268,9 @@ def test_others_write_while_an_ingest_looks_at_its_images(
 
         def write(rows: int) -> None:
             with Catalog.open(url, timeout=1) as other:
-                wrote.append(other.declare(Attribute(f"attribute_{rows}", NECKLINE.labels), "p"))
+                wrote.append(other.labels.declare(Attribute(f"attribute_{rows}", NECKLINE.labels), "p"))
 
-        assert catalog.ingest(labels, progress=write).observations_new == 2500
+        assert catalog.labels.ingest(labels, progress=write).observations_new == 2500
         assert wrote == [1, 2, 3]
 
 
@@ -290,30 +300,30 @@ def test_21_a_server_restarted_in_the_middle_of_an_ingest_costs_a_retry_and_no_d
             server.start()
         return insert(*arguments, **same)
 
-    monkeypatch.setattr("attributree.catalog.ingest.insert_numbered", restart_once)
+    monkeypatch.setattr("attributree.labels.ingest.insert_numbered", restart_once)
     monkeypatch.setattr(readers, "CHUNK", 1000)
     with Catalog.open(server.url + "postgres", timeout=5) as catalog:
-        catalog.declare(NECKLINE, "p")
-        summary = catalog.ingest(labels)
+        catalog.labels.declare(NECKLINE, "p")
+        summary = catalog.labels.ingest(labels)
         assert len(begun) == 4 + 6  # products and images of three chunks, from the start
         assert (summary.observations_new, summary.images_new) == (2500, 2500)
         assert stored(catalog) == (2500, 2500, 2500)
-        assert catalog.coverage(NECKLINE).labelled == 2500
+        assert catalog.labels.coverage(NECKLINE).labelled == 2500
 
 
 def test_21_a_server_that_stays_away_is_one_line_after_a_few_tries(server: Server) -> None:
     upgrade(server.url + "postgres")
     with Catalog.open(server.url + "postgres", timeout=5) as catalog:
-        assert catalog.revision() == 0
+        assert catalog.labels.revision() == 0
         server.stop()
         began = time.monotonic()
         with pytest.raises(CatalogError, match=r"catalogue postgresql\+psycopg://postgres@127") as caught:
-            catalog.declare(NECKLINE, "p")
+            catalog.labels.declare(NECKLINE, "p")
         assert "\n" not in str(caught.value)
         assert time.monotonic() - began < 60
         server.start()
-        catalog.declare(NECKLINE, "p")
-        assert catalog.revision() == 1
+        catalog.labels.declare(NECKLINE, "p")
+        assert catalog.labels.revision() == 1
 
 
 # -- a database that cannot be written -------------------------------------------------------------
@@ -372,10 +382,10 @@ def test_39_an_encoding_is_read_by_a_stated_rule_or_refused_with_the_row(
     file.write_bytes(f"image,colour\na.png,{CELL}\n".encode(encoding))
     with Catalog.open(url) as catalog:
         if problem is None:
-            assert catalog.ingest(file).undeclared == {"colour": 1}
+            assert catalog.labels.ingest(file).undeclared == {"colour": 1}
             return
         with pytest.raises(CatalogError) as caught:
-            catalog.ingest(file)
+            catalog.labels.ingest(file)
         assert problem in str(caught.value)
         assert stored(catalog) == (0, 0, 0)
 
@@ -388,7 +398,7 @@ from attributree.errors import IngestError
 with Catalog.open(sys.argv[1]) as catalog:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        catalog.ingest(Path(sys.argv[2]))
+        catalog.labels.ingest(Path(sys.argv[2]))
     except IngestError as error:
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         print(json.dumps([str(error), grown / 1024]))

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attributree.catalog import Catalog, ExportOptions, NewObservation
+from attributree.catalog import Catalog
+from attributree.labels.export import ExportOptions
+from attributree.labels.records import NewObservation
+from attributree.registry.predictions import load as load_predictions
 from attributree.schema import RESERVED_COLUMNS
 
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -56,8 +59,10 @@ def new_catalog(new_catalogue: Callable[[], str]) -> Iterator[Callable[[], Catal
 def everything(catalog: Catalog) -> list[Any]:
     """Return every name and value of a catalogue: of products, images, and what each voice said."""
     found = []
-    for image in catalog.images():
-        (kept,) = [kept for kept in catalog.history(image.sku).images if kept.image.path == image.path]
+    for image in catalog.labels.images():
+        (kept,) = [
+            kept for kept in catalog.labels.history(image.sku, load_predictions).images if kept.image.path == image.path
+        ]
         said = sorted((o.attribute, o.raw, o.source, o.annotator or "") for o in kept.observations)
         about = (image.path, image.sku, image.article_type, image.title, image.description, image.split)
         found.append((*about, said))
@@ -89,19 +94,19 @@ def test_sql_metacharacters_in_every_name_and_value_are_stored_exported_and_read
         writer.writerow([*about, "split"])
         # Products by sku: what one file says of a product twice must agree, or the first word counts.
         writer.writerows([*row, "val"] for row in {row[1]: row for row in products}.values())
-    catalog.ingest(labels)
+    catalog.labels.ingest(labels)
     source, annotator = voice
-    said = [NewObservation(image.id, column, raw) for image in catalog.images() for column, raw in cells]
-    catalog.observe(said, source=source, annotator=annotator)
+    said = [NewObservation(image.id, column, raw) for image in catalog.labels.images() for column, raw in cells]
+    catalog.labels.observe(said, source=source, annotator=annotator)
     stored = everything(catalog)
     assert {row[:5] for row in stored} <= set(products)
     for *_, heard in stored:
         assert heard == sorted((column, raw, source, annotator) for column, raw in cells)
     file = tmp_path / f"export.{form}"
     for options in (ExportOptions(observations=True), ExportOptions()):
-        catalog.export(file, form, options)
+        catalog.labels.export(file, form, options)
         other = new_catalog()
-        other.ingest(file)
+        other.labels.ingest(file)
         again = everything(other)
         if not options.observations:  # what is known has no voice
             again = [(*row[:6], sorted((*cell[:2], source, annotator) for cell in row[6])) for row in again]
@@ -128,7 +133,7 @@ def test_a_cell_that_begins_like_a_formula_is_neutralised_in_csv_and_comes_back_
     assert "''=1" in cells
     before = project.run("history", "--json", "--", "-0").json
     with project.open() as workspace:
-        revision = workspace.catalog.revision()
+        revision = workspace.labels.revision()
     again = project.run("ingest", file, "--images", project.photos, "--json").json["files"][0]
     assert (again["revision"], again["observations_new"], again["observations_same"]) == (revision, 0, 12)
     assert project.run("history", "--json", "--", "-0").json == before

@@ -64,9 +64,9 @@ def test_fifty_kills_of_a_sync_lose_nothing(project: Project, context: Any) -> N
         workspace.gc()
         assert workspace.gc(dry_run=True).deleted == 0
         stored = {path.stem for path in (project.folder / "artifacts").glob("*/*.safetensors")}
-        assert stored == workspace.catalog.named_parts()
+        assert stored == workspace.registry.named_parts()
         assert not list((project.folder / "artifacts").glob("*/.partial-*"))
-        assert workspace.catalog.training() == {}
+        assert workspace.registry.training() == {}
         check_live(workspace)
         assert workspace.plan().actions == ()
-        assert len(workspace.predict([image.file for image in workspace.catalog.images()[:3]])) >= 3
+        assert len(workspace.predict([image.file for image in workspace.labels.images()[:3]])) >= 3

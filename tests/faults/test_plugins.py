@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from attributree.errors import PluginError
-from attributree.hookspecs import API_VERSION
 from attributree.plugins import LoadedPlugins, PluginInfo, load_plugins
+from attributree.plugins.hookspecs import API_VERSION
 
 Install = Callable[..., None]
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -64,7 +64,7 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def is_ours(distribution: metadata.Distribution) -> bool:
         return str(distribution.metadata["Name"]).lower().startswith("shop")
 
-    monkeypatch.setattr("attributree.plugins.metadata.distributions", only_ours)
+    monkeypatch.setattr("attributree.plugins.discovery.metadata.distributions", only_ours)
 
     def install(name: str, source: str, version: str = "1.2.3") -> None:
         module = f"plug_{name}"
@@ -381,7 +381,7 @@ def test_29_a_head_or_loss_of_the_wrong_shape_or_type_is_caught_before_any_train
     install("culprit", declaring("tone", TONE).rstrip() + source)
     with grown.open() as workspace:
         (result,) = workspace.sync().results
-        (run,) = workspace.catalog.runs("tone")
+        (run,) = workspace.registry.runs("tone")
     assert (result.attribute, result.status) == ("tone", "failed")
     assert "shop-culprit" in result.reason
     assert reason in result.reason
@@ -409,7 +409,7 @@ def test_30_what_an_uninstalled_plugin_left_is_kept_said_and_revived(
     assert project.run("status", "--json").json["attributes"]["tone"]["state"] == "orphaned"
     assert project.run("predict", photo).lines == before
     with project.open() as workspace:
-        assert workspace.catalog.predictions("tone")
+        assert workspace.registry.predictions("tone")
 
     away.rename(info)
     back = project.run("sync-catalog", "--json").json

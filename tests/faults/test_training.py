@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import BranchSettings
 from attributree.errors import TrainingError
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.nn import MAPS
 from attributree.schema import Attribute, SingleLabel
+from attributree.settings.models import BranchSettings
 from attributree.training import Checkpoints, Donor, Grown, Samples, Torchrun, grow
 
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -27,7 +27,7 @@ Project = Any  # the class is in conftest.py, which cannot be imported
 def parts(project: Project) -> dict[str, Sequence[str]]:
     """Return the digests of every live branch's parts."""
     with project.open() as workspace:
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         return {name: branch.parts for name, branch in live.branches.items()} | {"trunk": (live.trunk.digest,)}
 
@@ -61,7 +61,7 @@ def test_fault_1_a_sync_killed_while_its_trunk_is_trained_ends_with_the_same_wei
     project.settings(training={"checkpoint_seconds": 0})
     kill_at(project, "trunk-*/*.safetensors")
     with project.open() as workspace:
-        assert workspace.catalog.live() is None
+        assert workspace.registry.live() is None
         statuses = {result.attribute: result.status for result in workspace.sync().results}
     assert statuses == {"garment": "promoted", "sleeves": "promoted"}
     assert parts(project) == parts(grown_once)

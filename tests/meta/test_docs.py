@@ -33,7 +33,7 @@ def test_what_the_walk_passes_is_there(path: str, name: str) -> None:
 
 def test_the_walk_passes_most_rooms() -> None:
     named = NAMED.findall(WALK.read_text(encoding="utf-8"))
-    assert {"catalog", "sync", "training", "registry", "inference", "stores"} <= {
+    assert {"labels", "sync", "training", "registry", "inference", "images"} <= {
         path.partition("/")[0] for path, _ in named
     }
     assert sum(bool(name) for _, name in named) > 20

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from attributree import hookspecs
-from attributree.plugins import HOOKS
+from attributree.plugins import hookspecs
+from attributree.plugins.calls import HOOKS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "hooks.md"
@@ -92,7 +92,7 @@ def test_a_hook_has_an_example_that_takes_its_arguments(name: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_a_hook_is_called_by_the_core(name: str) -> None:
     core = ROOT / "core" / "attributree"
-    callers = [core / "plugins.py", core / "starting.py"]
+    callers = [core / "plugins" / "host.py", core / "plugins" / "start.py"]
     assert any(f'"{name}"' in path.read_text(encoding="utf-8") for path in callers)
 
 

@@ -10,8 +10,8 @@ import attributree
 PACKAGE = Path(attributree.__file__).parent
 #: The packages and modules that may import torch when they are imported themselves.
 HEAVY = {
-    *("nn", "training", "registry", "inference", "stores", "sync/train.py", "sync/tops.py"),
-    *("heads.py", "comparison/measure.py", "comparison/run.py"),
+    *("nn", "training", "inference", "registry/artifacts.py", "registry/trees.py", "images/features.py"),
+    *("sync/train.py", "sync/tops.py", "heads.py", "comparison/measure.py", "comparison/run.py"),
 }
 HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from attributree.errors import ArtifactError
-from attributree.registry import ArtifactStore
+from attributree.registry.artifacts import ArtifactStore
 
 PART = {"weight": torch.arange(6.0).reshape(2, 3), "norm.num_batches_tracked": torch.tensor(7)}
 

@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
-from attributree.catalog import BranchRecord, TrunkRecord
-from attributree.config import EXIT
 from attributree.errors import ArtifactError
-from attributree.head_names import EXIT_HEAD, HEAD_NAMES
 from attributree.heads import new_head
 from attributree.nn import PYRAMID, RANDOM, Backbone, Branch, LinearHead, TrunkSpec, build_backbone, copy_units
 from attributree.plugins import LoadedPlugins, load_plugins
-from attributree.registry import (
-    ArtifactStore,
+from attributree.registry.artifacts import ArtifactStore
+from attributree.registry.records import BranchRecord, TrunkRecord
+from attributree.registry.trees import (
     LoadedTree,
     as_trained,
     load_backbone,
@@ -32,6 +30,8 @@ from attributree.registry import (
     save_trunk,
     unchanged_branches,
 )
+from attributree.settings.head_names import EXIT_HEAD, HEAD_NAMES
+from attributree.settings.models import EXIT
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 VALUES = ("crew", "v_neck", "boat")

@@ -13,10 +13,11 @@ import timm
 from safetensors.torch import save_file
 
 from attributree import Workspace
-from attributree.catalog import Catalog, NewVersion, TreeVersion
+from attributree.catalog import Catalog
 from attributree.errors import CatalogError
 from attributree.inference import decode_images
-from attributree.sync import SyncReport
+from attributree.registry.records import NewVersion, TreeVersion
+from attributree.reports import SyncReport
 from attributree.sync.lease import Leases
 
 Project = Any  # the class is in conftest.py, which cannot be imported
@@ -65,7 +66,7 @@ def steps(report: SyncReport) -> list[tuple[str, str | None]]:
 
 def answers(workspace: Workspace, *names: str) -> list[str]:
     """Return what the live tree says of ten photos, as its JSON lines, without the version that says it."""
-    project_photos = sorted(image.file for image in workspace.catalog.images())[:10]
+    project_photos = sorted(image.file for image in workspace.labels.images())[:10]
     lines = []
     for prediction in workspace.predict(project_photos, attributes=names):
         line = prediction.to_json()
@@ -93,7 +94,7 @@ def test_the_first_sync_grows_every_attribute_and_the_second_finds_nothing_to_do
         assert report.trunk is not None
         assert report.trunk.trained is not None
         assert report.trunk.trained["attributes"] == ["garment", "sleeves"]
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         assert live.id == report.version
         assert {name: b.id for name, b in live.branches.items()} == {r.attribute: r.branch for r in report.results}
@@ -105,7 +106,7 @@ def test_the_first_sync_grows_every_attribute_and_the_second_finds_nothing_to_do
 
 def test_a_growth_is_proved_to_leave_the_others_bit_for_bit_as_they_were(grown: Project) -> None:
     with grown.open() as workspace:
-        first, second = workspace.versions()
+        first, second = workspace.registry.versions()
     assert dict(first.proof)["attributes"] == []
     assert second.proof["attributes"] == ["garment"]
     assert second.proof["max_abs_diff"] == 0.0
@@ -126,10 +127,10 @@ def test_a_plugin_that_arrives_after_the_ingest_finds_its_labels_and_moves_nothi
         assert result.status == "promoted"
         assert result.unchanged["attributes"] == ["garment", "sleeves"]
         assert result.unchanged["max_abs_diff"] == 0.0
-        assert workspace.catalog.version(report.version).proof == result.unchanged
+        assert workspace.registry.version(report.version).proof == result.unchanged
         assert report.trunk.trained is None
         assert answers(workspace, "garment", "sleeves") == before
-        said = {p.image: p.values for p in workspace.predict([workspace.catalog.images()[0].file])}
+        said = {p.image: p.values for p in workspace.predict([workspace.labels.images()[0].file])}
         assert len(said) == 1
         assert "tone" in workspace.live().names()
 
@@ -143,17 +144,17 @@ def test_the_same_seed_gives_the_same_weights(project: Project, new_project: Cal
                 workspace.ingest(other.labels(), images=other.photos)
         with each.open() as workspace:
             workspace.sync(only=["garment"])
-            live = workspace.catalog.live()
+            live = workspace.registry.live()
             parts.append((live.trunk.digest, live.branches["garment"].parts))
     assert parts[0] == parts[1]
 
 
 def test_an_attribute_that_is_asked_for_is_trained_again_and_gives_the_same_branch(grown: Project) -> None:
     with grown.open() as workspace:
-        before = workspace.catalog.live()
+        before = workspace.registry.live()
         report = workspace.sync(retrain=["garment"])
         assert steps(report) == [("retrain", "garment")]
-        after = workspace.catalog.live()
+        after = workspace.registry.live()
     assert statuses(report) == {"garment": "promoted"}
     assert after.id == before.id + 1
     assert after.branches["sleeves"].id == before.branches["sleeves"].id
@@ -187,8 +188,8 @@ def test_without_training_schemas_are_registered_and_the_rest_is_skipped(project
         assert statuses(report) == {"garment": "skipped", "sleeves": "skipped"}
         assert {result.reason for result in report.results} == {"--no-train was given"}
         assert report.version is None
-        assert workspace.catalog.attributes().keys() == {"garment", "sleeves"}
-        assert workspace.catalog.runs() == []
+        assert workspace.labels.attributes().keys() == {"garment", "sleeves"}
+        assert workspace.registry.runs() == []
         assert [action.action for action in workspace.plan().actions] == ["train_trunk", "grow", "grow"]
 
 
@@ -211,35 +212,35 @@ def test_a_plugin_that_is_gone_leaves_its_branch_answering_and_comes_back_withou
     with grown.open() as workspace:
         before = answers(workspace)
         stored = list(workspace.predict_missing(attributes=["sleeves"]))
-        runs = len(workspace.catalog.runs())
+        runs = len(workspace.registry.runs())
     grown.remove_plugin("sleeves")
     with grown.open() as workspace:
         report = workspace.sync()
         assert steps(report) == [("orphan", "sleeves")]
-        assert workspace.catalog.attributes()["sleeves"].state == "orphaned"
+        assert workspace.labels.attributes()["sleeves"].state == "orphaned"
         assert workspace.status()["attributes"]["sleeves"]["state"] == "orphaned"
         assert workspace.sync().plan.actions == ()
         assert answers(workspace) == before
-        assert len(workspace.catalog.predictions("sleeves")) == len(stored) > 0
+        assert len(workspace.registry.predictions("sleeves")) == len(stored) > 0
     grown.plugin("sleeves")
     with grown.open() as workspace:
         report = workspace.sync()
         assert steps(report) == [("register", "sleeves")]
         assert report.plan.actions[0].reason.endswith("is back; its branch answers again")
         assert answers(workspace) == before
-        assert len(workspace.catalog.runs()) == runs
+        assert len(workspace.registry.runs()) == runs
         assert workspace.sync().plan.actions == ()
 
 
 def test_a_plugin_that_breaks_leaves_its_attribute_live_and_is_no_orphan(grown: Project) -> None:
     with grown.open() as workspace:
         before = answers(workspace)
-        workspace.catalog.declare(workspace.plugins.attributes["sleeves"], str(grown.folder / "plugins" / "sleeves.py"))
+        workspace.labels.declare(workspace.plugins.attributes["sleeves"], str(grown.folder / "plugins" / "sleeves.py"))
     grown.plugin("sleeves", "import not_there")
     with grown.open() as workspace:
         assert steps(workspace.sync()) == [("blocked", "sleeves")]
         assert workspace.status()["attributes"]["sleeves"]["state"] == "blocked"
-        assert workspace.catalog.attributes()["sleeves"].state == "declared"
+        assert workspace.labels.attributes()["sleeves"].state == "declared"
         assert answers(workspace) == before
 
 
@@ -257,7 +258,7 @@ def test_a_branch_with_a_head_of_its_own_says_that_its_plugin_is_gone_and_still_
         report = workspace.sync()
         assert statuses(report) == {"tone": "promoted"}
         assert report.results[0].metrics["donor"] == "garment"
-        said = {p.attribute: p for p in workspace.predict([workspace.catalog.images()[0].file])}
+        said = {p.attribute: p for p in workspace.predict([workspace.labels.images()[0].file])}
         assert said["garment"].decision == "error"
         assert "garment.py again, or retrain" in said["garment"].reason
         assert said["tone"].decision in ("accept", "review")
@@ -274,11 +275,11 @@ def test_a_branch_below_its_gate_is_kept_said_and_not_tried_again(project: Proje
         assert (result.status, result.branch) == ("kept", None)
         assert "does not beat" in result.reason
         assert report.held_back
-        assert workspace.catalog.live() is None
+        assert workspace.registry.live() is None
         again = workspace.sync(only=["garment"])
         assert statuses(again) == {"garment": "blocked"}
         assert again.results[0].reason.startswith("its last training was kept: macro-F1 ")
-        assert len(workspace.catalog.runs()) == 1
+        assert len(workspace.registry.runs()) == 1
 
 
 def test_a_retraining_that_loses_is_kept_while_the_live_branch_goes_on_and_not_tried_again(grown: Project) -> None:
@@ -289,11 +290,11 @@ def test_a_retraining_that_loses_is_kept_while_the_live_branch_goes_on_and_not_t
     row = next(r for r in grown.garments.rows if r["sleeves"] == "bare" and r["split"] == "train")
     with grown.open() as workspace:
         workspace.ingest(grown.labels([{"image": row["image"], "sleeves": "covered"}], "one.csv"), images=grown.photos)
-        before, said = workspace.catalog.live(), answers(workspace)
+        before, said = workspace.registry.live(), answers(workspace)
         report = workspace.sync()
         assert steps(report) == [("retrain", "sleeves")]
         assert statuses(report) == {"sleeves": "kept"}
-        assert workspace.catalog.live() == before
+        assert workspace.registry.live() == before
         assert answers(workspace) == said
         assert statuses(workspace.sync()) == {"sleeves": "blocked"}
         assert workspace.status()["attributes"]["sleeves"]["state"] == "live"
@@ -320,8 +321,8 @@ def test_a_head_that_fails_in_training_fails_alone(project: Project, forward: st
     assert outcome.json["trunk"]["trained"]["attributes"] == ["garment", "sleeves"]
     assert "error: tone: failed" in outcome.err
     with project.open() as workspace:
-        assert workspace.catalog.live().branches.keys() == {"garment", "sleeves"}
-        assert workspace.catalog.runs("tone")[-1].status == "failed"
+        assert workspace.registry.live().branches.keys() == {"garment", "sleeves"}
+        assert workspace.registry.runs("tone")[-1].status == "failed"
 
 
 def test_a_head_of_the_wrong_shape_is_caught_before_any_training_and_not_tried_again(grown: Project) -> None:
@@ -341,7 +342,7 @@ def test_a_head_that_breaks_later_silences_its_own_branch_only(new_project: Call
         assert set(statuses(workspace.sync()).values()) == {"promoted"}
     project.plugin("sleeves", more=head().replace("return Head(", "raise RuntimeError('no licence')\n    return Head("))
     with project.open() as workspace:
-        said = {p.attribute: p for p in workspace.predict([workspace.catalog.images()[0].file], article_type="top")}
+        said = {p.attribute: p for p in workspace.predict([workspace.labels.images()[0].file], article_type="top")}
         assert said["sleeves"].decision == "error"
         assert "no licence" in said["sleeves"].reason
         assert said["garment"].decision in ("accept", "review")
@@ -357,7 +358,7 @@ def test_no_head_that_can_be_trained_fails_every_attribute_and_promotes_nothing(
         report = workspace.sync()
         assert statuses(report) == {"garment": "failed"}
         assert "no attribute can train the trunk (garment: RuntimeError: out of thread)" in report.results[0].reason
-        assert workspace.catalog.live() is None
+        assert workspace.registry.live() is None
 
 
 def test_a_renamed_value_answers_under_its_new_key_at_once_and_trains_nothing(grown: Project) -> None:
@@ -365,7 +366,7 @@ def test_a_renamed_value_answers_under_its_new_key_at_once_and_trains_nothing(gr
         before = workspace.evaluate("test")["attributes"]["garment"]
         photo = next(
             image.file
-            for image in workspace.catalog.images()
+            for image in workspace.labels.images()
             if workspace.predict([image.file], attributes=["garment"])[0].values == ("jeans",)
         )
     renamed = 'Value("top"), Value("dress"), Value("trousers", formerly=("jeans",))'
@@ -385,12 +386,12 @@ def test_a_renamed_value_answers_under_its_new_key_at_once_and_trains_nothing(gr
 
 def test_a_version_that_was_taken_out_of_service_stays_out(grown: Project) -> None:
     with grown.open() as workspace:
-        first = workspace.versions()[0]
-        workspace.catalog.promote(first.id, "somebody", "sleeves were wrong")
+        first = workspace.registry.versions()[0]
+        workspace.registry.promote(first.id, "somebody", "sleeves were wrong")
         report = workspace.sync()
         assert statuses(report) == {"sleeves": "blocked"}
         assert "was taken out of service" in report.results[0].reason
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         assert live.id == first.id
         assert statuses(workspace.sync(retrain=["sleeves"])) == {"sleeves": "promoted"}
@@ -415,9 +416,9 @@ def test_a_photo_that_cannot_be_decoded_is_quarantined_and_named_and_the_rest_go
         assert image == name
         assert "cannot be read" in reason
         assert report.held_back
-        assert [i.path for i in workspace.catalog.quarantined()] == [name]
+        assert [i.path for i in workspace.labels.quarantined()] == [name]
         assert workspace.status()["quarantined"] == [{"image": name, "reason": reason}]
-        assert workspace.catalog.counts().observations == sum(
+        assert workspace.labels.counts().observations == sum(
             bool(row[key]) for row in project.garments.rows for key in ("garment", "sleeves", "tone")
         )
 
@@ -428,12 +429,12 @@ def test_a_photo_that_changed_is_decoded_once_more_and_then_known(new_project: C
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
         catalog, cache = workspace.catalog, workspace.settings.catalog.cache
-        first, second = catalog.images()[:2]
+        first, second = catalog.labels.images()[:2]
         before = decode_images(catalog, cache, 32, [first.id, second.id]).digests
         first.file.write_bytes(second.file.read_bytes())
         after = decode_images(catalog, cache, 32, [first.id]).digests
         assert before[first.id] != before[second.id] == after[first.id]
-        (known,) = catalog.images(ids=[first.id])
+        (known,) = catalog.labels.images(ids=[first.id])
         stat = first.file.stat()
         assert (known.digest, known.bytes, known.mtime_ns) == (after[first.id], stat.st_size, stat.st_mtime_ns)
 
@@ -447,7 +448,7 @@ def test_a_photo_folder_that_is_away_is_said_and_quarantines_nothing(new_project
         result = workspace.sync().results[0]
         assert result.status == "failed"
         assert "image files are not there" in result.reason
-        assert workspace.catalog.quarantined() == []
+        assert workspace.labels.quarantined() == []
         (project.folder / "away").rename(project.photos)
         assert statuses(workspace.sync()) == {"garment": "promoted"}
 
@@ -459,10 +460,10 @@ def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_pr
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
         catalog, cache = workspace.catalog, workspace.settings.catalog.cache
-        ids = [image.id for image in catalog.images()][:6]
+        ids = [image.id for image in catalog.labels.images()][:6]
         photo.rename(project.folder / "away.jpg")
         assert list(decode_images(catalog, cache, 32, ids).failed.values()) == ["file not found"]
-        assert catalog.quarantined() == []
+        assert catalog.labels.quarantined() == []
         (project.folder / "away.jpg").rename(photo)
         assert decode_images(catalog, cache, 32, ids).failed == {}
 
@@ -493,16 +494,16 @@ def test_a_trunk_of_local_weights_is_frozen_from_the_first_and_its_stages_are_a_
 def test_a_changed_trunk_moves_all_branches_together(grown: Project) -> None:
     grown.settings(trunk={"image_size": 40})
     with grown.open() as workspace:
-        before = workspace.catalog.live()
+        before = workspace.registry.live()
         report = workspace.sync()
         assert steps(report) == [("train_trunk", None), ("retrain", "garment"), ("retrain", "sleeves")]
         assert statuses(report) == {"garment": "promoted", "sleeves": "promoted"}
-        after = workspace.catalog.live()
+        after = workspace.registry.live()
         assert after.id == before.id + 1  # one version, not one a branch
         assert after.trunk.digest != before.trunk.digest
         assert after.trunk.spec["image_size"] == 40
         assert workspace.sync().plan.actions == ()
-        photo = workspace.catalog.images()[0].file
+        photo = workspace.labels.images()[0].file
         assert {p.decision for p in workspace.predict([photo], article_type="top")} <= {"accept", "review"}
 
 
@@ -510,15 +511,15 @@ def test_a_changed_trunk_on_which_one_branch_fails_moves_none(grown: Project) ->
     grown.settings(trunk={"image_size": 40})
     grown.plugin("sleeves", more=head("if self.training: raise RuntimeError('too large')"))
     with grown.open() as workspace:
-        before, said = workspace.catalog.live(), workspace.versions()
+        before, said = workspace.registry.live(), workspace.registry.versions()
         report = workspace.sync()
         assert statuses(report) == {"garment": "kept", "sleeves": "failed"}
         reasons = {result.attribute: result.reason for result in report.results}
         assert reasons["garment"] == (
             "the new trunk has no good branch for sleeves; the tree on the old trunk stays live"
         )
-        assert workspace.catalog.live() == before
-        assert workspace.versions() == said
+        assert workspace.registry.live() == before
+        assert workspace.registry.versions() == said
 
 
 def test_a_changed_trunk_leaves_an_orphan_behind_and_says_so(grown: Project) -> None:
@@ -526,7 +527,7 @@ def test_a_changed_trunk_leaves_an_orphan_behind_and_says_so(grown: Project) -> 
     grown.remove_plugin("sleeves")
     with grown.open() as workspace:
         assert statuses(workspace.sync()) == {"garment": "promoted"}
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live.branches.keys() == {"garment"}
         assert live.reason == "garment: a new trunk, without the orphaned sleeves"
 
@@ -542,8 +543,8 @@ def test_two_syncs_at_once_do_the_work_once(project: Project) -> None:
     promoted = [[r["attribute"] for r in json.loads(out)["results"] if r["status"] == "promoted"] for out, _ in done]
     assert sorted(promoted) == [[], ["garment"]]
     with project.open() as workspace:
-        assert [(run.attribute, run.status) for run in workspace.catalog.runs()] == [("garment", "promoted")]
-        assert len(workspace.versions()) == 1
+        assert [(run.attribute, run.status) for run in workspace.registry.runs()] == [("garment", "promoted")]
+        assert len(workspace.registry.versions()) == 1
 
 
 def test_a_second_sync_waits_for_the_first(grown: Project) -> None:
@@ -584,17 +585,17 @@ def test_a_kill_before_the_commit_leaves_the_live_version_and_the_next_sync_fini
 ) -> None:
     grown.plugin("tone")
     with grown.open() as workspace:
-        before = workspace.catalog.live()
+        before = workspace.registry.live()
         with monkeypatch.context() as patch:
             # This very process lives on, so only the end of its lease tells that it is gone.
             patch.setattr(Leases.__init__, "__defaults__", (2.0,))  # seconds
             kill_at_commit(patch, after=False)
             with pytest.raises(Killed):
                 workspace.sync()
-        assert workspace.catalog.live() == before
+        assert workspace.registry.live() == before
     with grown.open() as workspace:
         assert statuses(workspace.sync()) == {"tone": "promoted"}
-        assert [run.status for run in workspace.catalog.runs("tone")] == ["promoted"]
+        assert [run.status for run in workspace.registry.runs("tone")] == ["promoted"]
 
 
 def test_a_kill_after_the_commit_leaves_the_new_version_live_and_nothing_to_do(
@@ -606,7 +607,7 @@ def test_a_kill_after_the_commit_leaves_the_new_version_live_and_nothing_to_do(
             kill_at_commit(patch, after=True)
             with pytest.raises(Killed):
                 workspace.sync()
-        assert "tone" in workspace.catalog.live().branches
+        assert "tone" in workspace.registry.live().branches
         report = workspace.sync()
     assert (report.plan.actions, report.results) == ((), ())
 
@@ -630,7 +631,7 @@ def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
 
     def then_ingest(catalog: Catalog, name: str) -> Any:
         taken = take(catalog, name)
-        catalog.ingest(late, images=grown.photos)
+        catalog.labels.ingest(late, images=grown.photos)
         return taken
 
     with grown.open() as workspace:
@@ -650,14 +651,14 @@ def test_a_branch_goes_live_beside_what_was_promoted_meanwhile(grown: Project, m
 
     def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
         if next(outruns, False):
-            catalog.promote(1, "somebody", "an incident")
+            catalog.registry.promote(1, "somebody", "an incident")
         return commit(catalog, version)
 
     monkeypatch.setattr(Catalog, "commit_version", outrun)
     with grown.open() as workspace:
         report = workspace.sync()
         assert statuses(report) == {"tone": "promoted"}
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         assert (sorted(live.branches), live.parent) == (["garment", "tone"], 1)
 
@@ -669,7 +670,7 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
     commit = Catalog.commit_version
 
     def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
-        live = catalog.live()
+        live = catalog.registry.live()
         assert live is not None
         trunk = replace(live.trunk, digest="0" * 64)
         commit(catalog, NewVersion(trunk, (), live.id, "another trunk", "somebody"))
@@ -681,7 +682,7 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
             report = workspace.sync()
         assert statuses(report) == {"tone": "failed"}
         assert "is missing" in report.results[0].reason or "another trunk" in report.results[0].reason
-        workspace.catalog.promote(2, "me", "back")
+        workspace.registry.promote(2, "me", "back")
         assert workspace.plan().of("grow")  # it is not given up
 
 
@@ -693,7 +694,7 @@ def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(gro
     with grown.open() as workspace:
         workspace.ingest(grown.labels(rows, "tones.csv"), images=grown.photos)
         doomed = grown.start("sync-catalog")
-        while not workspace.catalog.training():
+        while not workspace.registry.training():
             assert doomed.poll() is None
             time.sleep(0.02)
         doomed.kill()
@@ -704,12 +705,12 @@ def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(gro
         promoted = [
             result["attribute"] for report in reports for result in report["results"] if result["status"] == "promoted"
         ]
-        runs = [run for run in workspace.catalog.runs() if run.attribute in names and run.status != "cancelled"]
+        runs = [run for run in workspace.registry.runs() if run.attribute in names and run.status != "cancelled"]
         assert sorted(run.attribute for run in runs) == names  # nothing was trained twice
         assert {run.status for run in runs} == {"promoted"}
         assert set(promoted) <= set(names)
         assert len(promoted) == len(set(promoted))
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         assert set(names) <= live.branches.keys()
         assert workspace.plan().actions == ()

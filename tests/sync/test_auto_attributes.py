@@ -45,13 +45,13 @@ def test_a_text_too_long_for_an_index_is_no_value(automatic: Project) -> None:
     with automatic.open() as workspace:
         workspace.ingest(automatic.labels(rows, "care.csv"), images=automatic.photos)
         workspace.sync(train=False)
-        assert sorted(workspace.catalog.attributes()["care"].schema.labels.keys) == ["iron", "wash"]
+        assert sorted(workspace.labels.attributes()["care"].schema.labels.keys) == ["iron", "wash"]
 
 
 def test_values_are_appended_and_spellings_of_one_value_are_one(automatic: Project) -> None:
     with automatic.open() as workspace:
         workspace.sync(train=False)
-        before = workspace.catalog.attributes()["tone"].schema
+        before = workspace.labels.attributes()["tone"].schema
         assert sorted(before.labels.keys) == ["bright", "dark"]
         rows = [{"image": row["image"], "tone": "Very-Bright"} for row in automatic.garments.rows[:8]]
         rows += [{"image": row["image"], "tone": "very bright"} for row in automatic.garments.rows[8:12]]
@@ -59,7 +59,7 @@ def test_values_are_appended_and_spellings_of_one_value_are_one(automatic: Proje
         workspace.ingest(automatic.labels(rows, "more.csv"), images=automatic.photos, source="supplier")
         (evolve,) = workspace.sync(train=False).plan.of("evolve")
         assert evolve.reason == "new: very_bright"
-        after = workspace.catalog.attributes()["tone"].schema
+        after = workspace.labels.attributes()["tone"].schema
         assert after.labels.keys == (*before.labels.keys, "very_bright")
         assert after.labels.values[-1].title == "Very-Bright"
 
@@ -89,7 +89,7 @@ def test_a_plugin_s_declaration_takes_the_place_of_the_column_s_own(automatic: P
     with automatic.open() as workspace:
         assert workspace.declared.declared_by["tone"] != "catalogue"
         workspace.sync(train=False)
-        assert workspace.catalog.attributes()["tone"].declared_by != "catalogue"
+        assert workspace.labels.attributes()["tone"].declared_by != "catalogue"
 
 
 def test_a_plugin_may_rename_what_the_catalogue_declared_by_itself(automatic: Project) -> None:
@@ -109,8 +109,8 @@ def attributree_attributes():
         evolve, _ = workspace.sync(train=False).plan.actions
         assert (evolve.action, evolve.attribute) == ("evolve", "shade")
         assert evolve.reason.startswith("tone is now shade")
-        assert workspace.catalog.attributes().keys() == {"garment", "sleeves", "shade"}
-        change = workspace.catalog.changes("tone")[-1]
+        assert workspace.labels.attributes().keys() == {"garment", "sleeves", "shade"}
+        change = workspace.labels.changes("tone")[-1]
         assert change.declared_by.endswith("tone.py")
         assert str(change.plugin_version).startswith("sha256 ")
         assert workspace.sync(train=False).plan.of("register", "evolve") == ()

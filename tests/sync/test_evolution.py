@@ -8,7 +8,7 @@ import torch
 
 from attributree import Workspace, __version__
 from attributree.errors import CatalogError
-from attributree.sync import SyncReport
+from attributree.reports import SyncReport
 
 Project = Any  # the class is in conftest.py, which cannot be imported
 
@@ -31,14 +31,14 @@ def steps(report: SyncReport) -> list[tuple[str, str | None, str]]:
 
 def said(workspace: Workspace, name: str) -> list[tuple[tuple[str, ...], float | None, str]]:
     """Return what the live tree says of every photo."""
-    photos = [image.file for image in workspace.catalog.images()]
+    photos = [image.file for image in workspace.labels.images()]
     return [(p.values, p.confidence, p.decision) for p in workspace.predict(photos, attributes=[name])]
 
 
 def logits(workspace: Workspace, name: str) -> torch.Tensor:
     """Return the logits of the live branch on sixteen photos."""
     live = workspace.live()
-    pictures, stores = live._features([image.id for image in workspace.catalog.images()[:16]], live._reads([name]))
+    pictures, stores = live._features([image.id for image in workspace.labels.images()[:16]], live._reads([name]))
     return live.predictor.tree.from_features(live._read(stores, pictures, sorted(pictures.digests)), [name])[name]
 
 
@@ -65,14 +65,18 @@ def test_renamed_and_merged_values_are_answered_at_once_as_well_as_before_and_no
     grown: Project, values: str, reason: str, now: dict[str, str]
 ) -> None:
     with grown.open() as workspace:
-        before, score, runs = said(workspace, "garment"), accuracy(workspace, "garment"), workspace.catalog.runs()
-        version = workspace.catalog.live().id
+        before, score, runs = (
+            said(workspace, "garment"),
+            accuracy(workspace, "garment"),
+            workspace.registry.runs(),
+        )
+        version = workspace.registry.live().id
     declare(grown, "garment", f'Attribute("garment", SingleLabel(({values})))')
     with grown.open() as workspace:
         report = workspace.sync()
         assert steps(report) == [("evolve", "garment", reason)]
         assert (report.results, report.version) == ((), version)
-        assert workspace.catalog.runs() == runs
+        assert workspace.registry.runs() == runs
         after = said(workspace, "garment")
         kept = sum(now[old[0]] == new[0] for (old, _, _), (new, _, _) in zip(before, after, strict=True))
         assert kept >= 0.95 * len(before)  # a merge may turn a near tie round
@@ -84,8 +88,12 @@ def test_renamed_and_merged_values_are_answered_at_once_as_well_as_before_and_no
 def test_a_renamed_attribute_answers_under_its_new_name_bit_for_bit_and_nothing_is_trained(grown: Project) -> None:
     with grown.open() as workspace:
         list(workspace.predict_missing(attributes=["sleeves"]))
-        stored = [(p.image_id, p.values, p.decision, p.branch_id) for p in workspace.predictions("sleeves")]
-        before, bits, runs = said(workspace, "sleeves"), logits(workspace, "sleeves"), len(workspace.catalog.runs())
+        stored = [(p.image_id, p.values, p.decision, p.branch_id) for p in workspace.registry.predictions("sleeves")]
+        before, bits, runs = (
+            said(workspace, "sleeves"),
+            logits(workspace, "sleeves"),
+            len(workspace.registry.runs()),
+        )
         coverage = workspace.status()["attributes"]["sleeves"]
     assert stored
     declare(
@@ -100,20 +108,22 @@ def test_a_renamed_attribute_answers_under_its_new_name_bit_for_bit_and_nothing_
             "plugins.toml: [attributes.sleeves] is not read, since sleeves is called arms now; "
             "call the section [attributes.arms]"
         )
-        assert len(workspace.catalog.runs()) == runs
+        assert len(workspace.registry.runs()) == runs
         assert said(workspace, "arms") == before
         assert torch.equal(logits(workspace, "arms"), bits)
-        assert [(p.image_id, p.values, p.decision, p.branch_id) for p in workspace.predictions("arms")] == stored
+        assert [
+            (p.image_id, p.values, p.decision, p.branch_id) for p in workspace.registry.predictions("arms")
+        ] == stored
         status = workspace.status()["attributes"]
         assert sorted(status) == ["arms", "garment"]
         assert {**status["arms"], "declared_by": ""} == {**coverage, "declared_by": ""}
     grown.settings(attributes_arms={"depth": "head"})
     with grown.open() as workspace:
-        first = workspace.catalog.live().branches["arms"].id
+        first = workspace.registry.live().branches["arms"].id
         assert workspace.sync(retrain=["arms"]).results[0].status == "promoted"
-        assert workspace.catalog.live().branches["arms"].id != first
+        assert workspace.registry.live().branches["arms"].id != first
         assert workspace.rollback("arms").branches["arms"].id == first
-        assert workspace.catalog.runs("arms")[0].attribute == "arms"
+        assert workspace.registry.runs("arms")[0].attribute == "arms"
         assert torch.equal(logits(workspace, "arms"), bits)
 
 
@@ -147,7 +157,7 @@ def test_an_attribute_that_claims_what_another_one_became_is_blocked(grown: Proj
         assert [action.attribute for action in plan.blocked] == ["sort"]
         assert "what the catalogue knows as 'kind', and 'kind' is that attribute already" in plan.blocked[0].reason
         assert workspace.live().names() == ["kind", "sleeves"]
-        assert workspace.catalog.attributes().keys() == {"kind", "sleeves"}
+        assert workspace.labels.attributes().keys() == {"kind", "sleeves"}
 
 
 def test_a_split_value_goes_to_review_with_its_parts_until_labels_tell_them_apart(grown: Project) -> None:
@@ -168,7 +178,7 @@ def test_a_split_value_goes_to_review_with_its_parts_until_labels_tell_them_apar
             assert now == ("review" if old == ("top",) else decision)
         gaps = {p.image_id: p for p in workspace.predict_missing(attributes=["garment"])}
         assert len(gaps) > 50  # every top is one now
-        stored = workspace.predictions("garment")
+        stored = workspace.registry.predictions("garment")
         assert {p.decision for p in stored if p.values == both} == {"review"}
         assert any("split" in str(p.reason) for p in gaps.values())
 
@@ -201,7 +211,7 @@ def test_single_values_become_steps_while_the_live_branch_goes_on_until_the_new_
         with pytest.raises(CatalogError, match="garment: its kind changed since its branch was trained"):
             workspace.finetune()
         assert workspace.sync().results[0].status == "promoted"
-        assert workspace.catalog.live().branches["garment"].kind == "ordinal"
+        assert workspace.registry.live().branches["garment"].kind == "ordinal"
         assert {values for values, _, _ in said(workspace, "garment")} <= {("jeans",), ("top",), ("dress",)}
         assert workspace.sync().plan.actions == ()
     declare(grown, "garment", 'Attribute("garment", MultiLabel(("jeans", "top", "dress")))')
@@ -209,19 +219,19 @@ def test_single_values_become_steps_while_the_live_branch_goes_on_until_the_new_
         (result,) = workspace.sync().results
         assert result.status == "blocked"
         assert "declare it under another name, such as garment_2" in result.reason
-        assert workspace.catalog.attributes()["garment"].kind == "ordinal"
+        assert workspace.labels.attributes()["garment"].kind == "ordinal"
 
 
 def test_what_applies_to_fewer_article_types_is_shown_and_answered_no_more(grown: Project) -> None:
     declare(grown, "sleeves", 'Attribute("sleeves", SingleLabel(("bare", "covered")), applies_to=("top",))')
     with grown.open() as workspace:
         list(workspace.predict_missing(attributes=["sleeves"]))
-        before = {p.image_id for p in workspace.predictions("sleeves") if p.decision != "not_applicable"}
+        before = {p.image_id for p in workspace.registry.predictions("sleeves") if p.decision != "not_applicable"}
         report = workspace.sync()
         assert steps(report) == [("evolve", "sleeves", "applies to top")]
-        dresses = {image.id for image in workspace.catalog.images() if image.article_type == "dress"}
+        dresses = {image.id for image in workspace.labels.images() if image.article_type == "dress"}
         assert before & dresses
-        left = {p.image_id for p in workspace.predictions("sleeves") if p.decision in ("accept", "review")}
+        left = {p.image_id for p in workspace.registry.predictions("sleeves") if p.decision in ("accept", "review")}
         assert left == before - dresses
 
 
@@ -231,7 +241,7 @@ def test_a_tree_version_is_a_manifest_of_all_it_was_made_of(grown: Project) -> N
     )
     with grown.open() as workspace:
         workspace.sync()
-        runs = {run.attribute: run for run in workspace.catalog.runs()}
+        runs = {run.attribute: run for run in workspace.registry.runs()}
     first, second = grown.run("versions", "--json").json["versions"]
     for version in (first, second):
         manifest = version["manifest"]

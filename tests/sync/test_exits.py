@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from attributree.comparison import FINETUNED, PROGRESSIVE
-from attributree.config import EXIT
+from attributree.settings.models import EXIT
 from attributree.sync.train import Trainer
 from attributree.training import Verdict
 
@@ -40,7 +40,7 @@ def exited(grown: Project) -> Project:
 
 def branches(project: Project) -> Any:
     with project.open() as workspace:
-        return workspace.catalog.live().branches
+        return workspace.registry.live().branches
 
 
 def test_an_exit_is_a_head_alone_it_answers_and_goes_back(exited: Project) -> None:

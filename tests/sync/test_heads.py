@@ -38,7 +38,7 @@ def headed(headed_once: Project, copy_project: Callable[[Project], Project]) -> 
 def heads(project: Project) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return name and options of each live branch's head."""
     with project.open() as workspace:
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
     assert live is not None
     return {name: (branch.head, dict(branch.head_options)) for name, branch in live.branches.items()}
 

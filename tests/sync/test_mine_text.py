@@ -37,7 +37,7 @@ def test_labels_from_texts_let_a_branch_grow_beside_those_that_are_there(told: P
     assert (result["status"], result["unchanged"]["max_abs_diff"]) == ("promoted", 0.0)
     assert result["unchanged"]["attributes"] == ["garment", "sleeves"]
     with told.open() as workspace:
-        labels = workspace.catalog.label_set("kind")
+        labels = workspace.labels.label_set("kind")
         assert len(labels.weight) > 80
         assert (labels.weight > 0).all()
         assert (labels.weight < 1).all()

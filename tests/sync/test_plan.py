@@ -8,21 +8,15 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
-from attributree.catalog import (
-    BranchRecord,
-    CatalogAttribute,
-    CatalogValue,
-    Coverage,
-    TrainingRun,
-    TreeVersion,
-    TrunkRecord,
-    describe_change,
-)
-from attributree.config import Settings
 from attributree.errors import UnknownNameError
+from attributree.labels.lineage import describe_change
+from attributree.labels.records import CatalogAttribute, CatalogValue, Coverage
 from attributree.plugins import PluginInfo
+from attributree.registry.records import BranchRecord, TrainingRun, TreeVersion, TrunkRecord
+from attributree.reports import Action, Plan
 from attributree.schema import Labels
-from attributree.sync import Action, Plan, World, plan_sync
+from attributree.settings.models import Settings
+from attributree.sync import World, plan_sync
 from attributree.sync.plan import missing, retrain_due, trunk_change
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)

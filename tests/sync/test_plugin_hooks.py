@@ -52,7 +52,7 @@ def test_a_plugins_loss_trains_its_branch_and_a_change_of_it_is_noted(grown: Pro
         assert result.status == "promoted"
         assert result.metrics["val"]["macro_f1"] > 0.5
         assert len(mark.read_text()) > 5
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         trained = live.branches["tone"].config["loss"]
         assert trained.startswith("tone.py ")
@@ -106,7 +106,7 @@ def test_an_attribute_that_tells_left_from_right_is_never_mirrored_whatever_the_
     with grown.open() as workspace:
         workspace.sync(retrain=["garment"])
         assert views == {"garment": 2, "tone": 1}
-        live = workspace.catalog.live()
+        live = workspace.registry.live()
         assert live is not None
         assert (live.branches["tone"].config["flip"], live.branches["tone"].config["crop"]) == (False, True)
         assert workspace.plan().notes == ()

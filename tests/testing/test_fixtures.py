@@ -83,7 +83,7 @@ def test_cards_of_every_value_lie_in_every_split(
         folder = tmp_path / attribute.name
         workspace = attributree_workspace()
         workspace.ingest(write_cards(attribute, folder), images=folder / "photos")
-        workspace.catalog.declare(attribute, "test")
-        labels = workspace.catalog.label_set(attribute.name)
+        workspace.labels.declare(attribute, "test")
+        labels = workspace.labels.label_set(attribute.name)
         for split in SPLITS:
             assert min(labels.part(split).counts().values()) > 0, (attribute.name, split)

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attributree.images import decode_image, inspect_image
+from attributree.images.decode import decode_image, inspect_image
 from attributree.schema import NOT_APPLICABLE, RESERVED_COLUMNS, SEPARATOR, MultiLabel, fold
 from attributree.testing import (
     Garment,

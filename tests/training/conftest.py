@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import BranchSettings
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.nn import LinearHead
 from attributree.schema import Attribute, Labels, SingleLabel
+from attributree.settings.models import BranchSettings
 from attributree.training import Donor, Samples
 
 CHANNELS = 8

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import BranchSettings
 from attributree.errors import TrainingError
-from attributree.finding import from_folder
 from attributree.nn import MAPS, HeadFactory, LinearHead
+from attributree.plugins.discovery import from_folder
+from attributree.settings.models import BranchSettings
 from attributree.training import Donor, GuardedLoss, HeadError, Inline, Samples, Torchrun, grow, make_executor
 from attributree.training.loop import start
 

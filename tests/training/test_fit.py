@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attributree.config import BranchSettings
 from attributree.errors import ConfigError, TrainingError
 from attributree.schema import MultiLabel, Ordinal
+from attributree.settings.models import BranchSettings
 from attributree.training import Samples, pick_device, predict_logits
 from attributree.training.checkpoint import Fit
 from attributree.training.data import scratch

@@ -5,9 +5,9 @@ import pytest
 from torch import nn
 
 from attributree.answers import Floats
-from attributree.config import BranchSettings
 from attributree.nn import Branch
 from attributree.schema import Labels, MultiLabel, SingleLabel
+from attributree.settings.models import BranchSettings
 from attributree.training import Grown, Scores, gate_new, gate_replaced
 from attributree.training.calibrate import Calibration
 from attributree.training.gate import Difference, paired_bootstrap, resampled_f1

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import EXIT, BranchSettings
 from attributree.errors import TrainingError
 from attributree.heads import MultiscaleHead, PyramidHead, spatial_pyramid
 from attributree.nn import MAPS, PYRAMID, Branch, LinearHead
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
+from attributree.settings.models import EXIT, BranchSettings
 from attributree.training import Donor, Grown, Samples, gate_new, grow
 from attributree.training.checkpoint import Fit
 from attributree.training.tops import run_frozen

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import BranchSettings
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.nn import Branch, Crown, Limb, LinearHead, Trunk, probabilities
 from attributree.schema import Attribute, Labels, MultiLabel, Ordinal, SingleLabel
+from attributree.settings.models import BranchSettings
 from attributree.training import Checkpoints, Samples, Teacher, Verdict, finetune, logits_at, predict_joint, train_joint
 from attributree.training.joint import attribute_aware, distillation
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attributree.config import BranchSettings
 from attributree.errors import ConfigError, TrainingError
+from attributree.settings.models import BranchSettings
 from attributree.training.checkpoint import Checkpoints, Fit
 from attributree.training.data import Share
 from attributree.training.loop import run_loop, seed_everything, start

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attributree.config import BranchSettings
 from attributree.nn import MAPS, masked_loss
 from attributree.schema import Labels, SingleLabel
+from attributree.settings.models import BranchSettings
 from attributree.training import Donor, GuardedLoss, HeadError, Samples, grow
 
 LABELS = SingleLabel(("crew", "v_neck", "boat"))

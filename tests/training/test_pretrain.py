@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from attributree.config import TrainingSettings
 from attributree.errors import TrainingError
 from attributree.nn import RANDOM, Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
+from attributree.settings.models import TrainingSettings
 from attributree.training.checkpoint import Checkpoints
 from attributree.training.pretrain import COLLAPSED, Pretrained, augmentation, pretrain, vicreg
 

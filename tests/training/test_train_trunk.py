@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from attributree.config import BranchSettings
 from attributree.errors import TrainingError
-from attributree.labels import LabelSet
+from attributree.label_set import LabelSet
 from attributree.nn import RANDOM, Backbone, LinearHead, Trunk, TrunkSpec
 from attributree.schema import Attribute, Labels, MultiLabel, SingleLabel
+from attributree.settings.models import BranchSettings
 from attributree.training import Samples, TrainedTrunk, train_trunk
 
 joint_module = importlib.import_module("attributree.training.joint")

@@ -20,8 +20,8 @@ def init(options: Globals, folder: Path) -> None:
 
     What is there already is kept; a catalogue of an older schema is upgraded.
     """
-    from ..catalog.engine import shown
-    from ..config_file import FILE_NAME
+    from ..database.engine import shown
+    from ..settings.file import FILE_NAME
     from ..workspace import Workspace
 
     there = (folder / FILE_NAME).exists()
@@ -153,7 +153,7 @@ def db() -> None:
 
 
 def _url(options: Globals) -> str:
-    from ..config_file import load_settings
+    from ..settings.file import load_settings
 
     return load_settings(options.config, database=options.database, required=options.database is None).catalog.database
 
@@ -162,7 +162,7 @@ def _url(options: Globals) -> str:
 @pass_globals
 def upgrade(options: Globals) -> None:
     """Create the catalogue, or bring it to the schema of this attributree."""
-    from ..catalog import upgrade as run
+    from ..database.migrate import upgrade as run
 
     revision = run(_url(options))
     if not options.quiet:
@@ -173,7 +173,7 @@ def upgrade(options: Globals) -> None:
 @pass_globals
 def current(options: Globals) -> None:
     """Print the schema revision of the catalogue."""
-    from ..catalog import current as run
+    from ..database.migrate import current as run
 
     click.echo(run(_url(options)) or "none")
 
@@ -182,7 +182,7 @@ def current(options: Globals) -> None:
 @pass_globals
 def check(options: Globals) -> None:
     """Exit 0 if the catalogue has the schema of this attributree, 1 with the command to type if not."""
-    from ..catalog import check as run
+    from ..database.migrate import check as run
 
     run(_url(options))
     if not options.quiet:

@@ -21,9 +21,9 @@ def doctor(options: Globals, as_json: bool) -> None:
     Tries every attribute's head on the configured backbone, without its weights. Works without a configuration
     and without a catalogue. Ends with 1 if there is an error, and with --strict with 3 if there is a warning.
     """
-    from ..config_file import load_settings
     from ..doctor import ERROR, WARNING, diagnose, examine
     from ..errors import PluginError
+    from ..settings.file import load_settings
     from ..workspace import Workspace
 
     settings = load_settings(options.config, database=options.database, required=options.config is not None)

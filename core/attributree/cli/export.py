@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from . import Globals, cli, pass_globals
 from .output import Reporter, print_json, say
 
 if TYPE_CHECKING:
-    from ..catalog import ReviewSummary
+    from ..labels.records import ReviewSummary
 
 #: Characters of a file that go to stdout at once.
 _BLOCK = 1 << 20
@@ -44,6 +45,10 @@ def export(
 
     One row an image, and another for each source where sources disagree. FILE is - for stdout, with --format.
     """
+    from ..labels.export import ExportOptions
+    from ..labels.writers import format_of
+    from ..registry.predictions import load as load_predictions
+
     if observations and predictions:
         raise click.UsageError("--predictions go beside what is known; leave --observations out")
     to_stdout = str(file) == "-"
@@ -56,14 +61,16 @@ def export(
         Reporter(quiet=options.quiet) as reporter,
         tempfile.TemporaryDirectory() as folder,
     ):
-        summary = workspace.export(
+        summary = workspace.labels.export(
             Path(folder) / "stdout" if to_stdout else file,
-            form=form,
-            attributes=attributes,
-            images=images,
-            observations=observations,
-            provenance=not no_provenance,
-            predictions=predictions,
+            form or format_of(file),
+            ExportOptions(
+                attributes=attributes,
+                images=images,
+                observations=observations,
+                provenance=not no_provenance,
+                predictions=load_predictions if predictions else None,
+            ),
             progress=partial(reporter.count, f"{file}, images"),
         )
         if to_stdout:
@@ -112,17 +119,14 @@ def export_tasks(
 
     The project needs the configuration that `label-studio config` prints.
     """
-    from ..catalog.studio import LOCAL_FILES
+    from ..label_studio.tasks import LOCAL_FILES, TaskOptions
+    from ..label_studio.tasks import export_tasks as write_tasks
 
     with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
-        summary = workspace.export_tasks(
-            file,
-            attributes=attributes,
-            only_review=only_review,
-            prefix=LOCAL_FILES if prefix is None else prefix,
-            reviews=reviews,
-            progress=partial(reporter.count, f"{file}, tasks"),
-        )
+        prefix = LOCAL_FILES if prefix is None else prefix
+        wanted = TaskOptions(attributes=attributes, only_review=only_review, prefix=prefix, reviews=reviews)
+        tell = partial(reporter.count, f"{file}, tasks")
+        summary = write_tasks(workspace.catalog, file, wanted, progress=tell)
     if as_json:
         print_json(summary.to_json())
     elif not options.quiet:
@@ -135,8 +139,11 @@ def export_tasks(
 @pass_globals
 def labelling_config(options: Globals, attributes: tuple[str, ...]) -> None:
     """Print the labelling configuration of the declared attributes, in XML."""
+    from ..label_studio.tasks import asked
+    from ..label_studio.tasks import labelling_config as describe
+
     with options.workspace() as workspace:
-        click.echo(workspace.labelling_config(attributes), nl=False)
+        click.echo(describe(asked(workspace.catalog, attributes)), nl=False)
 
 
 @label_studio.command("import")
@@ -149,11 +156,14 @@ def import_reviews(options: Globals, files: tuple[Path, ...], source: str, as_js
 
     Each annotation keeps its annotator and its ids; see them with `history`. A review outranks all other sources.
     """
+    from ..label_studio.reviews import import_reviews as read_reviews
+
     summaries = []
     with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
         for file in files:
             tell = partial(reporter.count, f"{file.name}, tasks")
-            summaries.append(workspace.import_reviews(file, source=source, progress=tell))
+            summary = read_reviews(workspace.catalog, file, source=source, progress=tell)
+            summaries.append(replace(summary, undeclared=workspace.only_undeclared(summary.undeclared)))
     if as_json:
         print_json({"files": [summary.to_json() for summary in summaries]})
     elif not options.quiet:

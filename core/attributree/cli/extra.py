@@ -42,8 +42,8 @@ class ExtendedGroup(click.Group):
 
 def load(ctx: click.Context) -> LoadedPlugins:
     """Load the plugins that the options before the command select."""
-    from ..config_file import load_settings
     from ..plugins import load_plugins
+    from ..settings.file import load_settings
 
     config = ctx.params.get("config")
     return load_plugins(load_settings(config, required=config is not None).plugins)

@@ -19,8 +19,8 @@ def plugins() -> None:
 @pass_globals
 def list_plugins(options: Globals, as_json: bool) -> None:
     """List the plugins with their attributes, and the reason for each that is left out."""
-    from ..config_file import load_settings
     from ..plugins import load_plugins
+    from ..settings.file import load_settings
 
     settings = load_settings(options.config, database=options.database, required=options.config is not None)
     # A required plugin that is missing is what this list is looked at for: it must not end here.

@@ -15,7 +15,7 @@ from .output import print_json, print_table, say
 def history(options: Globals, sku: str, as_json: bool) -> None:
     """Show all that was said of a product, by whom and when, what it means today, and what was predicted."""
     with options.workspace() as workspace:
-        found = workspace.catalog.history(sku)
+        found = workspace.history(sku)
     if as_json:
         print_json(found.to_json())
         return
@@ -68,7 +68,7 @@ def forget(options: Globals, skus: tuple[str, ...], yes: bool, as_json: bool) ->
     """
     with options.workspace() as workspace:
         if not yes:
-            counts = [len(workspace.catalog.history(sku).images) for sku in skus]
+            counts = [len(workspace.history(sku).images) for sku in skus]
             click.confirm(f"delete {len(skus)} products with {sum(counts)} images for good?", abort=True, err=True)
         gone = workspace.forget(skus)
     if as_json:

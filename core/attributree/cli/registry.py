@@ -18,7 +18,7 @@ def versions(options: Globals, as_json: bool) -> None:
     plugins that made them.
     """
     with options.workspace() as workspace:
-        found = workspace.versions()
+        found = workspace.registry.versions()
     if as_json:
         print_json(
             {
@@ -64,8 +64,8 @@ def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None
 
     with options.workspace() as workspace:
         if cancel is not None:
-            workspace.catalog.cancel_run(cancel, actor())
-        found = workspace.catalog.runs(attribute)[-limit:]
+            workspace.registry.cancel_run(cancel, actor())
+        found = workspace.registry.runs(attribute)[-limit:]
     if as_json:
         print_json({"runs": [run.to_json() for run in found]})
         return
@@ -92,7 +92,7 @@ def changes(options: Globals, attribute: str | None, as_json: bool) -> None:
     The newest change comes last.
     """
     with options.workspace() as workspace:
-        found = workspace.catalog.changes(attribute)
+        found = workspace.labels.changes(attribute)
     if as_json:
         print_json({"changes": [change.to_json() for change in found]})
         return

@@ -56,7 +56,7 @@ def new(
 
     It installs and passes its tests as it is. Nothing is ever overwritten, and no network is needed.
     """
-    from ..scaffold import Draft, plugin_name, read_value, write_distribution, write_one_file
+    from ..plugins.scaffold import Draft, plugin_name, read_value, write_distribution, write_one_file
     from ..schema import KINDS, Attribute, SingleLabel
 
     if column is not None and values:
@@ -95,15 +95,16 @@ def _catalogued(options: Globals, column: str) -> tuple[Attribute, Mapping[str, 
     """
     from ..errors import SchemaError, UnknownNameError
     from ..schema import Attribute, MultiLabel, SingleLabel, Value
+    from ..text.suggest import suggest
 
     with options.workspace() as workspace:
         declared = workspace.plugins.declared_by
         if column in declared:
             raise UnknownNameError(f"column {column!r} is declared already, by {declared[column]}")
-        registered = workspace.catalog.attributes()
+        registered = workspace.labels.attributes()
         if column in registered:
             return registered[column].schema, {}
-        columns = workspace.catalog.suggest(workspace.plugins.attributes, limit=_MOST_VALUES + 1).columns
+        columns = suggest(workspace.labels, workspace.plugins.attributes, limit=_MOST_VALUES + 1).columns
     found = next((one for one in columns if one.column == column), None)
     if found is None:
         known = ", ".join(one.column for one in columns) or "none at all"

@@ -12,7 +12,7 @@ from .catalog import show_plan
 from .output import Reporter, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..sync import Plan, Result
+    from ..reports import Plan, Result
 
 
 def executor_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,7 +52,7 @@ def sync_catalog(
     Registers what plugins declare, grows and retrains branches, proves that the others did not move, and makes the
     new tree live. Running it twice does nothing the second time.
     """
-    from ..sync import SyncReport
+    from ..reports import SyncReport
 
     talk = not as_json and not options.quiet
 

@@ -58,7 +58,7 @@ def _sync(options: Globals, executor: str, processes: int) -> int | None:
     """Sync once and tell what came of it; return the revision that was looked at, None if it failed."""
     try:
         with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
-            revision = workspace.catalog.revision()
+            revision = workspace.labels.revision()
             report = workspace.sync(
                 executor=executor,
                 processes=processes,
@@ -77,7 +77,7 @@ def _news(options: Globals, revision: int, seconds: float) -> bool:
     """Wait until there is a newer revision than `revision`; return whether there is."""
     try:
         with options.workspace() as workspace:
-            return workspace.catalog.wait_for_news(revision, seconds)
+            return workspace.labels.wait_for_news(revision, seconds)
     except AttributreeError as error:
         say(f"error: {error}")
         time.sleep(seconds)

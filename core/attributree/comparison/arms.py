@@ -10,14 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from ..config import EXIT, NOT_IN_DIGEST, BranchSettings
 from ..errors import TrainingError
 from ..inference import Pictures
-from ..nn import MAPS, PYRAMID, RANDOM, Backbone, Branch, Crown, HeadFactory, Limb, Tree, build_backbone, weights_of
-from ..progress import Progress
-from ..registry import unit_digests
+from ..nn import (
+    MAPS,
+    PYRAMID,
+    RANDOM,
+    Backbone,
+    Branch,
+    Crown,
+    HeadFactory,
+    Limb,
+    Tree,
+    build_backbone,
+    weights_of,
+)
 from ..registry.artifacts import digest_of
+from ..registry.trees import unit_digests
+from ..reports import Progress
 from ..schema import SPLITS
+from ..settings.models import EXIT, NOT_IN_DIGEST, BranchSettings
 from ..sync.ground import Ground
 from ..sync.train import BACKBONE
 from ..training import (
@@ -257,7 +269,7 @@ class Trial:
         labels = {name: part.labels.part("train") for name, part in self._samples.items()}
         ids = np.unique(np.concatenate([part.image_ids for part in labels.values()]))
         spoken = {
-            name: np.union1d(part.image_ids, np.intersect1d(ids, self._ground.catalog.missing(name)))
+            name: np.union1d(part.image_ids, np.intersect1d(ids, self._ground.catalog.labels.missing(name)))
             for name, part in labels.items()
         }
         store = self._pictures.pixels

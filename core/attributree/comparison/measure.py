@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from ..answers import Floats
-from ..config import BranchSettings
 from ..nn import Tree, probabilities
 from ..schema import SPLITS
+from ..settings.models import BranchSettings
 from ..training import Samples, finish, predict_joint, score
 from ..training.calibrate import Calibration
 from ..training.gate import ROUNDS, contributions, drawn_f1

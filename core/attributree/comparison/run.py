@@ -15,14 +15,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from ..catalog import Catalog
-from ..config import Settings
 from ..errors import CatalogError, TrainingError, UnknownNameError
 from ..inference import Pictures
 from ..nn import RANDOM
 from ..plugins import LoadedPlugins
-from ..progress import Progress
-from ..registry import parameters
+from ..registry.trees import parameters
+from ..reports import Progress
 from ..schema import SPLITS
+from ..settings.models import Settings
 from ..sync.ground import Ground
 from ..sync.plan import missing
 from ..training import Samples
@@ -94,7 +94,7 @@ def choose(
     Raises UnknownNameError if one of `wanted` is neither declared nor catalogued, TrainingError if it cannot be trained
     or none can.
     """
-    wanted, catalogued = list(dict.fromkeys(wanted)), catalog.attributes()
+    wanted, catalogued = list(dict.fromkeys(wanted)), catalog.labels.attributes()
     everything = sorted({*plugins.attributes, *catalogued})
     for name in wanted:
         if name not in everything:
@@ -111,7 +111,7 @@ def choose(
         elif catalogued[name].digest != attribute.digest:
             why = f"its declaration has changed; {register}"
         else:
-            why = missing(attribute, catalog.coverage(attribute), settings.for_attribute(name).min_labels)
+            why = missing(attribute, catalog.labels.coverage(attribute), settings.for_attribute(name).min_labels)
         if why is None:
             names.append(name)
         elif wanted:
@@ -128,7 +128,7 @@ def _gather(
     ground: Ground, names: Sequence[str], *, strict: bool
 ) -> tuple[dict[str, Samples], Pictures, dict[str, str]]:
     """Return the pixels and labels of each attribute, and why some cannot be used after all."""
-    label_sets = {name: ground.catalog.label_set(name) for name in names}
+    label_sets = {name: ground.catalog.labels.label_set(name) for name in names}
     ids = np.unique(np.concatenate([labels.image_ids for labels in label_sets.values()]))
     pictures = ground.decode(ids.tolist())
     samples, left_out = dict[str, Samples](), dict[str, str]()
@@ -144,7 +144,7 @@ def _gather(
 
 def _article_types(catalog: Catalog, samples: Mapping[str, Samples]) -> dict[int, str]:
     ids = np.unique(np.concatenate([part.labels.image_ids for part in samples.values()]))
-    return {image.id: image.article_type for image in catalog.images(ids=ids.tolist())}
+    return {image.id: image.article_type for image in catalog.labels.images(ids=ids.tolist())}
 
 
 def _one_seed(trial: Trial, seed: int, wanted: Sequence[str], ground: Ground) -> SeedResult:

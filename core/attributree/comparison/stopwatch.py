@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..progress import Progress
+from ..reports import Progress
 
 #: Least seconds between two writes while a part is under way.
 _WRITE_EVERY = 5.0

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-from ..catalog import Coverage, UnknownValue
-from ..config import Settings
-from ..head_names import unfit
+from ..labels.records import Coverage, UnknownValue
 from ..plugins import PluginInfo
 from ..schema import Attribute, fold
+from ..settings.head_names import unfit
+from ..settings.models import Settings
 from ..sync.plan import missing
 from .imports import SLOW, ImportTrial
 

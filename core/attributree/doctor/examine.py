@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from ..config import Settings
 from ..errors import AttributreeError, CatalogError, PluginError, TrunkError
 from ..plugins import LoadedPlugins
+from ..settings.models import Settings
 from ..workspace import Workspace
 from .checks import Symptoms
 from .imports import time_imports
@@ -34,8 +34,8 @@ def examine(workspace: Workspace) -> Symptoms:
         found = replace(
             found,
             attributes=plugins.attributes,
-            coverage={name: catalog.coverage(attribute) for name, attribute in plugins.attributes.items()},
-            columns={name: n for name, n in catalog.undeclared().items() if name not in plugins.attributes},
+            coverage={name: catalog.labels.coverage(attribute) for name, attribute in plugins.attributes.items()},
+            columns={name: n for name, n in catalog.labels.undeclared().items() if name not in plugins.attributes},
         )
     except CatalogError as error:
         catalog_error = str(error)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ..hookspecs import PROJECT
 from ..plugins import PluginInfo
+from ..plugins.hookspecs import PROJECT
 
 #: A plugin that takes longer to import, seconds, delays every command.
 SLOW = 0.3

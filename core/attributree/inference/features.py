@@ -10,11 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..catalog import Catalog, FileState
+from ..catalog import Catalog
 from ..errors import CatalogError
+from ..images.array_store import RecordStore
+from ..images.cache import Room
+from ..images.features import ActivationStore, fill_features
+from ..images.pixels import Photo, PixelStore
+from ..labels.records import FileState
 from ..nn import Backbone, Reads
-from ..progress import Progress
-from ..stores import ActivationStore, Photo, PixelStore, RecordStore, Room, fill_features
+from ..reports import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ def decode_images(
     """
     store = PixelStore(cache, size, room=room)
     photos, stats = [], {}
-    for image in catalog.images(ids=ids):
+    for image in catalog.labels.images(ids=ids):
         known = image.digest
         try:
             stats[image.id] = stat = image.file.stat()
@@ -71,7 +75,7 @@ def decode_images(
         )
     decoded = store.fill(photos, tell, workers)
     unknown = {photo.id for photo in photos if photo.digest is None}
-    catalog.record_files(
+    catalog.labels.record_files(
         {
             i: FileState(digest, stats[i].st_size, stats[i].st_mtime_ns)
             for i, digest in decoded.digests.items()
@@ -80,7 +84,7 @@ def decode_images(
     )
     for image_id, reason in decoded.failed.items():
         if image_id in stats:  # a file that is away for now may be back tomorrow; it is only left out
-            catalog.quarantine(image_id, reason)
+            catalog.labels.quarantine(image_id, reason)
     return Pictures(store, decoded.digests, decoded.failed)
 
 

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..catalog import Catalog, ImageRecord, PredictionRecord
-from ..config import Settings
+from ..catalog import Catalog
 from ..errors import CatalogError, UnknownNameError
+from ..images.cache import Bound
+from ..images.features import ActivationStore
+from ..labels.records import ImageRecord, PredictionRecord
 from ..nn import Features, Reads
 from ..plugins import LoadedPlugins
-from ..progress import Progress
-from ..registry import ArtifactStore, load_tree
+from ..registry.artifacts import ArtifactStore
+from ..registry.trees import load_tree
+from ..reports import Progress
 from ..schema import Attribute
-from ..stores import ActivationStore, Bound
+from ..settings.models import Settings
 from ..training import pick_device, score
 from .features import Pictures, compute_features, decode_images
 from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
@@ -43,7 +46,7 @@ class LiveTree:
     def __init__(
         self, catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None = None
     ) -> None:
-        version = catalog.live()
+        version = catalog.registry.live()
         if version is None:
             raise CatalogError("no tree is live yet; run: attributree sync-catalog")
         self.catalog = catalog
@@ -53,7 +56,7 @@ class LiveTree:
         self.device = pick_device(settings.training.device)
         store = ArtifactStore(settings.catalog.artifacts)
         self.loaded = load_tree(store, version.trunk, version.branches, plugins)
-        self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.attributes().items()}
+        self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.labels.attributes().items()}
         self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device)
 
     def names(self, wanted: Iterable[str] = ()) -> list[str]:
@@ -85,7 +88,7 @@ class LiveTree:
         return {"version": self.version.id, "split": split, "attributes": attributes}
 
     def _evaluate(self, name: str, split: str, reads: Collection[Reads]) -> dict[str, Any]:
-        part = self.catalog.label_set(name).part(split, labelled_only=True)
+        part = self.catalog.labels.label_set(name).part(split, labelled_only=True)
         pictures, stores = self._features(part.image_ids.tolist(), reads)
         part = part.take(np.isin(part.image_ids, list(pictures.digests)))
         if not len(part):
@@ -111,7 +114,7 @@ class LiveTree:
         `article_type` overrides it. A file that cannot be read gives decision `error`.
         """
         files = [Path(path).resolve() for path in paths]
-        known = {image.file: image for image in self.catalog.images(paths=files)}
+        known = {image.file: image for image in self.catalog.labels.images(paths=files)}
         subjects = []
         for path, file in zip(paths, files, strict=True):
             image = known.get(file)
@@ -129,9 +132,9 @@ class LiveTree:
         wanted = self.names(names)
         gaps: dict[int, list[str]] = {}
         for name in wanted:
-            for image_id in self.catalog.missing(name):
+            for image_id in self.catalog.labels.missing(name):
                 gaps.setdefault(image_id, []).append(name)
-        images = self.catalog.images(ids=sorted(gaps))
+        images = self.catalog.labels.images(ids=sorted(gaps))
         for start in range(0, len(images), _CHUNK):
             yield from self._predict_chunk(images[start : start + _CHUNK], gaps)
             if self.progress:
@@ -149,7 +152,7 @@ class LiveTree:
             features = self._read(stores, pictures, [image.id for image in good])
             answered = self.predictor.predict_features([_subject(image) for image in good], features, asked)
             out += [p for p in answered if p.attribute in gaps[p.image_id or 0]]
-        self.catalog.save_predictions([self._record(p) for p in out if p.decision != ERROR])
+        self.catalog.registry.save_predictions([self._record(p) for p in out if p.decision != ERROR])
         return out
 
     def _record(self, prediction: Prediction) -> PredictionRecord:
@@ -169,7 +172,7 @@ class LiveTree:
     def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Path]:
         """Return where the file of each predicted image is, by `sheet.key_of`."""
         ids = sorted({p.image_id for p in predictions if p.image_id is not None})
-        found: dict[int | str, Path] = {image.id: image.file for image in self.catalog.images(ids=ids)}
+        found: dict[int | str, Path] = {image.id: image.file for image in self.catalog.labels.images(ids=ids)}
         return found | {p.image: Path(p.image) for p in predictions if p.image_id is None}
 
     # -- features ----------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from ..answers import Answers, Floats, answer_today, translate
-from ..catalog import BranchRecord
 from ..errors import ImageError
-from ..images import decode_image, quiet
+from ..images.decode import decode_image, quiet
 from ..nn import Features, probabilities
-from ..registry import LoadedTree
+from ..registry.records import BranchRecord
+from ..registry.trees import LoadedTree
 from ..schema import SEPARATOR, Attribute
 
 _BATCH = 64

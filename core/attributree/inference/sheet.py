@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import CatalogError, ImageError
-from ..images import decode_image, quiet
+from ..images.decode import decode_image, quiet
 from .predict import ACCEPT, ERROR, NOT_APPLICABLE, Prediction
 
 #: Side of a picture on the sheet, pixels.

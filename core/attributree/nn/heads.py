@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import BranchSettings
 from ..errors import PluginError
-from ..head_names import EXIT_HEAD, STANDARD_HEAD
 from ..heads import HEADS, default_options, new_head
 from ..plugins import LoadedPlugins
 from ..schema import Attribute
+from ..settings.head_names import EXIT_HEAD, STANDARD_HEAD
+from ..settings.models import BranchSettings
 from .trunk import Backbone
 
 

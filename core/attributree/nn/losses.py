@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import PluginError, TrainingError
-from ..hookspecs import Loss
 from ..plugins import LoadedPlugins
+from ..plugins.hookspecs import Loss
 from ..schema import Attribute, Labels, MultiLabel
 
 #: Largest weight that class balance gives to a rare value.

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..catalog import BranchRecord, TrunkRecord
-from ..config import EXIT
 from ..errors import ArtifactError, PluginError
-from ..head_names import EXIT_HEAD
 from ..heads import HEADS
 from ..nn import Backbone, Branch, HeadFactory, Limb, Tree, TrunkSpec, build_backbone, weights_of
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
+from ..settings.head_names import EXIT_HEAD
+from ..settings.models import EXIT
 from .artifacts import ArtifactStore, digest_of
+from .records import BranchRecord, TrunkRecord
 
 
 def as_trained(record: BranchRecord) -> Attribute:

@@ -1,8 +1,8 @@
 """sync-catalog: declared x catalogued x live -> actions, and the actions carried out."""
 
+from ..reports import Action, Forecast, Plan, Result, SyncReport, TrunkReport
 from .apply import make_plan, observe_world, sync_catalog
-from .plan import Action, Forecast, Plan, World, plan_sync
-from .report import Result, SyncReport, TrunkReport
+from .plan import World, plan_sync
 
 __all__ = [
     "Action",

@@ -8,15 +8,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..catalog import Catalog, CatalogAttribute, predecessor
-from ..config import Settings
+from ..catalog import Catalog
 from ..errors import CatalogError
+from ..labels.lineage import predecessor
+from ..labels.records import CatalogAttribute
 from ..plugins import LoadedPlugins
-from ..progress import Progress
+from ..reports import BLOCKED, BUSY, SKIPPED, Action, Plan, Progress, Result, SyncReport
+from ..settings.models import Settings
+from ..settings.recipes import tuned
+from ..text.mine import mine
 from .actor import actor, versions
-from .plan import Action, Plan, World, plan_sync
-from .report import BLOCKED, BUSY, SKIPPED, Result, SyncReport
-from .tuned import tuned
+from .plan import World, plan_sync
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -27,10 +29,10 @@ _POLL_SECONDS = 0.5
 
 def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
     """Return everything a plan depends on, read from the catalogue and the plugins."""
-    live = catalog.live()
-    catalogued = catalog.attributes()
+    live = catalog.registry.live()
+    catalogued = catalog.labels.attributes()
     # A finetune that was gated out says nothing against growing, nor does what was cancelled.
-    runs = [run for run in catalog.runs() if run.status != "cancelled"]
+    runs = [run for run in catalog.registry.runs() if run.status != "cancelled"]
     last_run = {run.attribute: run for run in runs if run.action != "finetune" or run.status == "promoted"}
     names, refused = _names(plugins, catalogued)
     todays = {former: name for name, former in names.items()}
@@ -42,22 +44,22 @@ def observe_world(catalog: Catalog, plugins: LoadedPlugins) -> World:
     branches = live.branches if live else {}
 
     def new_labels(name: str, since: int) -> int:
-        return catalog.new_labels(names[name], since)
+        return catalog.labels.new_labels(names[name], since)
 
     return World(
         declared=plugins.attributes,
         declared_by=plugins.declared_by,
         problems=plugins.problems,
         catalogued=catalogued,
-        coverage={name: catalog.coverage(attribute) for name, attribute in plugins.attributes.items()},
+        coverage={name: catalog.labels.coverage(attribute) for name, attribute in plugins.attributes.items()},
         live=live,
         new_labels={name: new_labels(name, branches[name].revision) for name in names if name in branches},
         labels_since_run={name: new_labels(name, last_run[name].revision) for name in names if name in last_run},
         last_run=last_run,
         refused=refused,
-        training=catalog.training(),
+        training=catalog.registry.training(),
         runs=tuple(runs),
-        sources=catalog.sources(),
+        sources=catalog.labels.sources(),
     )
 
 
@@ -87,7 +89,7 @@ def _to_declare(plan: Plan, catalog: Catalog, plugins: LoadedPlugins) -> list[st
     """Return what to declare: what the plan registers and evolves, and what has another title or owner now."""
     planned = {action.attribute for action in plan.of("register", "evolve")}
     blocked = {action.attribute for action in plan.blocked}
-    catalogued = catalog.attributes()
+    catalogued = catalog.labels.attributes()
     names = []
     for name, attribute in plugins.attributes.items():
         known = catalogued.get(name)
@@ -147,13 +149,13 @@ def sync_catalog(
         plan = make_plan(catalog, settings, plugins, only=tuple(only), retrain=tuple(retrain))
         if announce:
             announce(plan)
-        catalog.follow_sources()
+        catalog.labels.follow_sources()
         for name in _to_declare(plan, catalog, plugins):
             owner = plugins.declared_by[name]
-            catalog.declare(plugins.attributes[name], owner, versions(plugins).get(owner), actor=actor())
+            catalog.labels.declare(plugins.attributes[name], owner, versions(plugins).get(owner), actor=actor())
         for action in plan.of("orphan"):
             assert action.attribute is not None
-            catalog.orphan(action.attribute, actor=actor())
+            catalog.labels.orphan(action.attribute, actor=actor())
         for action in plan.blocked:
             tell(Result(str(action.attribute), action.action, BLOCKED, action.reason))
         training = plan.training
@@ -163,7 +165,7 @@ def sync_catalog(
                     tell(Result(action.attribute, action.action, SKIPPED, "--no-train was given"))
             training = ()
         if not training:
-            live = catalog.live()
+            live = catalog.registry.live()
             return SyncReport(plan, tuple(results), version=live.id if live else None)
         from ..training import make_executor  # torch: seconds that a sync without work does not spend
         from .lease import Leases
@@ -187,23 +189,23 @@ def sync_catalog(
                 )
                 busy = _share(trainer, left, tell) if left else {}
                 quarantined |= trainer.quarantined
-    live = catalog.live()
+    live = catalog.registry.live()
     return SyncReport(plan, tuple(results), trunk, live.id if live else None, tuple(quarantined.items()))
 
 
 def _mine(catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None) -> None:
-    products = catalog.counts().products
+    products = catalog.labels.counts().products
 
     def tell(done: int) -> None:
         if progress:
             progress("reading texts", done, products)
 
-    catalog.mine(plugins.attributes, languages=settings.catalog.languages, progress=tell)
+    mine(catalog.labels, plugins.attributes, languages=settings.catalog.languages, progress=tell)
 
 
 def finished_runs(catalog: Catalog) -> frozenset[int]:
     """Return the runs that are over, so that a worker can tell what others finish after it decided."""
-    return frozenset(run.id for run in catalog.runs() if run.status != "running")
+    return frozenset(run.id for run in catalog.registry.runs() if run.status != "running")
 
 
 def _share(trainer: Trainer, training: Iterable[Action], tell: Callable[[Result], None]) -> dict[str, Action]:
@@ -221,5 +223,5 @@ def _share(trainer: Trainer, training: Iterable[Action], tell: Callable[[Result]
 def _wait(catalog: Catalog, names: Iterable[str]) -> None:
     """Wait until nobody trains one of `names` any more: done, failed, or dead."""
     wanted = set(names)
-    while wanted & catalog.training().keys():
+    while wanted & catalog.registry.training().keys():
         time.sleep(_POLL_SECONDS)

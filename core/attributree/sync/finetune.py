@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from ..answers import Floats
-from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, Work
-from ..config import NOT_IN_DIGEST, Settings
+from ..catalog import Catalog
 from ..errors import CatalogError, TrainingError
 from ..inference import Pictures, branch_probabilities
-from ..labels import LabelSet
+from ..label_set import LabelSet
 from ..nn import Crown, Tree
 from ..plugins import LoadedPlugins
-from ..progress import Progress
-from ..registry import LoadedTree, head_factory, save_branch, save_trunk
+from ..registry.records import BranchRecord, FinishedRun, TrainingRun, Work
+from ..registry.trees import LoadedTree, head_factory, save_branch, save_trunk
+from ..reports import KEPT, PROMOTED, Plan, Progress, Result, SyncReport, TrunkReport
+from ..settings.models import NOT_IN_DIGEST, Settings
 from ..training import (
     Executor,
     Finetuned,
@@ -35,10 +36,8 @@ from ..training import (
 from .actor import made_with
 from .ground import Ground
 from .lease import Leases
-from .plan import Plan
 from .promote import Live, commit, load_live
 from .records import branch_record, describe, describe_scores
-from .report import KEPT, PROMOTED, Result, SyncReport, TrunkReport
 
 ACTION, REASON = "finetune", "asked for by `attributree finetune`"
 
@@ -69,7 +68,7 @@ def finetune_catalog(
 
 def _claim(ground: Ground, label_sets: Mapping[str, LabelSet], leases: Leases) -> dict[str, TrainingRun]:
     """Return a run for each attribute. Raises CatalogError if one of them is being trained by another worker."""
-    ground.catalog.require_idle()
+    ground.catalog.registry.require_idle()
     runs = {}
     for name, labels in label_sets.items():
         digest = ground.settings.digest_for(name)
@@ -85,7 +84,7 @@ def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
     """Return an attribute's labels. Raises CatalogError if its live branch does not answer in today's values."""
     if name in loaded.missing:
         raise CatalogError(f"{name} cannot be finetuned: {loaded.missing[name]}")
-    label_set = ground.catalog.label_set(name)
+    label_set = ground.catalog.labels.label_set(name)
     labels, branch = label_set.attribute.labels, loaded.branches[name]
     if (labels.keys, labels.kind) != (branch.values, branch.kind):
         what = "kind" if labels.keys == branch.values else "values"
@@ -106,7 +105,7 @@ def _finetune(
     start, loaded, names = time.monotonic(), live.loaded, sorted(label_sets)
     recipe = ground.recipe(names)
     size = loaded.backbone.spec.image_size
-    unknown = {name: ground.catalog.missing(name) for name in names}
+    unknown = {name: ground.catalog.labels.missing(name) for name in names}
     ids = np.unique(np.concatenate([*(s.image_ids for s in label_sets.values()), *map(np.asarray, unknown.values())]))
     pictures = ground.decode(ids.astype(np.int64).tolist(), size)
     samples = {name: ground.pixels(ground.usable(part, pictures), pictures) for name, part in label_sets.items()}
@@ -162,7 +161,7 @@ def _teachers(
 
 def _train_ids(ground: Ground, ids: list[int], pictures: Pictures) -> list[int]:
     """Return those of `ids` that are in the train split and could be decoded."""
-    return [i.id for i in ground.catalog.images(ids=ids) if i.split == "train" and i.id in pictures.digests]
+    return [i.id for i in ground.catalog.labels.images(ids=ids) if i.split == "train" and i.id in pictures.digests]
 
 
 def _answers(ground: Ground, loaded: LoadedTree, samples: Mapping[str, Samples]) -> dict[str, Floats]:

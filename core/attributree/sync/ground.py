@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..catalog import Catalog
-from ..config import BranchSettings, Settings
 from ..errors import TrainingError
+from ..images.cache import Bound
+from ..images.features import ActivationStore
 from ..inference import Pictures, compute_features, decode_images
-from ..labels import LabelSet
+from ..label_set import LabelSet
 from ..nn import Backbone, Reads, TrunkSpec, build_loss
 from ..plugins import LoadedPlugins
-from ..progress import Progress
-from ..registry import ArtifactStore
+from ..registry.artifacts import ArtifactStore
+from ..reports import Progress
 from ..schema import Attribute
-from ..stores import ActivationStore, Bound
+from ..settings.models import BranchSettings, Settings
+from ..settings.recipes import tuned
 from ..training import Checkpoints, GuardedLoss, Samples, pick_device
 from .tops import StoredTops
-from .tuned import tuned
 
 #: Images on which each promotion proves that no other attribute moved.
 PROBE_IMAGES = 16
@@ -56,7 +57,7 @@ class Ground:
             self.bound,
         )
         if pictures.failed:
-            paths = {image.id: image.path for image in self.catalog.images(ids=list(pictures.failed))}
+            paths = {image.id: image.path for image in self.catalog.labels.images(ids=list(pictures.failed))}
             self.quarantined |= {paths[i]: reason for i, reason in pictures.failed.items()}
         return pictures
 

@@ -8,8 +8,10 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
-from ..catalog import LEASE_SECONDS, Catalog, TrainingRun, Work, new_owner
+from ..catalog import Catalog
 from ..errors import CatalogError
+from ..registry.records import TrainingRun, Work
+from ..registry.runs import LEASE_SECONDS, new_owner
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class Leases:
 
     def claim(self, work: Work, seen: Collection[int] | None = None) -> TrainingRun | None:
         """Return a run of `work`, held from now on, or None if another worker does it or has done it."""
-        run = self._catalog.claim_run(work, self.owner, lease=self._seconds, seen=seen)
+        run = self._catalog.registry.claim_run(work, self.owner, lease=self._seconds, seen=seen)
         if run is not None:
             self._held[run.id] = run
         return run
@@ -48,7 +50,7 @@ class Leases:
         while not self._stop.wait(self._seconds / 3):
             for run in list(self._held.values()):
                 try:
-                    if not self._catalog.heartbeat(run, lease=self._seconds):
+                    if not self._catalog.registry.heartbeat(run, lease=self._seconds):
                         self.drop(run)
                 except (
                     CatalogError

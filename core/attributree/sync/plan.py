@@ -5,90 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 from ..answers import heirs
-from ..catalog import (
-    BranchRecord,
-    CatalogAttribute,
-    Coverage,
-    Sources,
-    TrainingRun,
-    TreeVersion,
-    describe_change,
-    refuse_kind,
-)
-from ..config import NOT_IN_DIGEST, Settings
 from ..errors import UnknownNameError
-from ..head_names import unfit
+from ..labels.lineage import describe_change, refuse_kind
+from ..labels.records import CatalogAttribute, Coverage
+from ..labels.resolve import Sources
 from ..plugins import PluginInfo
+from ..registry.records import BranchRecord, TrainingRun, TreeVersion
+from ..reports import Action, Forecast, Plan
 from ..schema import Attribute, fold
-
-#: Actions that train something; the others are done in a moment.
-TRAINING = ("train_trunk", "grow", "retrain")
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What an action will cost: `labels` used, `minutes` and `megabytes` from runs like it, None without any run."""
-
-    labels: int
-    minutes: float | None
-    megabytes: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the forecast as JSON-ready data."""
-        return {"labels": self.labels, "minutes": self.minutes, "megabytes": self.megabytes}
-
-
-@dataclass(frozen=True)
-class Action:
-    """One step: register, evolve, orphan, blocked, train_trunk, grow or retrain. `attribute` is None for the trunk."""
-
-    action: str
-    attribute: str | None
-    reason: str
-    labelled: int = 0
-    forecast: Forecast | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the action as `sync-catalog --json` shows it."""
-        out: dict[str, Any] = {
-            "action": self.action,
-            "attribute": self.attribute,
-            "reason": self.reason,
-            "labelled": self.labelled,
-        }
-        if self.forecast:
-            out["forecast"] = self.forecast.to_json()
-        return out
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a sync would do, in order."""
-
-    actions: tuple[Action, ...] = ()
-    notes: tuple[str, ...] = ()  # what nothing is done about, but should be known
-
-    @property
-    def training(self) -> tuple[Action, ...]:
-        """The actions that need the network."""
-        return tuple(action for action in self.actions if action.action in TRAINING)
-
-    @property
-    def blocked(self) -> tuple[Action, ...]:
-        """The actions that cannot be done yet."""
-        return tuple(action for action in self.actions if action.action == "blocked")
-
-    @property
-    def work(self) -> tuple[Action, ...]:
-        """The actions that change something: all but the blocked ones."""
-        return tuple(action for action in self.actions if action.action != "blocked")
-
-    def of(self, *actions: str) -> tuple[Action, ...]:
-        """Return the actions of these kinds."""
-        return tuple(action for action in self.actions if action.action in actions)
+from ..settings.head_names import unfit
+from ..settings.models import NOT_IN_DIGEST, Settings
 
 
 @dataclass(frozen=True)

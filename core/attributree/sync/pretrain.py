@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..catalog import Catalog, ImageRecord
-from ..config import NOT_IN_DIGEST, Settings
+from ..catalog import Catalog
 from ..errors import ConfigError, TrainingError
+from ..labels.records import ImageRecord
 from ..nn import RANDOM, build_backbone
 from ..nn.weights import write_weights
 from ..plugins import LoadedPlugins
-from ..progress import Progress
-from ..registry import unit_digests
+from ..registry.trees import unit_digests
+from ..reports import Progress
+from ..settings.models import NOT_IN_DIGEST, Settings
 from ..training.loop import seed_everything
 from ..training.pretrain import HELD_OUT, METHOD, pretrain
 from .ground import Ground
@@ -84,7 +85,7 @@ def pretrain_trunk(
     ground = Ground(catalog, settings, plugins, progress)
     recipe = ground.recipe(list(plugins.attributes))
     recipe = recipe.model_copy(update={"epochs": epochs or recipe.epochs})
-    usable = [image for image in catalog.images() if image.state == "ok" and image.split == "train"]
+    usable = [image for image in catalog.labels.images() if image.state == "ok" and image.split == "train"]
     if not usable:
         raise TrainingError("pretrain: no image of the train split can be used; ingest some: attributree ingest FILE")
     if images is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..catalog import BranchRecord, FinishedRun, NewVersion, TreeVersion, TrunkRecord
 from ..errors import TrainingError
-from ..registry import LoadedTree, Proof, load_tree, prove_unchanged, unchanged_branches
+from ..registry.records import BranchRecord, FinishedRun, NewVersion, TreeVersion, TrunkRecord
+from ..registry.trees import LoadedTree, Proof, load_tree, prove_unchanged, unchanged_branches
 from .actor import actor, made_with
 from .ground import Ground
 
@@ -27,7 +27,7 @@ class Live:
 
 def load_live(ground: Ground) -> Live | None:
     """Return the live tree, None if nothing is live yet."""
-    version = ground.catalog.live()
+    version = ground.catalog.registry.live()
     if version is None:
         return None
     return Live(version.id, load_tree(ground.store, version.trunk, version.branches, ground.plugins))
@@ -56,7 +56,7 @@ def commit(
     for name in sorted(names & loaded.missing.keys()):
         raise TrainingError(f"{name}: the new branch cannot be loaded back: {loaded.missing[name]}")
     proof = prove(ground, live, loaded)
-    version = ground.catalog.commit_version(
+    version = ground.catalog.registry.commit_version(
         NewVersion(
             trunk=trunk,
             branches=tuple(branches.values()),

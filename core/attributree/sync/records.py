@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..catalog import BranchRecord
-from ..config import BranchSettings
-from ..labels import LabelSet
+from ..label_set import LabelSet
+from ..registry.records import BranchRecord
+from ..settings.models import BranchSettings
 from ..training import Calibration, Grown, Scores
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog import BranchRecord, Catalog, TreeVersion
-from ..config import Settings
+from ..catalog import Catalog
 from ..errors import ArtifactError, CatalogError, UnknownNameError
 from ..plugins import LoadedPlugins
-from ..registry import ArtifactStore, load_backbone
+from ..registry.artifacts import ArtifactStore
+from ..registry.records import BranchRecord, TreeVersion
+from ..registry.trees import load_backbone
+from ..settings.models import Settings
 from .actor import actor
 from .ground import Ground
 from .promote import commit, load_live
@@ -21,9 +23,9 @@ def promote_version(catalog: Catalog, settings: Settings, version_id: int, reaso
     stays live then.
     """
     with catalog.sync_lock():
-        version = catalog.version(version_id)
+        version = catalog.registry.version(version_id)
         _require_parts(ArtifactStore(settings.catalog.artifacts), version)
-        return catalog.promote(version.id, actor(), reason)
+        return catalog.registry.promote(version.id, actor(), reason)
 
 
 def roll_back(catalog: Catalog, settings: Settings, reason: str) -> TreeVersion:
@@ -47,7 +49,7 @@ def roll_back_branch(
         ground = Ground(catalog, settings, plugins)
         loaded = load_live(ground)
         assert loaded is not None
-        label_set = catalog.label_set(name)
+        label_set = catalog.labels.label_set(name)
         pictures = ground.decode(label_set.image_ids[:64].tolist(), loaded.loaded.backbone.spec.image_size)
         ground.keep_probe(label_set.image_ids[:64].tolist(), pictures)
         _, version, _ = commit(ground, loaded, live.trunk, [former], f"back to branch {former.id}, {reason}")
@@ -55,7 +57,7 @@ def roll_back_branch(
 
 
 def _live(catalog: Catalog) -> TreeVersion:
-    live = catalog.live()
+    live = catalog.registry.live()
     if live is None:
         raise CatalogError("no tree is live yet; run: attributree sync-catalog")
     return live
@@ -80,7 +82,7 @@ def _former_branch(catalog: Catalog, live: TreeVersion, name: str) -> BranchReco
 
 def _ancestors(catalog: Catalog, version: TreeVersion) -> Iterator[TreeVersion]:
     """Yield the versions that `version` came from, the nearest first."""
-    stored = {found.id: found for found in catalog.versions()}
+    stored = {found.id: found for found in catalog.registry.versions()}
     while version.parent is not None:
         version = stored[version.parent]
         yield version

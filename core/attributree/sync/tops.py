@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ..images.cache import Bound
+from ..images.features import ActivationStore, top_key
 from ..nn import MAPS, Reads
-from ..stores import ActivationStore, Bound, top_key
 from ..training import Donor, Samples, ScratchTops
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from torch import nn
 
 from ..answers import Floats
-from ..catalog import BranchRecord, Catalog, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
-from ..config import EXIT, NOT_IN_DIGEST, BranchSettings, Settings
+from ..catalog import Catalog
 from ..errors import (
     ArtifactError,
     AttributreeError,
@@ -25,12 +24,14 @@ from ..errors import (
     TrainingError,
 )
 from ..inference import branch_probabilities
-from ..labels import LabelSet
+from ..label_set import LabelSet
 from ..nn import MAPS, PYRAMID, RANDOM, Backbone, Branch, HeadFactory, Reads, build_backbone
 from ..plugins import LoadedPlugins
-from ..progress import Progress
-from ..registry import LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
+from ..registry.records import BranchRecord, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
+from ..registry.trees import LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
+from ..reports import BUSY, FAILED, KEPT, PROMOTED, SKIPPED, Action, Progress, Result, TrunkReport
 from ..schema import Attribute
+from ..settings.models import EXIT, NOT_IN_DIGEST, BranchSettings, Settings
 from ..training import (
     Checkpoints,
     Donor,
@@ -51,10 +52,9 @@ from ..training import (
 from .actor import made_with
 from .ground import Ground
 from .lease import Leases
-from .plan import Action, broken_owner
+from .plan import broken_owner
 from .promote import Live, commit, load_live
 from .records import branch_record, describe
-from .report import BUSY, FAILED, KEPT, PROMOTED, SKIPPED, Result, TrunkReport
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Trainer:
     def _train_trunk(self, backbone: Backbone, names: Sequence[str]) -> None:
         """Train the trunk on all of `names` that can be trained; the others fail later, each by itself."""
         start, ground = time.monotonic(), self.ground
-        label_sets = {name: self.catalog.label_set(name) for name in names}
+        label_sets = {name: self.catalog.labels.label_set(name) for name in names}
         pictures = ground.decode(np.unique(np.concatenate([s.image_ids for s in label_sets.values()])).tolist())
         samples, losses, failed = {}, dict[str, GuardedLoss](), dict[str, str]()
         for name, label_set in label_sets.items():
@@ -215,7 +215,7 @@ class Trainer:
         """Train one branch and promote it, or stage it if the trunk moved. A failure becomes a result."""
         name = str(action.attribute)
         start = time.monotonic()
-        label_set = self.catalog.label_set(name)
+        label_set = self.catalog.labels.label_set(name)
         digest = self.settings.digest_for(name)
         schema, revision = label_set.attribute.digest, label_set.revision
         work = Work(name, action.action, label_set.fingerprint, schema, digest, revision, action.reason)
@@ -243,7 +243,7 @@ class Trainer:
     def _fail(self, action: Action, run: TrainingRun, start: float, error: str, *, retry: bool) -> Result:
         seconds = time.monotonic() - start
         with suppress(LeaseError):  # another worker has it by now, and its own result
-            self.catalog.finish_run(run, FAILED, seconds=seconds, metrics={"retry": retry}, error=error)
+            self.catalog.registry.finish_run(run, FAILED, seconds=seconds, metrics={"retry": retry}, error=error)
         return Result(str(action.attribute), action.action, FAILED, error, seconds=seconds)
 
     def _grow(self, action: Action, label_set: LabelSet, run: TrainingRun, start: float) -> Result:
@@ -307,7 +307,7 @@ class Trainer:
         }
         result = Result(name, action.action, KEPT, verdict.reason, None, seconds, metrics)
         if not verdict.promoted:
-            self.catalog.finish_run(run, KEPT, seconds=seconds, metrics=metrics)
+            self.catalog.registry.finish_run(run, KEPT, seconds=seconds, metrics=metrics)
         elif self._moved:
             self._staged.append((record, run, result))
             result = replace(result, status=PROMOTED)
@@ -347,7 +347,7 @@ class Trainer:
 
     def _catch_up(self) -> None:
         """Take up what other workers promoted on this trunk. Raises OvertakenError if they put the tree on another."""
-        now = self.catalog.live()
+        now = self.catalog.registry.live()
         if now is None or (self._live and now.id == self._live.version):
             return
         live = load_live(self.ground)
@@ -378,7 +378,7 @@ class Trainer:
         if self._live is None or attribute.name not in self._live.loaded.tree.branches:
             return gate_new(grown, recipe)
         val = label_set.part("val", labelled_only=True)
-        live = self._live_probabilities(self._live.loaded, self.catalog.attributes()[attribute.name].today, val)
+        live = self._live_probabilities(self._live.loaded, self.catalog.labels.attributes()[attribute.name].today, val)
         return gate_replaced(attribute.labels, live, grown.answers, val.target, recipe)
 
     def _live_probabilities(self, live: LoadedTree, attribute: Attribute, val: LabelSet) -> Floats:
@@ -401,7 +401,7 @@ class Trainer:
             why = f"the new trunk has no good branch for {', '.join(lost)}; the tree on the old trunk stays live"
             for _, run, result in self._staged:
                 metrics = {**result.metrics, "verdict": why}
-                self.catalog.finish_run(run, KEPT, seconds=result.seconds, metrics=metrics)
+                self.catalog.registry.finish_run(run, KEPT, seconds=result.seconds, metrics=metrics)
             yield from (replace(r, status=KEPT, reason=why) if r.attribute in passed else r for r in results)
             return
         without = f", without the orphaned {', '.join(sorted(orphans))}" if orphans else ""
@@ -421,7 +421,7 @@ class Trainer:
     def _orphans(self) -> set[str]:
         """Return the live attributes that no plugin declares any more, and none that is broken did."""
         assert self._live is not None
-        catalogued, problems = self.catalog.attributes(), self.plugins.problems
+        catalogued, problems = self.catalog.labels.attributes(), self.plugins.problems
         gone = self._live.branches.keys() - self.plugins.attributes.keys()
         return {name for name in gone if not broken_owner(catalogued[name], problems)}
 

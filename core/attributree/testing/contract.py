@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..hookspecs import PROJECT
 from ..plugins import LoadedPlugins, load_plugins
+from ..plugins.hookspecs import PROJECT
 from ..schema import Attribute
 
 if TYPE_CHECKING:

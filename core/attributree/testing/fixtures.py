@@ -66,8 +66,8 @@ def attributree_workspace(
     `make({"hem": attributree_hem}, attributes={"hem": {"depth": "head"}})`: plugins by name, then sections as they
     stand in plugins.toml. They are closed when the test ends.
     """
-    from ..catalog import upgrade
-    from ..config import Settings
+    from ..database.migrate import upgrade
+    from ..settings.models import Settings
     from ..workspace import Workspace
 
     made: list[Workspace] = []

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
-from ..labels import LabelSet
+from ..label_set import LabelSet
 from ..schema import SPLITS
 
 

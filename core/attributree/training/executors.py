@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import torch
 
 from ..errors import AttributreeError, TrainingError
-from ..finding import import_files, imported_files
+from ..plugins.discovery import import_files, imported_files
 from .guard import GuardedLoss, HeadError
 
 P = ParamSpec("P")

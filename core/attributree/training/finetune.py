@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from ..answers import Floats
-from ..config import EXIT, BranchSettings
-from ..hookspecs import Loss
 from ..nn import Branch, Crown, Reads, Trunk
-from ..progress import Progress
+from ..plugins.hookspecs import Loss
+from ..reports import Progress
+from ..settings.models import EXIT, BranchSettings
 from .calibrate import Calibration
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device, scratch

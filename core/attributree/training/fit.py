@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..config import BranchSettings
-from ..hookspecs import Loss
 from ..nn import balance, masked_loss, probabilities
+from ..plugins.hookspecs import Loss
+from ..settings.models import BranchSettings
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, Share
 from .loop import run_loop

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..answers import Floats, answer
-from ..config import BranchSettings
 from ..schema import Labels
+from ..settings.models import BranchSettings
 from .grow import Grown
 from .metrics import score
 

@@ -10,12 +10,12 @@ from functools import partial
 from torch import Tensor, nn
 
 from ..answers import Floats
-from ..config import EXIT, BranchSettings
 from ..errors import TrainingError
-from ..hookspecs import Loss
 from ..nn import MAPS, Branch, Reads, copy_units, probabilities
-from ..progress import Progress
+from ..plugins.hookspecs import Loss
+from ..reports import Progress
 from ..schema import Labels
+from ..settings.models import EXIT, BranchSettings
 from .calibrate import Calibration, calibrate
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device

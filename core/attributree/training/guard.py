@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, isfinite, nn
 
-from ..hookspecs import Loss
+from ..plugins.hookspecs import Loss
 
 
 class HeadError(Exception):

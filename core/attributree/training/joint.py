@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import BranchSettings
 from ..errors import TrainingError
-from ..hookspecs import Loss
 from ..nn import Crown, balance, log_probabilities, masked_loss, probabilities
-from ..progress import Progress
+from ..plugins.hookspecs import Loss
+from ..reports import Progress
 from ..schema import Labels
+from ..settings.models import BranchSettings
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, Share
 from .loop import run_loop

@@ -21,8 +21,8 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from ..config import TrainingSettings
 from ..errors import TrainingError
+from ..settings.models import TrainingSettings
 from .checkpoint import Checkpoints, Fit, Moment
 from .data import Share, pick_device
 from .record import Recorder

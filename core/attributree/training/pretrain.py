@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from ..config import TrainingSettings
 from ..errors import TrainingError
 from ..nn import Backbone
-from ..progress import Progress
+from ..reports import Progress
+from ..settings.models import TrainingSettings
 from .checkpoint import Checkpoints
 from .data import Share
 from .loop import run_loop, seed_everything

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..config import BranchSettings
-from ..hookspecs import Loss
 from ..nn import Backbone, Branch, Crown, Limb, copy_units
-from ..progress import Progress
+from ..plugins.hookspecs import Loss
+from ..reports import Progress
+from ..settings.models import BranchSettings
 from .checkpoint import Checkpoints
 from .data import Samples
 from .donors import Donor

@@ -1,0 +1,64 @@
+"""A catalogue: one database with the labels and the registry in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from .database import migrate
+from .database.engine import Database
+from .labels.resolve import Normalizer, Sources
+from .labels.store import LabelStore
+from .registry.store import RegistryStore
+
+
+class Catalog:
+    """An open catalogue: `labels` is what was said of images and what it means, `registry` what was trained on it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        sources: Sources | None = None,
+        normalizer: Normalizer | None = None,
+    ) -> None:
+        self.url = url
+        self._database = Database(url, timeout=timeout, attributree_normalizer=normalizer)
+        self.labels = LabelStore(self._database, sources)
+        self.registry = RegistryStore(self._database)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        sources: Sources | None = None,
+        normalizer: Normalizer | None = None,
+    ) -> Self:
+        """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
+
+        `sources` is the precedence that annotations follow from the next change on; None leaves what they follow.
+        `normalizer` is asked what texts mean that no value spells.
+        Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
+        """
+        migrate.check(url, timeout=timeout)
+        return cls(url, timeout=timeout, sources=sources, normalizer=normalizer)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def sync_lock(self, *, timeout: float | None = None) -> Iterator[None]:
+        """Be the only one who syncs; wait `timeout` seconds for the one who does (None: for ever)."""
+        with self._database.lock("sync", timeout=timeout):
+            yield

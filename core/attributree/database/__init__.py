@@ -1,0 +1,4 @@
+"""Connections, transactions, migrations, tables and bulk statements.
+
+The only room that knows that SQLite and PostgreSQL differ.
+"""

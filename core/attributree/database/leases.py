@@ -1,0 +1,52 @@
+"""Who holds which training run, by the database's clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from .tables import AttributeRow, TrainingRunRow, UtcDateTime
+
+
+def now(connection: Connection) -> datetime:
+    """Return the database's time; workers' clocks are never asked."""
+    return connection.execute(select(func.now(type_=UtcDateTime()))).scalar_one()
+
+
+def held(connection: Connection) -> dict[str, str]:
+    """Return who trains what right now: attribute -> owner."""
+    at = now(connection)
+    query = (
+        select(TrainingRunRow, AttributeRow.name)
+        .join(AttributeRow, AttributeRow.id == TrainingRunRow.attribute_id)
+        .where(TrainingRunRow.status == "running")
+    )
+    return {row.name: row.owner for row in connection.execute(query) if is_held(row, "", at)}
+
+
+def is_held(row: Any, owner: str, at: datetime) -> bool:
+    """Return whether another worker than `owner` holds the run of this row at the time `at`."""
+    if row.owner == owner or row.expires_at is None or row.expires_at <= at:
+        return False
+    return not _is_gone(row.owner)
+
+
+def _is_gone(owner: str | None) -> bool:
+    """Return whether a worker is known to be dead: its process was on this host and is there no more."""
+    if owner is None:
+        return True
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    with suppress(PermissionError):  # it runs, as somebody else
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""Where pictures come from, how they become pixels, and the caches of pixels and features."""

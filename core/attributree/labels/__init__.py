@@ -1,0 +1,1 @@
+"""What was said of images, and what it means under today's schemas."""

@@ -1,0 +1,273 @@
+"""Keeps annotations what the observations mean: the bulk side of `resolve`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, bindparam, case, delete, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ..database.bulk import insert_columns, insert_numbered
+from ..database.engine import chunks, notify
+from ..database.tables import (
+    AnnotationRow,
+    AnnotationValue,
+    Image,
+    LabelColumn,
+    Observation,
+    Product,
+    Revision,
+    VoiceRow,
+)
+from ..schema import Attribute
+from .resolve import Annotation, Reader, Sources
+from .values import todays_keys, value_ids
+
+#: The cause of a revision that changes the precedence of sources; its detail is that in JSON.
+SOURCES = "sources"
+#: Images whose observations are looked at together.
+_CHUNK = 2000
+
+
+class Said(NamedTuple):
+    """The newest word of every source on one image: (source, raw) pairs, those who spoke first before the others."""
+
+    image_id: int
+    article_type: str
+    split: str
+    state: str
+    texts: tuple[tuple[str, str], ...]
+
+
+def new_revision(connection: Connection, cause: str, detail: str) -> int:
+    """Store a revision and return its number."""
+    statement = insert(Revision).values(cause=cause, detail=detail).returning(Revision.id)
+    revision: int = connection.execute(statement).scalar_one()
+    notify(connection)  # heard when, and only if, the transaction commits
+    return revision
+
+
+def followed(connection: Connection) -> Sources:
+    """Return the precedence of sources that the annotations follow."""
+    query = select(Revision.detail).where(Revision.cause == SOURCES).order_by(Revision.id.desc()).limit(1)
+    stored = connection.execute(query).scalar()
+    return Sources() if stored is None else Sources.configured(json.loads(stored))
+
+
+def observed_images(connection: Connection, columns: Sequence[str]) -> Sequence[int]:
+    """Return the ids, ascending, of all images that anything was said about in one of `columns`."""
+    query = select(Observation.image_id).where(in_columns(columns)).distinct()
+    return connection.execute(query.order_by(Observation.image_id)).scalars().all()
+
+
+def in_columns(columns: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that an observation stands in one of `columns`."""
+    return Observation.column_id.in_(select(LabelColumn.id).where(LabelColumn.name.in_(columns)))
+
+
+def heard(
+    connection: Connection, columns: Sequence[str], image_ids: Sequence[int] | None = None
+) -> Iterator[list[Said]]:
+    """Yield what was said in `columns`, image by image in chunks: of `image_ids`, ascending, or of all images.
+
+    Where one source speaks in several columns its newest word counts, at one revision the one in the first column.
+    """
+    everything = image_ids is None
+    query = (
+        select(
+            Observation.image_id,
+            Observation.raw,
+            VoiceRow.source,
+            VoiceRow.annotator,
+            Product.article_type,
+            Product.split,
+            Image.state,
+        )
+        .join(LabelColumn, LabelColumn.id == Observation.column_id)
+        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
+        .join(Image, Image.id == Observation.image_id)
+        .join(Product, Product.id == Image.product_id)
+        .where(in_columns(columns))
+    )
+    query = query.order_by(Observation.image_id, *newest_last([columns]))
+    for ids in chunks(observed_images(connection, columns) if image_ids is None else image_ids, _CHUNK):
+        rows = connection.execute(query.where(_among(Observation.image_id, ids, everything))).all()
+        yield [_said(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
+
+
+def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression[Any]]:
+    """Return the order of observations in which the newest word comes last; `attributes` are the columns of each.
+
+    At one revision that is the word in an attribute's first column, today's name, or else in the next one. Apart from
+    that it is columns and voices in the order in which the catalogue met them.
+    """
+    former = {column: -place for columns in attributes for place, column in enumerate(columns) if place}
+    places = [case(former, value=LabelColumn.name, else_=0)] if former else []
+    return [Observation.revision, *places, Observation.column_id, Observation.voice_id]
+
+
+def _said(rows: list[Any]) -> Said:
+    image_id, raw, source, _, article_type, split, state = rows[0]
+    if len(rows) == 1:
+        return Said(image_id, article_type, split, state, ((source, raw),))
+    newest = {(source, annotator): raw for _, raw, source, annotator, *_ in rows}
+    return Said(image_id, article_type, split, state, tuple((source, raw) for (source, _), raw in newest.items()))
+
+
+def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: bool) -> ColumnElement[bool]:
+    # A range is one seek; it is right only if no id between the ends is left out on purpose.
+    return column.between(ids[0], ids[-1]) if everything else column.in_(ids)
+
+
+def reader_of(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Reader:
+    """Return a reader of `attribute` that asks the normalizer which the catalogue was opened with.
+
+    It goes by the precedence `sources`, by default the one that the annotations follow.
+    """
+    normalizer = connection.get_execution_options().get("attributree_normalizer")
+    return Reader(attribute, sources or followed(connection), normalizer)
+
+
+def reads_as_declared(connection: Connection, attribute: Attribute) -> bool:
+    """Return whether those are asked about unknown texts who were asked when `attribute` was declared."""
+    normalizer = connection.get_execution_options().get("attributree_normalizer")
+    return attribute.normalized_by == (normalizer.who(attribute.name) if normalizer else "")
+
+
+def derive(
+    connection: Connection,
+    attribute_id: int,
+    attribute: Attribute,
+    revision: int,
+    image_ids: Sequence[int] | None = None,
+    former: Mapping[str, tuple[str, ...]] | None = None,
+) -> int:
+    """Bring the annotations of one attribute up to date; return how many changed.
+
+    `attribute` is its schema as it is read: with what the catalogue remembers of former keys and names. `image_ids`,
+    ascending, limits the work to images that something may have changed for; None is all of them. Annotations that
+    mean the same as before keep their revision; `former` are the heirs of keys before the schema changed, by which a
+    rename, merge or split that is taken back is known.
+    """
+    reader = reader_of(connection, attribute)
+    values = value_ids(connection, attribute_id)
+    today = todays_keys(connection, attribute_id)
+    heirs = {key: today[value_id] for key, value_id in values.items()}
+    before = {key: (key,) for key in values} | dict(former or {})
+    changed = 0
+    for part in heard(connection, attribute.columns, image_ids):
+        if not part:
+            continue
+        wanted = {said.image_id: reader.annotate(said.article_type, said.texts) for said in part}
+        changed += _store(connection, attribute_id, values, revision, wanted, (heirs, before), image_ids is None)
+    return changed
+
+
+def _store(
+    connection: Connection,
+    attribute_id: int,
+    values: dict[str, int],
+    revision: int,
+    wanted: dict[int, Annotation | None],
+    heirs: tuple[Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]]],
+    everything: bool,
+) -> int:
+    """Store what changed of `wanted`, by image; `heirs` of all keys today and before the schema changed."""
+    ids = list(wanted)
+    here = (AnnotationRow.attribute_id == attribute_id) & _among(AnnotationRow.image_id, ids, everything)
+    stored = _stored(connection, here, values)
+    today, before = heirs
+    fresh = {image: now for image, now in wanted.items() if now is not None and image not in stored}
+    moved: list[tuple[int, int]] = []
+    renamed: list[tuple[int, int]] = []
+    gone: list[int] = []
+    for image, (row_id, annotation) in stored.items():
+        if wanted.get(image) is None:
+            gone.append(row_id)
+        elif (now := wanted[image]) is not None and now != annotation:
+            # A value that was renamed, merged or split says what it said: nothing new to learn, so no new revision.
+            same = now == annotation.under(today) or annotation == now.under(before)
+            (renamed if same else moved).append((row_id, image))
+    _forget_values(connection, [row_id for row_id, _ in moved + renamed] + gone)
+    restated = [
+        {"row": row_id, "now": now.state}
+        for row_id, image in renamed
+        if (now := wanted[image]) is not None and now.state != stored[image][1].state
+    ]
+    if restated:
+        change = update(AnnotationRow).where(AnnotationRow.id == bindparam("row")).values(state=bindparam("now"))
+        connection.execute(change, restated)
+    if gone:
+        connection.execute(
+            delete(AnnotationRow).where(AnnotationRow.id == bindparam("row")), [{"row": i} for i in gone]
+        )
+    if moved:
+        connection.execute(
+            update(AnnotationRow).where(AnnotationRow.id == bindparam("row")),
+            [{"row": row_id, **_columns(wanted[image], revision)} for row_id, image in moved],
+        )
+    row_ids = {image: row_id for row_id, image in moved + renamed}
+    added: dict[str, list[Any]] = {
+        "image_id": list(fresh),
+        "state": [now.state for now in fresh.values()],
+        "weight": [now.weight for now in fresh.values()],
+    }
+    ids_added = insert_numbered(connection, AnnotationRow, added, attribute_id=attribute_id, revision=revision)
+    row_ids |= zip(fresh, ids_added, strict=True)
+    rows = [
+        (row_id, values[key], key in now.certain, shares.get(key, 1.0))
+        for image, row_id in row_ids.items()
+        if (now := wanted[image]) is not None
+        for shares in (dict(now.shares),)
+        for key in now.values
+    ]
+    if rows:
+        names = ("annotation_id", "value_id", "certain", "share")
+        insert_columns(connection, AnnotationValue, dict(zip(names, zip(*rows, strict=True), strict=True)))
+    return len(fresh) + len(moved) + len(renamed) + len(gone)
+
+
+def _columns(annotation: Annotation | None, revision: int) -> dict[str, Any]:
+    assert annotation is not None
+    return {"state": annotation.state, "weight": annotation.weight, "revision": revision}
+
+
+def _stored(
+    connection: Connection, here: ColumnElement[bool], values: dict[str, int]
+) -> dict[int, tuple[int, Annotation]]:
+    """Return the stored annotations by image: (row id, annotation)."""
+    keys = {value_id: key for key, value_id in values.items()}
+    query = (
+        select(
+            AnnotationRow.id,
+            AnnotationRow.image_id,
+            AnnotationRow.state,
+            AnnotationRow.weight,
+            AnnotationValue.value_id,
+            AnnotationValue.certain,
+            AnnotationValue.share,
+        )
+        .outerjoin(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
+        .where(here)
+        .order_by(AnnotationRow.image_id)
+    )
+    found = {}
+    for image_id, group in groupby(connection.execute(query), key=lambda row: row.image_id):
+        rows = list(group)
+        said = frozenset(keys[row.value_id] for row in rows if row.value_id is not None)
+        certain = frozenset(keys[row.value_id] for row in rows if row.certain)
+        shares = tuple(
+            sorted((keys[row.value_id], row.share) for row in rows if row.share is not None and row.share < 1)
+        )
+        found[image_id] = (rows[0].id, Annotation(rows[0].state, said, certain, rows[0].weight, shares))
+    return found
+
+
+def _forget_values(connection: Connection, row_ids: list[int]) -> None:
+    if row_ids:
+        statement = delete(AnnotationValue).where(AnnotationValue.annotation_id == bindparam("row"))
+        connection.execute(statement, [{"row": row_id} for row_id in row_ids])

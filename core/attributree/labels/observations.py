@@ -1,0 +1,181 @@
+"""Observations: appended, never edited, and annotations brought up to date with them."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from sqlalchemy import Connection, bindparam, select, update
+
+from ..database.bulk import Columns, insert_columns
+from ..database.engine import chunks
+from ..database.tables import AttributeRow, Image, Observation
+from ..errors import CatalogError
+from ..schema import RESERVED_COLUMNS
+from .annotations import derive, new_revision, reads_as_declared
+from .names import Voice, add_columns, add_voice, column_ids, count_observations, voice_id
+from .queries import require_image
+from .records import FileState, NewObservation
+from .schemas import declared
+
+#: Texts by column and image.
+Texts = defaultdict[str, dict[int, str]]
+
+#: What a source says that has nothing to say any more; no value is spelt so, and annotations go by the others.
+WITHDRAWN = ""
+#: Observations of `observe` that are stored together.
+_CHUNK = 1000
+
+
+@dataclass
+class Log:
+    """Observations to append, those that stand already, and what this transaction changed.
+
+    `touched` are the images with new observations, by column; `counts` are the observations that its row does not count
+    yet, by the id of the label column. `finish` when the last ones are stored.
+    """
+
+    connection: Connection
+    cause: str
+    detail: str
+    new: int = 0
+    same: int = 0
+    touched: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
+    counts: Counter[int] = field(default_factory=Counter)
+    _revision: int | None = None
+    _columns: dict[str, int] = field(default_factory=dict)
+    _voices: dict[Voice, int] = field(default_factory=dict)
+
+    def revise(self) -> int:
+        """Return the revision of this transaction, which is made when something is first written under it."""
+        if self._revision is None:
+            self._revision = new_revision(self.connection, self.cause, self.detail)
+        return self._revision
+
+    def turn(self, detail: str) -> None:
+        """Give what follows a revision of its own, described by `detail`."""
+        self.detail, self._revision = detail, None
+
+    def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
+        """Return the newest text of a voice on each of the images, by column."""
+        names = {column_id: name for name, column_id in column_ids(self.connection, columns).items()}
+        query = (
+            select(Observation.image_id, Observation.column_id, Observation.raw)
+            .where(Observation.column_id.in_(names), Observation.voice_id == voice_id(self.connection, voice))
+            .order_by(Observation.revision)
+        )
+        standing: Texts = defaultdict(dict)
+        for part in chunks(image_ids):
+            for image_id, column_id, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
+                standing[names[column_id]][image_id] = raw
+        return standing
+
+    def append(self, voice: Voice, said: Mapping[str, Mapping[int, str]]) -> None:
+        """Store observations that are not standing, the first ones of this voice on them at this revision."""
+        said = {column: texts for column, texts in said.items() if texts}
+        if not said:
+            return
+        ids = self._column_ids(said)
+        images = np.fromiter(chain.from_iterable(said.values()), np.int64)
+        columns = np.repeat([ids[column] for column in said], [len(texts) for texts in said.values()])
+        raw = [*chain.from_iterable(texts.values() for texts in said.values())]
+        by_image = np.argsort(images, kind="stable")  # as the rows are kept
+        rows: Columns = {
+            "image_id": images[by_image].tolist(),
+            "column_id": columns[by_image].tolist(),
+            "raw": [raw[i] for i in by_image.tolist()],
+        }
+        rest = {"voice_id": self._voice_id(voice), "revision": self.revise()}
+        insert_columns(self.connection, Observation, rows, **rest)
+        for column, texts in said.items():
+            self.counts[ids[column]] += len(texts)
+            self.touched[column].extend(texts)
+            self.new += len(texts)
+
+    def _column_ids(self, names: Collection[str]) -> dict[str, int]:
+        if not self._columns.keys() >= {*names}:
+            self._columns |= add_columns(self.connection, names)
+        return self._columns
+
+    def _voice_id(self, voice: Voice) -> int:
+        if voice not in self._voices:
+            self._voices[voice] = add_voice(self.connection, voice)
+        return self._voices[voice]
+
+    def finish(self, moved: Iterable[int] = ()) -> None:
+        """Count what was stored, and bring annotations up to date.
+
+        Those of touched images, and where article types matter of the `moved` ones.
+        """
+        count_observations(self.connection, self.counts)
+        self.counts.clear()
+        again = sorted(set(moved))
+        for row_id, attribute in declared(self.connection).values():
+            images = {image for column in attribute.columns for image in self.touched.get(column, ())}
+            wanted = {*images, *again} if attribute.applies_to else images
+            if wanted:
+                derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
+                if not reads_as_declared(self.connection, attribute):
+                    # Its plugin is away or broken: once it is back, this is to be read again.
+                    stale = update(AttributeRow).where(AttributeRow.id == row_id).values(schema_digest="")
+                    self.connection.execute(stale)
+
+
+def observe(
+    connection: Connection,
+    said: Sequence[NewObservation],
+    *,
+    source: str,
+    annotator: str | None = None,
+    cause: str = "review",
+) -> int:
+    """Store observations on known images; return how many were not standing already.
+
+    The last one counts if an image is there twice. Raises UnknownNameError for an unknown image and CatalogError
+    for an empty text or a reserved column.
+    """
+    log = Log(connection, cause, source)
+    for item in said:
+        if not item.raw.strip() or "\0" in item.raw:
+            raise CatalogError(f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text")
+        if item.attribute in RESERVED_COLUMNS:
+            raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
+    last = {(item.image_id, item.attribute): item for item in said}
+    for part in chunks([*last.values()], _CHUNK):
+        known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
+        for item in part:
+            if item.image_id not in known:
+                require_image(connection, item.image_id)
+        wanted: Texts = defaultdict(dict)
+        for item in part:
+            wanted[item.attribute][item.image_id] = item.raw.strip()
+        standing = log.standing((source, annotator), sorted(known), wanted)
+        for column, texts in wanted.items():
+            wanted[column] = {image: raw for image, raw in texts.items() if standing[column].get(image) != raw}
+        log.append((source, annotator), wanted)
+    if log.new:
+        log.finish()
+    return log.new
+
+
+def quarantine(connection: Connection, image_id: int, reason: str) -> None:
+    """Take an image out of use. Raises UnknownNameError."""
+    require_image(connection, image_id)
+    here = update(Image).where(Image.id == image_id)
+    connection.execute(here.values(state="quarantined", reason=reason))
+    new_revision(connection, "quarantine", f"image {image_id}: {reason}")
+
+
+def record_files(connection: Connection, files: Mapping[int, FileState]) -> None:
+    """Store what images' files were when they were decoded, by image id."""
+    if files:
+        connection.execute(
+            update(Image)
+            .where(Image.id == bindparam("row"))
+            .values(digest=bindparam("sha"), bytes=bindparam("size"), mtime_ns=bindparam("mtime")),
+            [{"row": i, "sha": f.digest, "size": f.bytes, "mtime": f.mtime_ns} for i, f in files.items()],
+        )

@@ -1,0 +1,396 @@
+"""Label files to rows: CSV, JSON lines and Parquet, all checked the same way and never read whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from itertools import chain, islice, zip_longest
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import IngestError
+from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
+from .export_marks import ANNOTATOR, SOURCE, is_export, restore, unmark_column
+from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
+from .records import LabelRows
+
+#: Longest text, in bytes, of cells and column names that the database indexes.
+_MAX_KEY = {"image": 1024, "sku": 1024, "article_type": 255}
+_MAX_COLUMN = 255
+#: Rows handled together; memory and statement parameters grow with it.
+CHUNK = 2000
+
+#: Cells of a chunk, if its rows need not have the same columns.
+_MOST_CELLS = 100_000
+
+#: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
+Formats = Callable[[Path], Iterable[Mapping[str, object]] | None]
+#: A row, unchecked: its line, and its cells by column.
+_Row = tuple[int, Mapping[str, str]]
+Item = TypeVar("Item")
+
+
+class _Cells(NamedTuple):
+    """Rows, unchecked: the line of each, who says it if an export names that, and the cells by column."""
+
+    lines: Sequence[int]
+    source: Sequence[str]
+    annotator: Sequence[str]
+    columns: Mapping[str, Sequence[str]]
+
+
+def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRows]:
+    """Yield the rows of a label file, by its suffix, some at a time; `formats` is asked for one that is not known.
+
+    Raises IngestError naming file, row and column.
+    """
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
+    reader = readers.get(file.suffix.lower())
+    unknown = f"{file.suffix or 'no suffix'} is not known; label files are .csv, .jsonl or .parquet"
+    if reader is None and formats is None:
+        raise refuse(file, unknown)
+    if not file.is_file():
+        raise refuse(file, "is not a file" if file.exists() else "there is no such file")
+    if reader is None:
+        others = formats(file) if formats else None
+        if others is None:
+            raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
+        reader = partial(_others, others)
+    for cells in reader(file):
+        yield _checked(file, cells)
+
+
+def _checked(file: Path, cells: _Cells) -> LabelRows:
+    """Return checked rows: texts stripped, otherwise verbatim."""
+    lines, source, annotator = [*cells.lines], [*map(str.strip, cells.source)], [*map(str.strip, cells.annotator)]
+    columns = {column: [*map(str.strip, texts)] for column, texts in cells.columns.items()}
+    nothing = [""] * len(lines)
+    wrong = list(_wrong(columns))
+    if wrong:
+        position, column, problem = min(wrong, key=itemgetter(0))  # of the first row, what is looked at first
+        raise refuse(file, problem, row=lines[position], column=column)
+    reserved = {column: columns.pop(column, nothing) for column in RESERVED_COLUMNS}
+    reserved["split"] = [*map(str.lower, reserved["split"])]
+    labels = {column: texts for column, texts in columns.items() if any(texts)}
+    return LabelRows(lines, **reserved, source=source, annotator=annotator, labels=labels)
+
+
+def _wrong(columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str, str]]:
+    """Yield what is wrong with rows, each problem once for a column: (position of the first, column, problem)."""
+    for column, texts in columns.items():
+        longest, limit = max(map(len, texts)), _MAX_KEY.get(column, math.inf)
+        if longest > MAX_FIELD:
+            position = next(i for i, text in enumerate(texts) if len(text) > MAX_FIELD)
+            yield position, column, f"the field is longer than {MAX_FIELD:,} characters"
+        if longest > limit / 4:  # UTF-8 makes four bytes of a character at most
+            too_long = (i for i, text in enumerate(texts) if len(text.encode()) > limit)
+            for position in islice(too_long, 1):
+                yield position, column, f"the text is longer than {limit} bytes"
+    if "" in columns["image"]:
+        problem = "the cell is empty; every row needs the path of an image"
+        yield columns["image"].index(""), "image", problem
+    for position, split in enumerate(columns.get("split", ())):
+        if split and split.lower() not in SPLITS:
+            yield position, "split", f"{split!r} is not a split; write train, val or test, or leave it empty"
+            break
+
+
+def _chunks(rows: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield `rows` in chunks. Those before an error go first, since of a file's errors the first one counts."""
+    part: list[Item] = []
+    try:
+        for row in rows:
+            part.append(row)
+            if len(part) == CHUNK:
+                yield part
+                part = []
+    except IngestError:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
+
+
+def _gathered(rows: Iterable[_Row]) -> Iterator[_Cells]:
+    """Yield rows in chunks; some of them may be an export's and others not."""
+    for part in _chunks(rows):
+        yield from _dense([(line, *_without_marks(cells, "")) for line, cells in part])
+
+
+def _dense(rows: Sequence[tuple[int, str, str, Mapping[str, str]]]) -> Iterator[_Cells]:
+    """Yield rows of many columns in smaller chunks: a cell is kept for each of them, whether the row has it or not."""
+    lines, source, annotator, cells = zip(*rows, strict=True)
+    columns = dict.fromkeys(chain.from_iterable(cells))
+    if len(columns) * len(rows) > _MOST_CELLS and len(rows) > 1:
+        half = len(rows) // 2
+        yield from _dense(rows[:half])
+        yield from _dense(rows[half:])
+    else:
+        yield _Cells(lines, source, annotator, {name: [row.get(name, "") for row in cells] for name in columns})
+
+
+def _without_marks(cells: Mapping[str, Item], nothing: Item) -> tuple[Item, Item, Mapping[str, Item]]:
+    """Return who says it, source and annotator, `nothing` if it is no export, and the cells without its marks."""
+    if not is_export(cells):
+        return nothing, nothing, cells
+    kept = {column: cell for name, cell in cells.items() if (column := unmark_column(name)) is not None}
+    return cells[SOURCE], cells.get(ANNOTATOR, nothing), kept
+
+
+def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Cells]:
+    """Yield the rows of a format that is not known here, numbered from 1."""
+    return _gathered(_other_rows(rows, file))
+
+
+def _other_rows(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Row]:
+    before: list[str] = []
+    for number, row in enumerate(rows, 1):
+        columns = [column.strip() for column in row]
+        if columns != before:
+            _check_columns(file, columns, number)
+            before = columns
+        pairs = zip(columns, row.values(), strict=True)
+        yield number, {column: _text(file, number, column, _whole(value)) for column, value in pairs}
+    if not before:
+        raise refuse(file, "is empty; every row maps columns to cells, image among them")
+
+
+def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
+    """Raise IngestError if the columns are not those of a label file."""
+    exported = is_export(columns)
+    for position, column in enumerate(columns, 1):
+        if not column:
+            raise refuse(file, f"column {position} has no name; name it or drop it", row=row)
+        if columns.index(column) != position - 1:
+            raise refuse(file, "the column is there twice; rename or drop one", row=row, column=column)
+        kept = unmark_column(column) if exported else column
+        if len((kept or "").encode()) > _MAX_COLUMN:
+            raise refuse(file, f"the name of column {position} is longer than {_MAX_COLUMN} bytes", row=row)
+    if "image" not in columns:
+        hint = ""
+        if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
+            hint = "; fields must be separated by commas"
+        found = ", ".join(columns) or "none"
+        raise refuse(file, f"there is no column 'image' (found: {found}){hint}", row=row)
+
+
+# -- CSV -------------------------------------------------------------------------------------------
+
+
+def _csv(file: Path) -> Iterator[_Cells]:
+    chunks = _csv_rows(file)
+    first = next(chunks, None)
+    if first is None:
+        raise refuse(file, "is empty; the first row names the columns, image among them")
+    [row], [names] = first
+    header = [name.strip() for name in names]
+    exported = is_export(header)
+    if exported:
+        header = [*map(restore, header)]
+    _check_columns(file, header, row)
+    for lines, rows in chunks:
+        nothing: tuple[str, ...] = ("",) * len(rows)
+        columns = dict.fromkeys(header, nothing)
+        columns.update(zip(header, zip_longest(*rows, fillvalue=""), strict=False))  # no row may have a cell at the end
+        if exported:
+            columns = {name: (*map(restore, texts),) for name, texts in columns.items()}
+        yield _Cells(lines, *_without_marks(columns, nothing))
+
+
+def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:
+    """Yield `lines` to the CSV parser and append them to `row`, which whoever gets the row from the parser clears.
+
+    Raises csv.Error if a row is too long.
+    """
+    length = 0
+    for line in lines:
+        length = length + len(line) if row else len(line)  # the first line of a row, if the former one was cleared
+        row.append(line)
+        if length > MAX_ROW:
+            raise csv.Error("row too long")
+        yield line
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Yield the rows of a CSV file that are not empty in chunks, each row's line and its cells.
+
+    The header comes first, as a chunk of its own. Rows before an error go before it, as in `_chunks`.
+    """
+    texts: list[str] = []  # of the row that the parser is in, to say where it went wrong
+    header: list[str] = []
+    reader = csv.reader(_kept(read_lines(file), texts), strict=True)
+    read, count = 0, 1  # lines so far, and rows to read: the header
+    while True:
+        lines, rows = list[int](), list[list[str]]()
+        failed: IngestError | None = None
+        # The limit is one for the whole process, so it is set for as long as we parse.
+        before = csv.field_size_limit(MAX_FIELD)
+        try:
+            for cells in reader:
+                line, read = read + 1, reader.line_num
+                texts.clear()
+                if header and len(cells) > len(header):
+                    problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
+                    raise refuse(file, problem, row=line)
+                if cells:  # not an empty line
+                    lines.append(line)
+                    rows.append(cells)
+                    if len(rows) == count:
+                        break
+        except csv.Error as error:
+            failed = _csv_error(file, read + 1, header, texts, error)
+        except IngestError as error:
+            failed = error
+        finally:
+            csv.field_size_limit(before)
+        if rows:
+            yield lines, rows
+        if failed is not None:
+            raise failed
+        if len(rows) < count:
+            return
+        if not header:
+            header, count = [name.strip() for name in rows[0]], CHUNK
+
+
+def _csv_error(file: Path, row: int, header: Sequence[str], texts: Sequence[str], error: csv.Error) -> IngestError:
+    """Return the error for a row that the parser gave up on, with the column in which it did."""
+    column, length, quoted = _position("".join(texts))
+    name = header[column] if column < len(header) else f"number {column + 1}"
+    if quoted:
+        problem = f"the quote is never closed, or the field is longer than {MAX_FIELD:,} characters"
+    elif length > MAX_FIELD:
+        problem = f"the field is longer than {MAX_FIELD:,} characters"
+    elif str(error) == "row too long":
+        problem = f"the row is longer than {MAX_ROW:,} characters"
+    else:
+        problem = f"wrong quoting ({error}); a quote inside a quoted cell is written twice"
+    return refuse(file, problem, row=row, column=name)
+
+
+def _position(text: str) -> tuple[int, int, bool]:
+    """Return where a CSV parser stops in `text`: (column, characters of its field, whether in quotes).
+
+    It stops at the end, behind a closed quote that no comma follows, or in a field that is too long.
+    """
+    column, at = 0, 0
+    while True:
+        start = at
+        if text[at : at + 1] == '"':
+            at += 1
+            while True:
+                close = text.find('"', at)
+                if close < 0:
+                    return column, len(text) - start, True
+                at = close + 1
+                if text[at : at + 1] != '"':
+                    break
+                at += 1
+            if text[at : at + 1] not in (",", "\r", "\n", ""):
+                return column, at - start, False
+        comma = text.find(",", at)
+        end = len(text) if comma < 0 else comma
+        if comma < 0 or end - start > MAX_FIELD:
+            return column, end - start, False
+        column, at = column + 1, comma + 1
+
+
+# -- JSON lines ------------------------------------------------------------------------------------
+
+
+def _jsonl(file: Path) -> Iterator[_Cells]:
+    return _gathered(_json_rows(file))
+
+
+def _json_rows(file: Path) -> Iterator[_Row]:
+    number = 0
+    empty = True
+    for number, line in enumerate(read_lines(file), 1):
+        if not line.strip():
+            continue
+        empty = False
+        try:
+            data = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise refuse(file, f"not JSON ({error})", row=number) from None
+        if not isinstance(data, _Pairs):
+            raise refuse(file, "not a JSON object; every line is one, with the columns as its keys", row=number)
+        columns = [column.strip() for column, _ in data]
+        _check_columns(file, columns, number)
+        pairs = zip(columns, (value for _, value in data), strict=True)
+        yield number, {column: _text(file, number, column, value) for column, value in pairs}
+    if empty:
+        raise refuse(file, "is empty; every line is a JSON object with the columns as its keys")
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with its keys in order, doubled ones too."""
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a value")
+
+
+def _text(file: Path, row: int, column: str, value: object, *, inner: bool = False) -> str:
+    """Return the cell that `value` stands for: null is empty, 1 is "1", true is "true", lists join with "|"."""
+    match value:
+        case None if not inner:
+            return ""
+        case str():
+            if not storable(value):
+                problem = "holds a NUL character or half a surrogate pair, which no text may"
+                raise refuse(file, problem, row=row, column=column)
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | Decimal():
+            return str(value)
+        case date() | datetime():
+            return value.isoformat()
+        case list() if not inner and not isinstance(value, _Pairs):
+            return SEPARATOR.join(_text(file, row, column, item, inner=True) for item in value)
+        case _:
+            kind = "an object" if isinstance(value, _Pairs | dict) else type(value).__name__
+            problem = f"{kind} is not a cell; write text, a number, true or false, or a list of them"
+            raise refuse(file, problem, row=row, column=column)
+
+
+# -- Parquet ---------------------------------------------------------------------------------------
+
+
+def _whole(value: object) -> object:
+    """Return None for NaN and 1009 for 1009.0: what data frames make of a column of whole numbers with gaps."""
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else int(value) if value.is_integer() else value
+
+
+def _parquet(file: Path) -> Iterator[_Cells]:
+    return _gathered(_parquet_rows(file))
+
+
+def _parquet_rows(file: Path) -> Iterator[_Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise refuse(file, "Parquet files need pyarrow: pip install 'attributree[parquet]'") from None
+    row = 0
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            columns = [name.strip() for name in table.schema_arrow.names]
+            _check_columns(file, columns, None)
+            for batch in table.iter_batches(batch_size=1000):
+                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    row += 1
+                    pairs = zip(columns, values, strict=True)
+                    yield row, {column: _text(file, row, column, _whole(value)) for column, value in pairs}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise refuse(file, f"not a Parquet file that can be read ({' '.join(str(error).split())})") from None

@@ -1,0 +1,386 @@
+"""What leaves the catalogue of images and what was said of them: frozen records, never database rows.
+
+Times are aware and in UTC, paths absolute, values always today's keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from ..schema import Attribute
+from .lineage import follow
+
+# -- ingest ----------------------------------------------------------------------------------------
+
+
+class LabelRows(NamedTuple):
+    """Some rows of a label file, column by column, since millions of them pass.
+
+    All lists are of one length. `lines` are 1-based; absent cells are ""; `labels` has the columns with any text.
+
+    Rows of an export may name a `source` and an `annotator` of their own.
+    """
+
+    lines: list[int]
+    image: list[str]
+    sku: list[str]
+    article_type: list[str]
+    title: list[str]
+    description: list[str]
+    split: list[str]
+    source: list[str]
+    annotator: list[str]
+    labels: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """An image that cannot be used, as its cell names it, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownValue:
+    """A text that no value of `attribute` spells, in how many cells, and the closest key (never applied)."""
+
+    attribute: str
+    text: str
+    count: int
+    nearest: str | None
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet."""
+
+    file: str
+    source: str
+    rows: int
+    images_new: int
+    products_new: int
+    observations_new: int
+    observations_same: int
+    quarantined: tuple[Quarantine, ...]
+    unknown_values: tuple[UnknownValue, ...]
+    undeclared: dict[str, int]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {
+            "quarantined": [asdict(item) for item in self.quarantined],
+            "unknown_values": [asdict(item) for item in self.unknown_values],
+        }
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps."""
+
+    file: str
+    format: str
+    images: int
+    rows: int
+    disputed: int
+    predicted: int
+    columns: tuple[str, ...]
+    roots: tuple[str, ...]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {"columns": list(self.columns), "roots": list(self.roots)}
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """What was written for Label Studio: tasks, and in them predicted and reviewed answers."""
+
+    file: str
+    attributes: tuple[str, ...]
+    tasks: int
+    predictions: int
+    annotations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {"attributes": list(self.attributes)}
+
+
+@dataclass(frozen=True)
+class ReviewSummary:
+    """What one export of Label Studio's brought. `annotators` counts annotations; "" is nobody that it names.
+
+    `unknown_images` are tasks with annotations whose image is not in the catalogue; `undeclared` counts answers to
+    questions that no attribute asks.
+    """
+
+    file: str
+    source: str
+    tasks: int
+    annotations: int
+    skipped: int
+    observations_new: int
+    observations_same: int
+    annotators: dict[str, int]
+    unknown_images: tuple[str, ...]
+    unknown_values: tuple[UnknownValue, ...]
+    undeclared: dict[str, int]
+    revision: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self) | {
+            "unknown_images": list(self.unknown_images),
+            "unknown_values": [asdict(item) for item in self.unknown_values],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NewObservation:
+    """What somebody says about one image, verbatim, as it would stand in a label file's cell."""
+
+    image_id: int
+    attribute: str
+    raw: str
+
+
+# -- attributes and annotations --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CatalogValue:
+    """A value as the catalogue keeps it: its class index is never reused, `replaced_by` are keys, several if split."""
+
+    key: str
+    class_index: int
+    state: str  # active, retired, replaced
+    replaced_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CatalogAttribute:
+    """A registered attribute. `revision` is where its schema last changed; `values` are by class index.
+
+    `former_names` are those that it had, whether its schema lists them or not.
+    """
+
+    name: str
+    title: str
+    kind: str
+    declared_by: str
+    schema: Attribute
+    digest: str
+    state: str  # declared, orphaned
+    revision: int
+    values: tuple[CatalogValue, ...]
+    former_names: tuple[str, ...] = ()
+
+    @property
+    def today(self) -> Attribute:
+        """The schema as it is read and answered: with every former key and name that the catalogue remembers."""
+        return self.bring_up(self.schema)
+
+    def bring_up(self, schema: Attribute) -> Attribute:
+        """Return `schema`, which takes this one's place, with what the catalogue remembers of former keys and names."""
+        heirs = {value.key: value.replaced_by for value in self.values if value.state == "replaced"}
+        return follow(schema, heirs, (*self.former_names, self.name))
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """What became of an attribute at a revision: by which plugin and code, for whom, and its schema since then.
+
+    `change` is register, evolve or orphan, `detail` says it in words.
+    """
+
+    attribute: str
+    change: str
+    detail: str
+    revision: int
+    created_at: datetime
+    declared_by: str
+    plugin_version: str | None
+    attributree: str
+    actor: str
+    schema: Attribute
+    digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as `changes --json` shows it."""
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**told, "created_at": self.created_at.isoformat(), "schema": self.schema.to_json()}
+
+
+@dataclass(frozen=True)
+class AnnotationRecord:
+    """What is known of one image: state and keys. `certain` are those of `values` that all sources share."""
+
+    state: str  # labelled, ambiguous, not_applicable
+    values: tuple[str, ...]
+    certain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far the images in state ok are annotated for one attribute.
+
+    The four states add up to `images`. `per_value`, `per_split` and `train_values` count labelled images.
+    """
+
+    labelled: int
+    ambiguous: int
+    not_applicable: int
+    unknown: int
+    per_value: dict[str, int]
+    per_split: dict[str, int]
+    train_values: dict[str, int]
+    unreadable: tuple[UnknownValue, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images in state ok."""
+        return self.labelled + self.ambiguous + self.not_applicable + self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """An image's file as it was decoded: SHA-256, size in bytes, time of its last change in nanoseconds."""
+
+    digest: str
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed)."""
+
+    id: int
+    path: str
+    file: Path
+    sku: str
+    article_type: str
+    title: str
+    split: str
+    state: str  # ok, quarantined
+    reason: str | None
+    digest: str | None
+    bytes: int | None
+    mtime_ns: int | None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogCounts:
+    """How much there is. `images` includes the quarantined ones."""
+
+    products: int
+    images: int
+    quarantined: int
+    observations: int
+    revision: int
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """The current prediction for one image and attribute. `version` and `branch_id` say who made it."""
+
+    image_id: int
+    attribute: str
+    values: tuple[str, ...]
+    confidence: float
+    decision: str  # accept, review, not_applicable, error
+    version: int
+    branch_id: int
+
+
+#: Reads an attribute's predictions for some images, or for all, in the transaction of the connection.
+PredictionsOf = Callable[[Connection, str, Sequence[int] | None], Iterable[PredictionRecord]]
+
+
+# -- one product -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationRecord:
+    """What somebody or some file said, verbatim, and when; `cause` is what made its revision."""
+
+    attribute: str
+    raw: str
+    source: str
+    annotator: str | None
+    revision: int
+    cause: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ImageHistory:
+    """All that is kept of one image; annotations and predictions by attribute, an unknown one has none."""
+
+    image: ImageRecord
+    observations: tuple[ObservationRecord, ...]
+    annotations: Mapping[str, AnnotationRecord]
+    predictions: Mapping[str, PredictionRecord]
+
+
+@dataclass(frozen=True)
+class ProductHistory:
+    """All that is kept of one product."""
+
+    sku: str
+    article_type: str
+    title: str
+    split: str
+    images: tuple[ImageHistory, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the product as `history --json` shows it."""
+        return {
+            "sku": self.sku,
+            "article_type": self.article_type,
+            "title": self.title,
+            "split": self.split,
+            "images": [
+                {
+                    "image": kept.image.path,
+                    "state": kept.image.state,
+                    "reason": kept.image.reason,
+                    "observations": [
+                        {**asdict(said), "created_at": said.created_at.isoformat()} for said in kept.observations
+                    ],
+                    "annotations": {name: asdict(now) for name, now in kept.annotations.items()},
+                    "predictions": {name: asdict(now) for name, now in kept.predictions.items()},
+                }
+                for kept in self.images
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """How much was deleted. `digests` are those of image files that no other image has; `records` cached ones."""
+
+    products: int
+    images: int
+    observations: int
+    annotations: int
+    predictions: int
+    digests: tuple[str, ...] = ()
+    records: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as `forget --json` shows them."""
+        return {name: count for name, count in asdict(self).items() if name != "digests"}

@@ -1,0 +1,193 @@
+"""The hooks that a plugin implements: the whole API between attributree and its plugins.
+
+A plugin is a module (or any object) that the entry-point group `attributree` names, or a `*.py` file in one
+of `plugin_dirs`. It marks its functions with `hookimpl`, and may leave out arguments that it does not need:
+
+    from attributree import Attribute, SingleLabel, hookimpl
+
+    @hookimpl
+    def attributree_attributes():
+        return [Attribute("finish", SingleLabel(("matt", "glossy")))]
+
+Hooks about an attribute are asked in one order: of the plugin that declares it, then, unless that answers, of the
+plugins that declare none, in order of name; the first answer is taken. Hook wrappers are refused: a plugin speaks for
+its own attributes and never rewrites another's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import pluggy
+
+from ..errors import SchemaError
+from ..schema import Attribute
+
+if TYPE_CHECKING:
+    import click
+    from torch import Tensor, nn
+
+    from ..reports import SyncReport
+
+#: Version of this module. The minor number grows when a hook or an optional argument is added, the major
+#: number when a plugin that worked may stop working.
+API_VERSION: Final = "1.1"
+
+#: The project name that hook markers and the plugin manager share; also the entry-point group.
+PROJECT: Final = "attributree"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+
+#: Marks a function of a plugin as the implementation of the hook of that name.
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may be done to a training image without changing what it says about an attribute.
+
+    `flip`: mirror it, left for right. `crop`: shift it by up to 8 % of its side, so that a margin leaves the frame.
+    Settings can switch either off as well, never on again. Raises SchemaError if one is neither true nor false.
+    """
+
+    flip: bool = True
+    crop: bool = True
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not isinstance(getattr(self, field.name), bool):
+                raise SchemaError(
+                    f"Augmentation: {field.name} must be True or False, not {getattr(self, field.name)!r}"
+                )
+
+
+class Loss(Protocol):
+    """What `attributree_loss` returns: a function, or a module without parameters."""
+
+    def __call__(
+        self, logits: Tensor, target: Tensor, weight: Tensor, *, value_weight: Tensor | None, smoothing: float
+    ) -> Tensor:
+        """Return a scalar: the weighted mean loss over the images that say something."""
+
+
+@hookspec
+def attributree_api() -> str:
+    """Return the hook API versions that the plugin supports, as a PEP 440 range such as ">=1,<2".
+
+    Optional; without it every version is taken to do. It is asked before anything else, and a plugin whose
+    range leaves out `API_VERSION` is skipped with a word on what to upgrade. Keep it free of imports.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def attributree_attributes() -> Iterable[Attribute]:
+    """Return the attributes that the plugin declares.
+
+    Called once when plugins are loaded, by nearly every command, so it must be quick and import no torch. An
+    attribute belongs to one plugin: a name that two declare is given to neither.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def attributree_branch_head(attribute: Attribute, in_features: int) -> nn.Module | None:
+    """Return a new head for one branch, or None for the standard one (average pooling, dropout, linear).
+
+    The head takes the branch's feature map (B, in_features, H, W) float32 and returns logits
+    (B, attribute.labels.outputs) float32. Heights and widths vary with `image_size`.
+
+    A plugin that declares attributes is asked about those only. One that declares none is asked about every
+    attribute whose own plugin brings no head; the first in order of name that answers is taken. It is tried on a batch
+    of zeros before any training. Import torch in here, not at the top of the plugin.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def attributree_loss(attribute: Attribute) -> Loss | None:
+    """Return the loss that branches of one attribute are trained with, or None for the standard one.
+
+    It is called as `loss(logits, target, weight, value_weight=..., smoothing=...)` and returns a scalar float32, the
+    weighted mean over what was observed, for B images, C values and K = `attribute.labels.outputs`:
+
+    - `logits` (B, K) float32. Answers are read from them as ever: softmax (single), sigmoid (multi), and for an
+      `Ordinal` the log-odds of going beyond value k having reached it.
+    - `target` (B, C) float32. Single-label and ordinal: 1 for each candidate, so one 1 if the image is labelled,
+      several if it is ambiguous; where sources disagree each value's share of their word, together 1. Multi-label: 1
+      present, 0 absent, NaN unknown, a share where sources disagree.
+    - `weight` (B,) float32, 0 for an image that says nothing: its row must not count. One at least is positive.
+    - `value_weight` (C,) float32 or None, and `smoothing` in 0..1: `[training] class_balance` and `label_smoothing`.
+
+    It is tried on a dry batch before any training: the scalar must be finite, its gradient must reach the logits and
+    leave rows of weight 0 alone. Whoever trains the branch calls it: growing, the trunk, finetuning, in every process
+    of torchrun, so it must be a function or an object of a class at the top of a module. It keeps no state between
+    calls. Which plugin and version it is from is recorded with the branch. Import torch in here.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
+    """Return what may be done to a training image for one attribute, or None if anything may.
+
+    A mirrored image is wrong for what tells left from right, a cropped one for lengths. Asked once when plugins are
+    loaded, so it must be quick and import no torch. Where several attributes train together (trunk, finetune,
+    pretrain) an image is only changed in ways that all of them allow. A branch that is grown reads stored features:
+    of the image, and of the mirrored one if `flip`; it is never cropped. If the hook fails, the attribute is trained
+    without any augmentation until the plugin is mended.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def attributree_normalize_label(attribute: Attribute, text: str) -> str | None:
+    """Return the spelling of a value that `text` means, or None if it means none.
+
+    Asked of each different text that no spelling of the attribute's values matches, such as "V-Nk", when observations
+    are read; what was said is stored as it stands all the same. An answer that is no spelling of a value is left
+    aside, and the text reported as unknown. It must be quick, and always give the same answer to the same text.
+    Another version of the plugin (of a one-file plugin, another content) reads all observations again. A text in
+    which it fails stays unknown, with a warning, or an error with `--strict`.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def attributree_catalog_source(path: Path) -> Iterable[Mapping[str, object]] | None:
+    """Return the rows of a label file of a format that attributree does not know, or None if it is not yours.
+
+    Asked by `ingest` for a file, which is there, whose suffix is none of its own. A row maps columns to cells: text,
+    numbers, true and false, None for empty, or a list of them. Rows are checked as those of any label file: an error
+    names file, row (the first one is 1) and column, and nothing is stored. Two plugins that both answer are refused
+    and named. Return an iterator to stay in bounded memory, from a function of its own: this one must be able to
+    return None, so it cannot be a generator itself.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def attributree_commands() -> Iterable[click.Command]:
+    """Return click commands and groups that are added to the command line.
+
+    Called when a name is typed that is no command of attributree's own, and for `--help`. A command never takes the
+    place of one of attributree's, and of two plugins' commands of one name neither is used; both are named. A command
+    that is decorated with `click.pass_obj` gets the options before it; `options.workspace()` opens the workspace.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def attributree_after_sync(report: SyncReport) -> None:
+    """Return nothing; be told of a sync that did something, such as to notify people.
+
+    Called once after a sync that registered, changed or orphaned an attribute, or that trained one, whether it was
+    promoted, kept or failed. `report` is frozen and the plugin's own copy: `report.plan.actions` (action, attribute,
+    reason), `report.results` (attribute, action, status, reason, branch, seconds, metrics), `report.version`, the live
+    tree version, and `report.to_json()`, what `sync-catalog --json` prints. What it raises is a warning: the sync is
+    done.
+    """
+    raise NotImplementedError

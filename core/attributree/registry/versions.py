@@ -1,0 +1,252 @@
+"""Trunks, branches, runs, tree versions and promotions as rows. Each function is one step of a transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from ..database.tables import AttributeRow, Branch, PromotionRow, TreeVersionBranch, TreeVersionRow, Trunk
+from ..errors import CatalogError, OvertakenError, UnknownNameError
+from ..labels.values import attribute_id
+from .records import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
+from .runs import finish
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(dict(data), sort_keys=True)
+
+
+# -- trunks and branches ---------------------------------------------------------------------------
+
+
+def save_trunk(connection: Connection, trunk: TrunkRecord) -> int:
+    """Store the trunk unless its digest is there; return its id."""
+    found = connection.execute(select(Trunk.id).where(Trunk.digest == trunk.digest)).scalar()
+    if found is not None:
+        return found
+    return connection.execute(
+        insert(Trunk).values(digest=trunk.digest, spec=_json(trunk.spec)).returning(Trunk.id)
+    ).scalar_one()
+
+
+def _save_branch(connection: Connection, branch: BranchRecord, trunk_id: int) -> int:
+    statement = insert(Branch).values(
+        attribute_id=attribute_id(connection, branch.attribute),
+        trunk_id=trunk_id,
+        run_id=branch.run_id,
+        parts=json.dumps(branch.parts),
+        depth=branch.depth,
+        head=branch.head,
+        donor=branch.donor,
+        outputs=json.dumps(branch.values),
+        kind=branch.kind,
+        schema_digest=branch.schema_digest,
+        revision=branch.revision,
+        fingerprint=branch.fingerprint,
+        labels=branch.labels,
+        temperature=branch.temperature,
+        cut=branch.cut,
+        calibrated=branch.calibrated,
+        metrics=_json(branch.metrics),
+        config=_json(branch.config),
+        made_with=_json(branch.made_with),
+    )
+    return connection.execute(statement.returning(Branch.id)).scalar_one()
+
+
+def branches(connection: Connection) -> list[BranchRecord]:
+    """Return every stored branch, oldest first."""
+    return list(_branches(connection).values())
+
+
+def _branches(connection: Connection, ids: Iterable[int] | None = None) -> dict[int, BranchRecord]:
+    """Return the branches of `ids`, or all of them, by id."""
+    query = (
+        select(Branch, AttributeRow.name, Trunk.digest)
+        .join(AttributeRow, AttributeRow.id == Branch.attribute_id)
+        .join(Trunk, Trunk.id == Branch.trunk_id)
+        .order_by(Branch.id)
+    )
+    if ids is not None:
+        query = query.where(Branch.id.in_(list(ids)))
+    return {row.id: _branch(row) for row in connection.execute(query)}
+
+
+def _branch(row: Any) -> BranchRecord:
+    return BranchRecord(
+        id=row.id,
+        attribute=row.name,
+        parts=tuple(json.loads(row.parts)),
+        trunk=row.digest,
+        depth=row.depth,
+        head=row.head,
+        donor=row.donor,
+        values=tuple(json.loads(row.outputs)),
+        kind=row.kind,
+        schema_digest=row.schema_digest,
+        revision=row.revision,
+        fingerprint=row.fingerprint,
+        labels=row.labels,
+        temperature=row.temperature,
+        cut=row.cut,
+        calibrated=row.calibrated,
+        metrics=json.loads(row.metrics),
+        config=json.loads(row.config),
+        run_id=row.run_id,
+        created_at=row.created_at,
+        made_with=json.loads(row.made_with),
+    )
+
+
+def named_parts(connection: Connection) -> frozenset[str]:
+    """Return the digest of every part that a trunk or a branch is made of."""
+    trunks = connection.execute(select(Trunk.digest)).scalars()
+    parts = connection.execute(select(Branch.parts).distinct()).scalars()
+    return frozenset(trunks).union(*(json.loads(part) for part in parts))
+
+
+# -- tree versions ---------------------------------------------------------------------------------
+
+
+def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
+    """Store a tree version with its new branches and, if asked, make it live.
+
+    Raises CatalogError if its parts do not belong together, and OvertakenError if it should go live and is not made
+    from the version that is live by now: another worker was faster, and going on would undo its work. The
+    runs that end with it are closed in the same transaction; LeaseError if one of them was taken over.
+    """
+    for done in new.finished:
+        finish(connection, done)
+    _check_version(connection, new)
+    trunk_id = save_trunk(connection, new.trunk)
+    version_id = connection.execute(
+        insert(TreeVersionRow)
+        .values(
+            trunk_id=trunk_id,
+            parent_id=new.parent,
+            reason=new.reason,
+            actor=new.actor,
+            proof=_json(new.proof),
+            made_with=_json(new.made_with),
+        )
+        .returning(TreeVersionRow.id)
+    ).scalar_one()
+    links = [
+        {
+            "version_id": version_id,
+            "attribute_id": attribute_id(connection, branch.attribute),
+            "branch_id": _save_branch(connection, branch, trunk_id) if branch.id is None else branch.id,
+        }
+        for branch in new.branches
+    ]
+    if links:
+        connection.execute(insert(TreeVersionBranch), links)
+    if new.promote:
+        _promote(connection, version_id, new.actor, new.reason)
+    return _version(connection, version_id)
+
+
+def _check_version(connection: Connection, new: NewVersion) -> None:
+    names = [branch.attribute for branch in new.branches]
+    if len(set(names)) != len(names):
+        raise CatalogError(f"tree version: an attribute has two branches among {', '.join(sorted(names))}")
+    stored = _branches(connection, [branch.id for branch in new.branches if branch.id is not None])
+    for branch in new.branches:
+        if branch.id is not None and branch.id not in stored:
+            raise UnknownNameError(f"branch {branch.id} of {branch.attribute!r} is not in the catalogue")
+        trunk, name = branch.trunk, branch.attribute
+        if branch.id is not None:
+            trunk, name = stored[branch.id].trunk, stored[branch.id].attribute
+        same = attribute_id(connection, name) == attribute_id(connection, branch.attribute)
+        if trunk != new.trunk.digest or not same:
+            raise CatalogError(
+                f"tree version: the branch of {branch.attribute!r} was trained for {name!r} on trunk {trunk[:12]}, "
+                f"not on {new.trunk.digest[:12]}"
+            )
+    if new.parent is not None:
+        _require_version(connection, new.parent)
+    live = live_id(connection)
+    if new.promote and live != new.parent:
+        raise OvertakenError(
+            f"tree version {live} went live while one made from {new.parent or 'nothing'} was on its way; "
+            "nothing was changed, run sync-catalog again"
+        )
+
+
+def _promote(connection: Connection, version_id: int, actor: str, reason: str) -> None:
+    connection.execute(insert(PromotionRow).values(version_id=version_id, actor=actor, reason=reason))
+
+
+def _require_version(connection: Connection, version_id: int) -> None:
+    ids = connection.execute(select(TreeVersionRow.id).order_by(TreeVersionRow.id)).scalars().all()
+    if version_id not in ids:
+        there = ", ".join(map(str, ids)) or "none"
+        raise UnknownNameError(f"tree version {version_id} is not in the catalogue (there: {there})")
+
+
+def promote(connection: Connection, version_id: int, actor: str, reason: str) -> TreeVersion:
+    """Make a stored version live. Raises UnknownNameError."""
+    _require_version(connection, version_id)
+    _promote(connection, version_id, actor, reason)
+    return _version(connection, version_id)
+
+
+def live_id(connection: Connection) -> int | None:
+    """Return the id of the live version, or None before the first promotion."""
+    return connection.execute(select(PromotionRow.version_id).order_by(PromotionRow.id.desc()).limit(1)).scalar()
+
+
+def live(connection: Connection) -> TreeVersion | None:
+    """Return the live version, or None before the first promotion."""
+    version_id = live_id(connection)
+    return None if version_id is None else _version(connection, version_id)
+
+
+def version(connection: Connection, version_id: int) -> TreeVersion:
+    """Return one version. Raises UnknownNameError."""
+    _require_version(connection, version_id)
+    return _version(connection, version_id)
+
+
+def _version(connection: Connection, version_id: int) -> TreeVersion:
+    (found,) = versions(connection, version_id)
+    return found
+
+
+def versions(connection: Connection, only: int | None = None) -> list[TreeVersion]:
+    """Return all versions, oldest first, or the one with id `only`."""
+    query = select(TreeVersionRow, Trunk.digest, Trunk.spec).join(Trunk, Trunk.id == TreeVersionRow.trunk_id)
+    links = select(TreeVersionBranch.version_id, TreeVersionBranch.branch_id)
+    if only is not None:
+        query, links = query.where(TreeVersionRow.id == only), links.where(TreeVersionBranch.version_id == only)
+    linked: dict[int, list[int]] = {}
+    for row in connection.execute(links):
+        linked.setdefault(row.version_id, []).append(row.branch_id)
+    stored = _branches(connection, None if only is None else linked.get(only, []))
+    now_live = live_id(connection)
+    return [
+        TreeVersion(
+            id=row.id,
+            trunk=TrunkRecord(row.digest, json.loads(row.spec)),
+            branches={stored[i].attribute: stored[i] for i in sorted(linked.get(row.id, []))},
+            parent=row.parent_id,
+            reason=row.reason,
+            actor=row.actor,
+            proof=json.loads(row.proof),
+            created_at=row.created_at,
+            live=row.id == now_live,
+            made_with=json.loads(row.made_with),
+        )
+        for row in connection.execute(query.order_by(TreeVersionRow.id))
+    ]
+
+
+def promotions(connection: Connection) -> list[Promotion]:
+    """Return every promotion, oldest first; the last one names the live version."""
+    return [
+        Promotion(row.id, row.version_id, row.actor, row.reason, row.created_at)
+        for row in connection.execute(select(PromotionRow).order_by(PromotionRow.id))
+    ]

@@ -1,0 +1,1 @@
+"""What plugins.toml and the environment say, and how one attribute trains."""

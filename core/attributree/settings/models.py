@@ -1,0 +1,320 @@
+"""Settings: every one with its default, its bounds and a line of explanation. `config_file` reads them.
+
+settings = load_settings(Path("plugins.toml"))
+settings.for_attribute("shape").epochs
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from ..plugins.hookspecs import Augmentation
+from ..schema import LANGUAGE_TAG
+from .head_names import HeadName
+
+#: `BranchSettings.loss` where no plugin is asked for a loss.
+STANDARD_LOSS: Final = "standard"
+
+Depth = Literal["auto", "exit", "head", "block", "stage"]
+#: The depth of a branch without units: a head on the trunk's own features.
+EXIT: Final = "exit"
+
+#: Training settings that decide when to train and how fast, never what comes out.
+NOT_IN_DIGEST: Final = {
+    *("min_labels", "retrain_labels", "retrain_share", "retries"),
+    *("workers", "device", "checkpoint_seconds", "tensorboard"),
+}
+_DATABASE: Final = re.compile(r"^(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://")
+_PIN: Final = re.compile(r"^([\w.-]+==[^\s=]+( sha256:[0-9a-f]{64})?|[^/]+\.py sha256:[0-9a-f]{64})$")
+
+
+def split_list(value: object) -> object:
+    """Return "a, b" as ["a", "b"], so that a list can be written in an environment variable."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _database(value: object) -> object:
+    if isinstance(value, str) and not _DATABASE.match(value):
+        raise ValueError("must begin with sqlite:// or postgresql+psycopg://")
+    return value
+
+
+def _not_blank(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _language(value: str) -> str:
+    if not LANGUAGE_TAG.fullmatch(value):
+        raise ValueError("must be a language tag such as 'de' or 'pt-BR'")
+    return value
+
+
+def _pin(value: object) -> object:
+    if isinstance(value, str) and not _PIN.match(value):
+        raise ValueError(
+            f'{value!r} must be "NAME==VERSION", "NAME==VERSION sha256:DIGEST" or "FILE.py sha256:DIGEST"; '
+            "`attributree plugins list` says which"
+        )
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_not_blank)]
+Folder = Annotated[Path, BeforeValidator(_not_blank)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(split_list)]
+Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], BeforeValidator(split_list)]
+Pin = Annotated[str, BeforeValidator(_pin)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CatalogSettings(_Section):
+    """Where the catalogue and what belongs to it are kept."""
+
+    database: Annotated[str, BeforeValidator(_database)] = Field(
+        default="sqlite:///attributree.db",
+        description="The catalogue: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME for a team.",
+        repr=False,  # may hold a password
+    )
+    artifacts: Folder = Field(
+        default=Path("artifacts"), description="Folder of trained parts and manifests; back it up."
+    )
+    cache: Folder = Field(
+        default=Path("cache"), description="Folder of decoded pixels and trunk activations; may be deleted."
+    )
+    cache_gigabytes: float = Field(
+        default=100.0, gt=0, description="Most that the cache may hold; what was not used for longest goes first."
+    )
+    auto_attributes: bool = Field(
+        default=False,
+        description="Declare an attribute for each column that no plugin declares and that looks like one.",
+    )
+    mine_text: bool = Field(
+        default=False, description="Read labels off titles and descriptions whenever the catalogue is synced."
+    )
+    languages: Languages = Field(
+        default=(), description='Language tags of the translations that are mined, such as ["de", "fr"]; empty: all.'
+    )
+    timeout: float = Field(
+        default=30.0, gt=0, le=3600, description="Seconds to wait for a locked or unreachable database."
+    )
+
+
+class TrunkSettings(_Section):
+    """The shared lower part of the network. Changing it retrains every branch."""
+
+    backbone: Text = Field(default="resnet34", description="Any timm model with stages.")
+    weights: Text = Field(
+        default="hub", description='"hub" (downloaded by timm), "random", or a path to a safetensors file.'
+    )
+    image_size: int = Field(
+        default=224, ge=32, le=1024, description="Side of the square that images are fitted into, pixels."
+    )
+    branch_at: Text = Field(
+        default="layer4", description="The first stage that a branch owns; all before it is the trunk."
+    )
+
+
+class TrainingSettings(_Section):
+    """How branches are trained, accepted and retrained."""
+
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of every random choice; the same seed, the same branch."
+    )
+    epochs: int = Field(
+        default=20, ge=1, le=10_000, description="Most epochs to train; early stopping usually ends sooner."
+    )
+    min_labels: int = Field(
+        default=50, ge=1, description="Labelled images that an attribute needs before it is trained."
+    )
+    batch_size: int = Field(default=32, ge=2, le=65_536, description="Images in one training step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of a branch and its head.")
+    patience: int = Field(
+        default=5, ge=1, description="Epochs without a better validation score before training stops."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all values.")
+    class_balance: bool = Field(default=True, description="Weigh rare values up in the loss.")
+    target_precision: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Precision that accepted predictions shall have; the less certain go to review.",
+    )
+    min_calibration_labels: int = Field(
+        default=200,
+        ge=1,
+        description="Labelled images needed to trust a confidence; with fewer everything goes to review.",
+    )
+    min_gain: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Points of macro-F1 that a new branch must gain over always giving the commonest value.",
+    )
+    max_loss: float = Field(
+        default=0.5,
+        ge=0,
+        le=100,
+        description="Points of macro-F1 that an attribute may lose when its branch is replaced.",
+    )
+    retrain_labels: int = Field(
+        default=50, ge=1, description="Retrain after this many new labels, or `retrain_share` if that is more."
+    )
+    retrain_share: float = Field(
+        default=0.10, ge=0, le=1, description="New labels that make a retraining due, as a share of those trained on."
+    )
+    retries: int = Field(
+        default=3,
+        ge=0,
+        description="How often a training that an outside fault (disk, database) ended is tried again by itself.",
+    )
+    distill: float = Field(
+        default=1.0, ge=0, le=100, description="Weight, in a finetune, of staying near what the live tree says."
+    )
+    flip: bool = Field(
+        default=True, description="Mirror images at random; off for attributes that tell left from right."
+    )
+    crop: bool = Field(
+        default=True,
+        description="Shift images a little at random where trunk and branches train together; off for lengths.",
+    )
+    workers: int = Field(default=0, ge=0, le=1024, description="Threads that decode images; 0 for one a core.")
+    device: Text = Field(default="auto", description='"auto", "cpu", "cuda", "cuda:1" or "mps".')
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description='"auto" (bfloat16 on GPUs that have it), "float32" or "bfloat16".'
+    )
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=0, description="Least seconds between two checkpoints of a training that is under way."
+    )
+    tensorboard: str = Field(default="", description="Folder for TensorBoard's event files; empty for none.")
+
+
+class PluginSettings(_Section):
+    """Which plugins are used. Installed ones are found by themselves."""
+
+    disabled: Names = Field(default=(), description="Plugins or distributions to leave out, without importing them.")
+    require: Names = Field(default=(), description="Plugins or distributions that must work, or every command fails.")
+    plugin_dirs: Annotated[tuple[Folder, ...], BeforeValidator(split_list)] = Field(
+        default=(), description="Folders whose *.py files are plugins too."
+    )
+    allow: Annotated[tuple[Pin, ...], BeforeValidator(split_list)] = Field(
+        default=(),
+        description='The only plugins to import, if any are named: "NAME==VERSION", "NAME==VERSION sha256:DIGEST" '
+        'of its RECORD, or "FILE.py sha256:DIGEST".',
+    )
+    strict: bool = Field(default=False, description="Fail if any plugin is broken, as the option --strict does.")
+
+
+class AttributeSettings(_Section):
+    """What is different for one attribute; what is left out comes from [training]."""
+
+    depth: Depth = Field(
+        default="auto",
+        description='What the branch is above the trunk: "auto" (measured), "exit", "head", "block" or "stage".',
+    )
+    head: HeadName | None = Field(
+        default=None,
+        description='Instead of the plugin\'s: "linear", "multiscale", "attention", "ordinal" or "multilabel".',
+    )
+    epochs: int | None = Field(default=None, ge=1, le=10_000, description="Most epochs to train.")
+    min_labels: int | None = Field(default=None, ge=1, description="Labelled images needed before it is trained.")
+    target_precision: float | None = Field(default=None, gt=0, le=1, description="Precision of accepted predictions.")
+    flip: bool | None = Field(default=None, description="Mirror images at random.")
+    crop: bool | None = Field(default=None, description="Shift images a little at random.")
+
+
+class SourceSettings(_Section):
+    """How far a source of labels is believed; one that is not named here, as far as `import` is."""
+
+    rank: int | None = Field(
+        default=None, ge=-1000, le=1000, description="Only the highest rank that said something readable is heard."
+    )
+    weight: float | None = Field(default=None, gt=0, le=1000, description="What its labels count in training.")
+
+
+class BranchSettings(TrainingSettings):
+    """The training settings of one attribute, with what [attributes.NAME] and plugins change.
+
+    `loss` names whose loss it is: "standard", or the plugins that are asked for one.
+    """
+
+    depth: Depth = "auto"
+    head: HeadName | None = None
+    loss: str = STANDARD_LOSS
+
+
+class Settings(_Section):
+    """Every setting. Paths are absolute when they come from `load_settings`."""
+
+    catalog: CatalogSettings = CatalogSettings()
+    trunk: TrunkSettings = TrunkSettings()
+    training: TrainingSettings = TrainingSettings()
+    plugins: PluginSettings = PluginSettings()
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
+    attributes: dict[str, AttributeSettings] = Field(default_factory=dict)
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _losses: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _augmentations: Mapping[str, Augmentation] = PrivateAttr(default_factory=dict)
+
+    def beside(self, folder: Path) -> Settings:
+        """Return the settings of a configuration file in `folder`."""
+        settings = self.model_copy()
+        settings._folder = folder
+        return settings
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the configuration file, or the one that was current when there was none."""
+        return self._folder
+
+    def for_attribute(self, name: str) -> BranchSettings:
+        """Return the training settings of attribute `name`."""
+        own = self.attributes.get(name, AttributeSettings()).model_dump(exclude_none=True)
+        recipe = BranchSettings(**{**self.training.model_dump(), **own})
+        allowed = self._augmentations.get(name, Augmentation())
+        said: dict[str, str | bool] = {"loss": self._losses.get(name) or STANDARD_LOSS}
+        said |= {"flip": recipe.flip and allowed.flip, "crop": recipe.crop and allowed.crop}
+        return recipe.model_copy(update=said)
+
+    def with_plugins(self, losses: Mapping[str, str], augmentations: Mapping[str, Augmentation]) -> Settings:
+        """Return the settings with what plugins say about training attributes: whose loss, and what images allow.
+
+        A setting can switch an augmentation off, never on where the plugin says that it is wrong.
+        """
+        settings = self.model_copy()
+        settings._losses, settings._augmentations = dict(losses), dict(augmentations)
+        return settings
+
+    def trust_changes(self) -> dict[str, dict[str, Any]]:
+        """Return what [sources.NAME] changes, by source."""
+        return {name: source.model_dump(exclude_none=True) for name, source in self.sources.items()}
+
+    def trunk_identity(self) -> dict[str, Any]:
+        """Return the trunk's settings as manifests hold them.
+
+        A weights file below the configuration's folder counts as relative, so a project may be moved.
+        """
+        trunk = self.trunk.model_dump()
+        weights = Path(self.trunk.weights)
+        if weights.is_absolute() and weights.is_relative_to(self.folder):
+            trunk["weights"] = weights.relative_to(self.folder).as_posix()
+        return trunk
+
+    def digest_for(self, name: str) -> str:
+        """Return the SHA-256 of every setting that changes the outcome of training attribute `name`.
+
+        Left out: what decides when to train (`min_labels`, `retrain_*`) or how fast (`workers`, `device`).
+        """
+        training = self.for_attribute(name).model_dump(exclude=NOT_IN_DIGEST)
+        return hashlib.sha256(json.dumps([self.trunk_identity(), training], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Labels read off titles and descriptions."""

@@ -1,0 +1,227 @@
+"""What could be declared: columns nobody reads, phrases no schema knows, cells no value spells. Changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from ..database.tables import Product
+from ..labels import auto, coverage
+from ..labels.queries import undeclared
+from ..labels.records import UnknownValue
+from ..labels.store import LabelStore
+from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, fold
+from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, stem, words
+
+#: Different spellings of a column that are looked at, the commonest ones, and different phrases that are counted.
+_MOST_SPELLINGS, _MOST_PHRASES = 400, 200_000
+#: How alike two spellings are (0..1) if one is the other's slip, and how many times rarer the slip is at least.
+_ALIKE, _RARER = 0.8, 4
+#: Products that a phrase stands in at least, and words in the longest one.
+_LEAST_PRODUCTS, _LONGEST = 3, 3
+#: A phrase is left out if so much of its count comes from a longer one.
+_PART = 0.8
+
+
+@dataclass(frozen=True)
+class SuggestedValue:
+    """A value that a column's cells would make: its cells, and the other texts that are read as it."""
+
+    key: str
+    title: str
+    count: int
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SuggestedColumn:
+    """A column that nobody declares; `multi` if cells hold several values, `article_types` empty for all of them."""
+
+    column: str
+    images: int
+    multi: bool
+    values: tuple[SuggestedValue, ...]
+    article_types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words of titles and descriptions that no schema knows.
+
+    Perhaps a value of `attribute`, whose values are spelt with the same last word; if that is empty, of none there is.
+    `products` have it; `unevenness`, 0..1, is how far their article types differ from the whole catalogue's; `score`
+    is what phrases are ranked by.
+    """
+
+    text: str
+    attribute: str
+    products: int
+    unevenness: float
+    score: float
+    article_types: tuple[str, ...]  # where it is commonest first
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Columns by their cells, phrases by score, unreadable texts by their cells."""
+
+    columns: tuple[SuggestedColumn, ...]
+    phrases: tuple[Phrase, ...]
+    unreadable: tuple[UnknownValue, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the suggestions as JSON-ready data."""
+        return asdict(self)
+
+
+def suggest(labels: LabelStore, known: Mapping[str, Attribute], *, limit: int = 20) -> Suggestions:
+    """Return up to `limit` suggestions of each kind; `known` are the attributes that are declared."""
+    return labels.read(lambda connection: _suggest(connection, known, limit))
+
+
+def _suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) -> Suggestions:
+    found = []
+    for columns in auto.read_together({name: n for name, n in undeclared(connection).items() if name not in known}):
+        cells, types = auto.cells(connection, columns), auto.article_types(connection, columns)
+        found += [_column(column, cells[column], types[column], limit) for column in columns]
+    texts: list[UnknownValue] = []
+    for attribute in known.values():
+        counts = coverage.counted(connection, attribute) or coverage.coverage(connection, attribute)
+        texts += counts.unreadable
+    return Suggestions(
+        columns=tuple(sorted((c for c in found if c.images), key=lambda column: -column.images)[:limit]),
+        phrases=tuple(_phrases(connection, known.values(), limit)),
+        unreadable=tuple(sorted(texts, key=lambda text: (-text.count, text.attribute, text.text))[:limit]),
+    )
+
+
+# -- columns ---------------------------------------------------------------------------------------
+
+
+def _column(column: str, cells: Mapping[str, int], types: tuple[str, ...], limit: int) -> SuggestedColumn:
+    values = tuple(cluster(cells)[:limit])
+    return SuggestedColumn(column, sum(cells.values()), auto.several_a_cell(cells), values, types)
+
+
+def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
+    """Return the values that `cells` (text -> count) seem to mean, the commonest first.
+
+    Texts that differ in case, spaces, hyphens or a plural are one value. So is one that is nearly like a much
+    commoner one: a slip. Texts with digits must agree in them.
+    """
+    texts: dict[str, Counter[str]] = defaultdict(Counter)
+    for raw, count in cells.items():
+        for part in raw.split(SEPARATOR):
+            if fold(part) and fold(part) != fold(NOT_APPLICABLE):
+                texts[fold(part)][part.strip()] += count
+    ranked = sorted(texts, key=lambda folded: (-texts[folded].total(), folded))[:_MOST_SPELLINGS]
+    leaders: dict[str, list[str]] = {}
+    for folded in ranked:
+        for leader in leaders:
+            if _same(leader, folded, texts[leader].total(), texts[folded].total()):
+                leaders[leader].append(folded)
+                break
+        else:
+            leaders[folded] = []
+    values = [
+        SuggestedValue(
+            key=leader.replace(" ", "_"),
+            title=_commonest(texts[leader]),
+            count=sum(texts[folded].total() for folded in (leader, *others)),
+            synonyms=tuple(_commonest(texts[folded]) for folded in others),
+        )
+        for leader, others in leaders.items()
+    ]
+    return sorted(values, key=lambda value: (-value.count, value.key))
+
+
+def _same(leader: str, text: str, leading: int, count: int) -> bool:
+    if re.findall(r"\d+", leader) != re.findall(r"\d+", text):
+        return False
+    if [stem(word) for word in leader.split()] == [stem(word) for word in text.split()]:
+        return True
+    # Two alike texts that are both common, such as "light" and "tight", are two values.
+    return count * _RARER <= leading and SequenceMatcher(None, leader, text, autojunk=False).ratio() >= _ALIKE
+
+
+def _commonest(texts: Counter[str]) -> str:
+    return min(texts, key=lambda text: (-texts[text], text))
+
+
+# -- phrases ---------------------------------------------------------------------------------------
+
+
+def _phrases(connection: Connection, known: Iterable[Attribute], limit: int) -> list[Phrase]:
+    query = select(Product.article_type, Product.title, Product.description)
+    texts = ((row.article_type, (row.title, row.description)) for row in connection.execute(query).yield_per(1000))
+    return phrases(texts, Vocabulary(known))[:limit]
+
+
+def phrases(products: Iterable[tuple[str, Sequence[str]]], vocabulary: Vocabulary) -> list[Phrase]:
+    """Return the phrases of one to three words in `products`, (article type, texts), that `vocabulary` lacks.
+
+    Ranked by how many products have them, less those that nearly all have, and by how unevenly they fall on article
+    types. Phrases with an article type's word, and those that mostly are part of a longer one, are left out.
+    """
+    sizes: Counter[str] = Counter()
+    by_type: dict[Words, Counter[str]] = defaultdict(Counter)
+    written: dict[Words, Words] = {}
+    for article_type, texts in products:
+        sizes[article_type] += 1
+        here = {tuple(map(stem, phrase)): phrase for text in texts for phrase in _unknown(words(text), vocabulary)}
+        for stems, phrase in here.items():
+            by_type[stems][article_type] += 1
+            written.setdefault(stems, phrase)
+        if len(by_type) > _MOST_PHRASES:  # what was seen once so far is most of it, and hardly worth a suggestion
+            by_type = defaultdict(Counter, {stems: seen for stems, seen in by_type.items() if seen.total() > 1})
+            written = {stems: written[stems] for stems in by_type}
+    nouns = {stem(word) for article_type in sizes for word in words(article_type)}
+    counts = {
+        stems: seen.total()
+        for stems, seen in by_type.items()
+        if seen.total() >= _LEAST_PRODUCTS and nouns.isdisjoint(stems)
+    }
+    found = [
+        _phrase(" ".join(written[stems]), vocabulary.attribute_of(stems), by_type[stems], sizes)
+        for stems in counts.keys() - _parts(counts)
+    ]
+    return sorted((phrase for phrase in found if phrase.score > 0), key=lambda phrase: (-phrase.score, phrase.text))
+
+
+def _unknown(text: Words, vocabulary: Vocabulary) -> Iterator[Words]:
+    """Yield the phrases of `text` between clause marks and known spellings; none begins or ends with a stop word."""
+    taken = {i for match in vocabulary.matches(text) for i in range(match.start, match.end)}
+    for start in range(len(text)):
+        for end in range(start + 1, min(len(text), start + _LONGEST) + 1):
+            if end - 1 in taken or text[end - 1] in BREAKS:
+                break
+            first, last = text[start], text[end - 1]
+            if first in STOP_WORDS or last in STOP_WORDS or not any(len(word) > 1 for word in text[start:end]):
+                continue
+            if not all(word.isdigit() for word in text[start:end]):
+                yield text[start:end]
+
+
+def _parts(counts: Mapping[Words, int]) -> set[Words]:
+    """Return the phrases that mostly stand within a longer one."""
+    return {
+        longer[start:end]
+        for longer, count in counts.items()
+        for start in range(len(longer))
+        for end in range(start + 1, len(longer) + 1)
+        if end - start < len(longer) and count >= _PART * counts.get(longer[start:end], count + 1)
+    }
+
+
+def _phrase(text: str, attribute: str, seen: Counter[str], sizes: Counter[str]) -> Phrase:
+    number, total = seen.total(), sizes.total()
+    unevenness = sum(abs(seen[name] / number - size / total) for name, size in sizes.items()) / 2
+    score = number * (1 - number / total) * (1 + unevenness)
+    types = tuple(name for name, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0])) if name)
+    return Phrase(text, attribute, number, round(unevenness, 3), round(score, 3), types)
