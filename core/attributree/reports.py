@@ -76,7 +76,7 @@ class Plan:
         return tuple(action for action in self.actions if action.action in actions)
 
 
-PROMOTED, KEPT, BLOCKED, FAILED, SKIPPED = "promoted", "kept", "blocked", "failed", "skipped"
+PROMOTED, REJECTED, BLOCKED, FAILED, SKIPPED = "promoted", "kept", "blocked", "failed", "skipped"
 #: Not for reports: another worker is at it, and what comes of that is to be seen.
 BUSY = "busy"
 
@@ -143,12 +143,12 @@ class SyncReport:
     @property
     def held_back(self) -> bool:
         """Whether anything was blocked, gated out or quarantined."""
-        return bool(self.quarantined) or any(result.status in (KEPT, BLOCKED) for result in self.results)
+        return bool(self.quarantined) or any(result.status in (REJECTED, BLOCKED) for result in self.results)
 
     @property
     def did_something(self) -> bool:
         """Whether anything was registered, changed, orphaned or trained."""
-        trained = any(result.status in (PROMOTED, KEPT, FAILED) for result in self.results)
+        trained = any(result.status in (PROMOTED, REJECTED, FAILED) for result in self.results)
         return not self.dry_run and (trained or bool(self.plan.of("register", "evolve", "orphan")))
 
     def to_json(self) -> dict[str, Any]:

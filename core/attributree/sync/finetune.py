@@ -19,7 +19,7 @@ from ..nn import Crown, Tree
 from ..plugins import LoadedPlugins
 from ..registry.records import BranchRecord, FinishedRun, TrainingRun, Work
 from ..registry.trees import LoadedTree, head_factory, save_branch, save_trunk
-from ..reports import KEPT, PROMOTED, Plan, Progress, Result, SyncReport, TrunkReport
+from ..reports import REJECTED, PROMOTED, Plan, Progress, Result, SyncReport, TrunkReport
 from ..settings.models import NOT_IN_DIGEST, Settings
 from ..training import (
     Executor,
@@ -205,7 +205,7 @@ def _conclude(
                 made_with=made_with(ground.plugins),
             )
         )
-    status = KEPT if lost else PROMOTED
+    status = REJECTED if lost else PROMOTED
     finished = [FinishedRun(runs[name], status, seconds, metrics[name]) for name in tuned.branches]
     after, version, proof = commit(
         ground, live, trunk, records, "finetuned end to end", promote=not lost, finished=finished

@@ -29,7 +29,7 @@ from ..nn import MAPS, PYRAMID, RANDOM, Backbone, Branch, HeadFactory, Reads, bu
 from ..plugins import LoadedPlugins
 from ..registry.records import BranchRecord, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
 from ..registry.trees import LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
-from ..reports import BUSY, FAILED, KEPT, PROMOTED, SKIPPED, Action, Progress, Result, TrunkReport
+from ..reports import BUSY, FAILED, REJECTED, PROMOTED, SKIPPED, Action, Progress, Result, TrunkReport
 from ..schema import Attribute
 from ..settings.models import EXIT, NOT_IN_DIGEST, BranchSettings, Settings
 from ..training import (
@@ -305,9 +305,9 @@ class Trainer:
             "megabytes": round(sum(self.ground.store.size(part) for part in set(parts)) / 1e6, 2),
             "verdict": verdict.reason,
         }
-        result = Result(name, action.action, KEPT, verdict.reason, None, seconds, metrics)
+        result = Result(name, action.action, REJECTED, verdict.reason, None, seconds, metrics)
         if not verdict.promoted:
-            self.catalog.registry.finish_run(run, KEPT, seconds=seconds, metrics=metrics)
+            self.catalog.registry.finish_run(run, REJECTED, seconds=seconds, metrics=metrics)
         elif self._moved:
             self._staged.append((record, run, result))
             result = replace(result, status=PROMOTED)
@@ -401,8 +401,8 @@ class Trainer:
             why = f"the new trunk has no good branch for {', '.join(lost)}; the tree on the old trunk stays live"
             for _, run, result in self._staged:
                 metrics = {**result.metrics, "verdict": why}
-                self.catalog.registry.finish_run(run, KEPT, seconds=result.seconds, metrics=metrics)
-            yield from (replace(r, status=KEPT, reason=why) if r.attribute in passed else r for r in results)
+                self.catalog.registry.finish_run(run, REJECTED, seconds=result.seconds, metrics=metrics)
+            yield from (replace(r, status=REJECTED, reason=why) if r.attribute in passed else r for r in results)
             return
         without = f", without the orphaned {', '.join(sorted(orphans))}" if orphans else ""
         trunk, _ = self._standing()
