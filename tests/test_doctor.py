@@ -13,8 +13,7 @@ from attributree.doctor.imports import time_imports
 from attributree.labels.records import Coverage, UnknownValue
 from attributree.plugins import PluginInfo, load_plugins
 from attributree.settings.models import PluginSettings, Settings
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")), applies_to=("top", "dress"))
 PLUGIN = PluginInfo("shop", "attributree-shop", "1.2", ("neckline",))

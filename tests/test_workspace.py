@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -12,8 +11,7 @@ from attributree.errors import AttributreeError, CatalogVersionError, ConfigErro
 from attributree.inference import Prediction
 from attributree.labels.records import IngestSummary
 from attributree.reports import SyncReport
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def plugin(name: str) -> SimpleNamespace:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from attributree.settings.file import load_settings
+from support.projects import Project
 
-Project = Any  # the class is in conftest.py, which cannot be imported
 Command = Callable[..., Any]
 
 

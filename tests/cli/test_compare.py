@@ -3,11 +3,10 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 ARM = ("--arm", "multilabel")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
+
 Command = Callable[..., Any]
 
 TELLS_ITS_API = """\

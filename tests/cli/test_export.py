@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 import attributree
 from attributree.registry.store import RegistryStore
+from support.projects import Project
 
-Project = Any  # the class is in conftest.py, which cannot be imported
 Command = Callable[..., Any]
 
 COMMANDS = {

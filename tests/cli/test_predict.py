@@ -2,12 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 KEYS = {"image", "sku", "attribute", "value", "confidence", "decision", "version"}
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -10,8 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from attributree.database.migrate import upgrade
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 REPORT = {
     *("file", "weights", "toml", "method", "backbone", "image_size", "begun_with", "images", "held_out", "epochs"),

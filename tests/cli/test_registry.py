@@ -3,8 +3,7 @@
 from typing import Any
 
 from attributree.registry.records import Work
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def said(project: Project) -> list[dict[str, Any]]:

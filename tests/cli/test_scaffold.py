@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def test_a_distribution_is_written_where_it_is_wanted(

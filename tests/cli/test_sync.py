@@ -1,11 +1,10 @@
 """sync-catalog, as it is typed."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 ACTION = {"action", "attribute", "reason", "labelled"}
 RESULT = {"attribute", "action", "status", "reason", "branch", "seconds", "metrics", "unchanged"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 KIND = """
 from attributree import Attribute, SingleLabel, Value, hookimpl

@@ -3,11 +3,9 @@
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
 
 from attributree import Workspace
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def until(condition: Callable[[], bool], seconds: float = 120) -> None:

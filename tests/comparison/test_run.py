@@ -14,8 +14,7 @@ from attributree import Workspace
 from attributree.comparison import ARMS, FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE
 from attributree.errors import CatalogError, TrainingError, UnknownNameError
 from attributree.training import Verdict
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 SCORES = {"n", "accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy", "per_value", "article_types"}
 ARM = {"attributes", "mean_macro_f1", "train_seconds", "parts", "parameters", "predict_ms_per_image"}

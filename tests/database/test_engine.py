@@ -18,8 +18,8 @@ from attributree.database.engine import Database, make_engine, take_lock
 from attributree.database.migrate import upgrade
 from attributree.errors import CatalogError
 from attributree.labels import readers
+from support.catalogues import Shop
 
-Shop = Any  # the class is in conftest.py, which cannot be imported
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
 DANGLING = "INSERT INTO image (product_id, root_id, path, state) VALUES (77, 77, 'a', 'ok')"
 

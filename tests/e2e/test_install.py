@@ -7,13 +7,11 @@ import tarfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from attributree.testing import GarmentCatalogue, GarmentOptions, write_catalogue
-
-Environment = Any  # the class is in conftest.py, which cannot be imported
+from support.environments import Environment
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -3,13 +3,11 @@
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from attributree.plugins import scaffold
-
-Environment = Any  # the class is in conftest.py, which cannot be imported
+from support.environments import Environment
 
 
 def test_the_wheel_and_the_source_distribution_bring_every_template(built: Path) -> None:

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Environment = Any  # the class is in conftest.py, which cannot be imported
+from support.environments import Environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 FENCE = re.compile(r'^```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)

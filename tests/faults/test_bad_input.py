@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 @pytest.fixture

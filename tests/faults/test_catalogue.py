@@ -23,8 +23,8 @@ from attributree.database.migrate import upgrade
 from attributree.errors import CatalogError
 from attributree.labels import readers
 from attributree.registry.records import Work
+from support.postgresql import Server
 
-Server = Any  # the class is in conftest.py, which cannot be imported
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
 
 

@@ -14,8 +14,7 @@ from attributree.labels.export import ExportOptions
 from attributree.labels.records import NewObservation
 from attributree.registry.predictions import load as load_predictions
 from attributree.schema import RESERVED_COLUMNS
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 #: What SQL, its drivers' parameters, CSV, JSON and spreadsheets give a meaning to.
 METACHARACTERS = (

@@ -11,8 +11,7 @@ import pytest
 from attributree import Workspace
 from attributree.sync.ground import Ground
 from attributree.sync.promote import load_live
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 KILLS = 50
 #: Retraining is the work: without it there would be nothing to kill once everything is live.

@@ -9,16 +9,15 @@ import textwrap
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from attributree.errors import PluginError
 from attributree.plugins import LoadedPlugins, PluginInfo, load_plugins
 from attributree.plugins.hookspecs import API_VERSION
+from support.projects import Project
 
 Install = Callable[..., None]
-Project = Any  # the class is in conftest.py, which cannot be imported
 
 HEALTHY = """
     from attributree import Attribute, SingleLabel, hookimpl

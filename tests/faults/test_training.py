@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +19,7 @@ from attributree.nn import MAPS
 from attributree.schema import Attribute, SingleLabel
 from attributree.settings.models import BranchSettings
 from attributree.training import Checkpoints, Donor, Grown, Samples, Torchrun, grow
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def parts(project: Project) -> dict[str, Sequence[str]]:

@@ -16,8 +16,7 @@ from attributree.label_studio.reviews import import_reviews
 from attributree.label_studio.tasks import TaskOptions, asked, export_tasks, labelling_config
 from attributree.labels.records import NewObservation
 from attributree.registry.predictions import load as load_predictions
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 NECKLINE = Attribute(
     "neckline", SingleLabel((Value("crew", "Crew <&>"), Value("v_neck", "V-neck"))), applies_to=("top",)

@@ -9,8 +9,8 @@ from attributree.catalog import Catalog
 from attributree.errors import CatalogError, UnknownNameError
 from attributree.labels.records import CatalogValue
 from attributree.registry.records import BranchRecord, NewVersion, TrunkRecord
+from support.catalogues import Shop
 
-Shop = Any  # the class is in conftest.py, which cannot be imported
 VALUES = (Value("crew", synonyms=("round neck",)), Value("v_neck", synonyms=("vee",)), Value("bateau"))
 
 

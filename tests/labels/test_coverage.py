@@ -18,8 +18,9 @@ from attributree.errors import CatalogError, UnknownNameError
 from attributree.labels import coverage as coverage_module
 from attributree.labels.queries import new_labels_query
 from attributree.labels.records import Coverage, UnknownValue
+from support.catalogues import Shop
+from support.projects import Project
 
-Shop = Project = Any  # the classes are in conftest.py files, which cannot be imported
 NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck"), Value("boat"))), applies_to=("top",))
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
 OPEN = Attribute("colour", MultiLabel(("red", "green", "blue"), closed_world=False))

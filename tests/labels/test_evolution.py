@@ -11,8 +11,8 @@ from attributree.labels import readers
 from attributree.labels.records import PredictionRecord
 from attributree.registry.predictions import load as load_predictions
 from attributree.registry.records import BranchRecord, NewVersion, TrunkRecord, Work
+from support.catalogues import Shop
 
-Shop = Any  # the class is in conftest.py, which cannot be imported
 LONG = Value("maxi")
 PARTS = Value("short", formerly=("mini",)), Value("micro", formerly=("mini",))
 

@@ -21,8 +21,7 @@ from attributree.labels.export import ExportOptions
 from attributree.labels.export_marks import mark_column, neutralise, restore, unmark_column
 from attributree.labels.records import NewObservation
 from attributree.registry.predictions import load as load_predictions
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 NECKLINE = Attribute(
     "neckline",

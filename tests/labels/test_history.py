@@ -1,7 +1,6 @@
 """All that is kept of a product, and its deletion."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from attributree import Workspace
 from attributree.errors import CatalogError, UnknownNameError
 from attributree.images.array_store import RecordStore, erase_everywhere
 from attributree.registry.predictions import load as load_predictions
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def test_history_tells_who_said_what_and_what_it_means_today(project: Project) -> None:

@@ -22,8 +22,7 @@ from attributree.labels import look, names, readers
 from attributree.labels.ingest import split_of
 from attributree.labels.records import FileState, IngestSummary, NewObservation, Quarantine, UnknownValue
 from attributree.text.mine import mine
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 NECKLINE = Attribute(
     "neckline",

@@ -12,8 +12,7 @@ from attributree.errors import IngestError, PluginError
 from attributree.labels.resolve import Reading, read_cell
 from attributree.registry.predictions import load as load_predictions
 from attributree.schema import Attribute, SingleLabel, Value
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 PLAIN = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck"))))
 READ = replace(PLAIN, normalized_by="shop 1")

@@ -1,12 +1,9 @@
 """Whose word counts: a precedence of sources that changed is carried into what annotations say."""
 
-from typing import Any
-
 from attributree import Attribute, SingleLabel
 from attributree.catalog import Catalog
 from attributree.labels.resolve import Sources
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
 SUPPLIER_FIRST = Sources.configured({"supplier": {"rank": 9, "weight": 0.5}})

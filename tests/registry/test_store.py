@@ -15,8 +15,8 @@ from attributree.catalog import Catalog
 from attributree.errors import CatalogError, LeaseError, UnknownNameError
 from attributree.labels.records import PredictionRecord
 from attributree.registry.records import BranchRecord, FinishedRun, NewVersion, TrainingRun, TrunkRecord, Work
+from support.catalogues import Shop
 
-Shop = Any  # the class is in conftest.py, which cannot be imported
 TRUNK = TrunkRecord("t" * 64, {"backbone": "resnet18", "branch_at": "layer4", "image_size": 64, "weights": "random"})
 
 

@@ -19,8 +19,7 @@ from attributree.inference import decode_images
 from attributree.registry.records import NewVersion, TreeVersion
 from attributree.reports import SyncReport
 from attributree.sync.lease import Leases
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 HEAD = """
 import torch

@@ -2,11 +2,10 @@
 
 import random
 import string
-from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 @pytest.fixture

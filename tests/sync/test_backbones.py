@@ -1,15 +1,13 @@
 """Families of backbones through the whole: trained, grown on, stored, loaded, proved, and asked."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from attributree import Workspace
 from attributree.nn import RANDOM, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 pytestmark = pytest.mark.sqlite_only("trains for minutes, and what is new about a family concerns no database")
 

@@ -1,7 +1,6 @@
 """Schemas evolve under a live tree: what needs no training is answered at once, what needs it waits for labels."""
 
 from importlib import metadata
-from typing import Any
 
 import pytest
 import torch
@@ -9,8 +8,7 @@ import torch
 from attributree import Workspace, __version__
 from attributree.errors import CatalogError
 from attributree.reports import SyncReport
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 
 def declare(project: Project, plugin: str, attribute: str) -> None:

@@ -10,8 +10,8 @@ from attributree.comparison import FINETUNED, PROGRESSIVE
 from attributree.settings.models import EXIT
 from attributree.sync.train import Trainer
 from attributree.training import Verdict
+from support.projects import Project
 
-Project = Any  # the class is in conftest.py, which cannot be imported
 finetune_module = importlib.import_module("attributree.training.finetune")
 
 HEAD = """

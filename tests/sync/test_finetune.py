@@ -1,14 +1,13 @@
 """finetune: trunk and branches together, promoted only if no attribute lost."""
 
 import importlib
-from typing import Any
 
 import pytest
 
 from attributree.errors import CatalogError
 from attributree.training import Verdict
+from support.projects import Project
 
-Project = Any  # the class is in conftest.py, which cannot be imported
 finetune_module = importlib.import_module("attributree.training.finetune")
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from attributree import Workspace
 from attributree.comparison import MULTILABEL, PROGRESSIVE
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 BROKEN_HEAD = """\
 @hookimpl

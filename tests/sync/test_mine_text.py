@@ -1,11 +1,10 @@
 """With mine_text a sync reads titles before it plans, and what they say lets a branch grow."""
 
 from collections import Counter
-from typing import Any
 
 import pytest
 
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 KIND = """
 from attributree import Attribute, SingleLabel, Value, hookimpl

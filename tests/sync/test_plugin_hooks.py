@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from attributree.sync.ground import Ground
-
-Project = Any  # the class is in conftest.py, which cannot be imported
+from support.projects import Project
 
 LOSS = """
 def loss(logits, target, weight, *, value_weight=None, smoothing=0.0):

@@ -1,7 +1,6 @@
 """Mined texts are observations of the source text: stored once, withdrawn, and outranked by everybody else."""
 
 import json
-from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, select
@@ -14,8 +13,7 @@ from attributree.labels.auto import LEAST_IMAGES
 from attributree.labels.export import ExportOptions
 from attributree.labels.records import NewObservation
 from attributree.text.mine import mine
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 PATTERN = Attribute("pattern", SingleLabel((Value("plain"), Value("striped", synonyms=("stripes",)), Value("floral"))))
 COLOUR = Attribute("colour", MultiLabel((Value("red", translations={"de": ("rot",)}), "black")))

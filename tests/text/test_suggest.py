@@ -12,8 +12,7 @@ from attributree.labels.records import UnknownValue
 from attributree.text.mine import mine
 from attributree.text.miner import Vocabulary
 from attributree.text.suggest import SuggestedValue, cluster, phrases, suggest
-
-Shop = Any  # the class is in conftest.py, which cannot be imported
+from support.catalogues import Shop
 
 NECKLINE = Attribute(
     "neckline", SingleLabel((Value("crew", synonyms=("crew neck",)), Value("v_neck"))), applies_to=("top",)
