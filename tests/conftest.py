@@ -28,7 +28,7 @@ from sqlalchemy import create_engine, text
 from attributree import Workspace
 from attributree.database.migrate import upgrade
 from attributree.settings.file import load_settings
-from attributree.testing import GarmentOptions, write_catalogue
+from attributree_drawn_shop import GarmentOptions, write_catalogue
 
 pytest_plugins = ["support.catalogues"]
 
