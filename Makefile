@@ -1,4 +1,5 @@
 # Every target sets up .venv by itself if it is missing or older than the requirements.
+# What tests, demo and benchmarks draw their catalogues with is a distribution of its own, installed beside the core.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,9 +16,9 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop
 	@touch $@
 
 demo: $(STAMP)

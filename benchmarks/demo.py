@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from attributree.testing import GarmentOptions, write_catalogue
+from attributree_drawn_shop import GarmentOptions, write_catalogue
 from commands import BenchmarkError, Runner, installed, other_plugins
 
 ROOT = Path(__file__).resolve().parent.parent

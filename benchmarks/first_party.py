@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from attributree.schema import NOT_APPLICABLE, SEPARATOR, MultiLabel
-from attributree.testing import GarmentCatalogue, GarmentOptions, garment_attributes, write_catalogue
+from attributree_drawn_shop import GarmentCatalogue, GarmentOptions, garment_attributes, write_catalogue
 from commands import ROOT, BenchmarkError, Runner, Timing, new_catalogue, read_report, settings_for, with_plugins
 
 PLUGINS = "closure collar colour dresses hem-length jeans neckline occasion pattern silhouette sleeves".split()

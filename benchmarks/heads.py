@@ -27,7 +27,7 @@ from rich.table import Table
 from attributree import Attribute, Workspace, hookimpl
 from attributree.heads import new_head
 from attributree.settings.head_names import HEAD_NAMES, unfit
-from attributree.testing import GarmentOptions, garment_attributes, write_catalogue
+from attributree_drawn_shop import GarmentOptions, garment_attributes, write_catalogue
 from commands import ROOT, BenchmarkError, other_plugins
 
 FIRST, LATER = ("pattern", "colour"), ("neckline", "sleeve_length")

@@ -2,9 +2,9 @@
 
     python benchmarks/text_mining.py [--products 4000] [--seeds 0,1,2] [--slips 0.03] [--denied 0.5] [--asides 0.2]
 
-Draws garments and what a shop writes of them (`attributree.testing`), and makes it worse: other wordings that no schema
-knows, sentences that deny a value or speak of other goods, spelling slips, lost hyphens, capitals and HTML. Mines it
-with the garments' own schemas and compares with the truth. Written as build/bench/text_mining.json.
+Draws garments and what a shop writes of them (`attributree_drawn_shop`), and makes it worse: other wordings that no
+schema knows, sentences that deny a value or speak of other goods, spelling slips, lost hyphens, capitals and HTML.
+Mines it with the garments' own schemas and compares with the truth. Written as build/bench/text_mining.json.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 
 from attributree import Attribute
 from attributree.schema import NOT_APPLICABLE, SEPARATOR
-from attributree.testing import garment_attributes
-from attributree.testing.garments_style import ARTICLE_TYPES, Style, draw_style
-from attributree.testing.garments_text import write_texts
 from attributree.text.miner import Miner
+from attributree_drawn_shop import garment_attributes
+from attributree_drawn_shop.style import ARTICLE_TYPES, Style, draw_style
+from attributree_drawn_shop.text import write_texts
 from commands import ROOT
 
 Pool = Mapping[str, Mapping[str, Sequence[str]]]

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from attributree.schema import SEPARATOR
-from attributree.testing import garment_attributes
 from attributree.text.miner import Miner
+from attributree_drawn_shop import garment_attributes
 
 ROOT = Path(__file__).resolve().parents[2]
 

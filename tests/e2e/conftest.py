@@ -34,6 +34,7 @@ def environment(built: Path, tmp_path_factory: pytest.TempPathFactory, variables
     """An environment into which the wheel is installed, and what a module's tests install beside it."""
     made = Environment(tmp_path_factory.mktemp("environment") / "venv", variables)
     made.pip_install(next(built.glob("*.whl")))
+    made.pip_install(ROOT / "plugins" / "attributree-drawn-shop")
     for name in ("pip", "pytest"):
         made.module_as_program(name)
     return made

@@ -3,14 +3,17 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import tarfile
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from attributree.testing import GarmentCatalogue, GarmentOptions, write_catalogue
+from attributree_drawn_shop import GarmentCatalogue, GarmentOptions, write_catalogue
 from support.environments import Environment
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +100,26 @@ def test_what_is_installed_is_the_wheel_with_its_migrations(environment: Environ
     assert migrations == package.parent / "migrations"
     assert (migrations / "env.py").is_file()
     assert (package.parent / "py.typed").is_file()
+
+
+def test_the_wheel_holds_no_drawn_garments(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    assert {"attributree/testing/contract.py", "attributree/testing/fixtures.py"} <= names
+    assert [name for name in names if re.search("garment|drawn", name)] == []
+
+
+@pytest.mark.parametrize("distribution", ["attributree-drawn-shop"])
+def test_the_wheel_of_a_distribution_beside_the_core_holds_its_package_alone(
+    distribution: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    source = ROOT / "plugins" / distribution
+    subprocess.run([*command, str(source)], env=variables, check=True, timeout=180, stdout=subprocess.DEVNULL)
+    package = distribution.replace("-", "_")
+    written = {f"{package}/{path.name}" for path in (source / "src" / package).iterdir() if path.is_file()}
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        assert {name for name in wheel.namelist() if ".dist-info/" not in name} == written
 
 
 def test_a_first_day(environment: Environment, shop: GarmentCatalogue, tmp_path: Path) -> None:

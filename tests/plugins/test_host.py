@@ -20,9 +20,14 @@ from attributree.plugins.calls import HOOKS
 from attributree.plugins.discovery import imported_files
 from attributree.plugins.hookspecs import API_VERSION
 from attributree.settings.models import PluginSettings
-from attributree.testing.garments import garment_attributes
+from attributree_drawn_shop import garment_attributes
 
-DISTRIBUTIONS = sorted(path.parent for path in Path(__file__).parents[2].glob("plugins/*/pyproject.toml"))
+#: The first-party distributions that declare attributes; what else lies beside them brings a command or a fixture.
+DISTRIBUTIONS = sorted(
+    path.parent
+    for path in Path(__file__).parents[2].glob("plugins/*/pyproject.toml")
+    if path.parent.name not in ("attributree-drawn-shop", "attributree-label-studio")
+)
 
 
 def attribute(name: str) -> Attribute:

@@ -18,7 +18,7 @@ import pytest
 
 from attributree import Workspace
 from attributree.settings.file import load_settings
-from attributree.testing import GarmentOptions, write_catalogue
+from attributree_drawn_shop import GarmentOptions, write_catalogue
 
 from .databases import NewDatabase
 

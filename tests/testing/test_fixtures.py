@@ -3,13 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from attributree import Attribute, Ordinal, SingleLabel, Workspace, hookimpl
+from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Workspace, hookimpl
 from attributree.schema import SPLITS
-from attributree.testing import GarmentCatalogue, garment_attributes, write_cards
+from attributree.testing import write_cards
 
 
 def plugin_of(attribute: Attribute) -> SimpleNamespace:
@@ -23,39 +22,22 @@ def plugin_of(attribute: Attribute) -> SimpleNamespace:
 
 
 TONE = plugin_of(Attribute("tone", SingleLabel(("dark", "bright"))))
+CARDED = (
+    Attribute("tone", SingleLabel(("dark", "bright"))),
+    Attribute("hue", MultiLabel(("red", "green", "blue")), applies_to=("poster", "flag")),
+    Attribute("weight", Ordinal(("light", "medium", "heavy", "massive"))),
+)
 
 
 def test_a_run_of_pytest_that_uses_none_of_it_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "test_nothing.py").write_text(
         "import sys\n\ndef test_nothing():\n"
-        "    assert 'attributree.testing.fixtures' in sys.modules\n"
+        "    assert {'attributree.testing.fixtures', 'attributree_drawn_shop.fixtures'} <= set(sys.modules)\n"
         "    assert not {'torch', 'sqlalchemy', 'numpy', 'PIL'} & set(sys.modules)\n"
     )
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
-
-
-def test_the_catalogue_can_be_ingested(
-    attributree_catalogue: GarmentCatalogue, attributree_workspace: Callable[..., Workspace]
-) -> None:
-    workspace = attributree_workspace()
-    summary = workspace.ingest(attributree_catalogue.products, images=attributree_catalogue.photos)
-    assert summary.images_new == attributree_catalogue.counts["photos"] == 120
-    assert summary.undeclared.keys() == {attribute.name for attribute in garment_attributes()}
-
-
-def test_an_author_can_ask_whether_every_cell_is_read(
-    attributree_catalogue: GarmentCatalogue, attributree_workspace: Callable[..., Workspace]
-) -> None:
-    hem = next(attribute for attribute in garment_attributes() if attribute.name == "hem")
-    fewer = replace(hem, labels=Ordinal(hem.labels.values[:3]))
-    for attribute, unread in ((hem, []), (fewer, ["maxi"])):
-        workspace = attributree_workspace({"hem": plugin_of(attribute)})
-        workspace.ingest(attributree_catalogue.products, images=attributree_catalogue.photos)
-        workspace.sync(train=False)
-        found = workspace.status()["attributes"]["hem"]["unreadable"]
-        assert [unknown["text"] for unknown in found] == unread
 
 
 def test_workspaces_share_nothing_and_know_only_the_given_plugins(
@@ -79,7 +61,7 @@ def test_a_section_changes_what_it_names_and_nothing_else(
 def test_cards_of_every_value_lie_in_every_split(
     attributree_workspace: Callable[..., Workspace], tmp_path: Path
 ) -> None:
-    for attribute in garment_attributes():
+    for attribute in CARDED:
         folder = tmp_path / attribute.name
         workspace = attributree_workspace()
         workspace.ingest(write_cards(attribute, folder), images=folder / "photos")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.schema import fold
-from attributree.testing import garment_attributes
 from attributree.text.miner import Miner, Vocabulary, stem, words
+from attributree_drawn_shop import garment_attributes
 
 PATTERN = Attribute(
     "pattern",

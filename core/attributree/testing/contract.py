@@ -2,9 +2,9 @@
 
 from attributree.testing import AttributeContract
 
-class TestHem(AttributeContract):
-    plugin = "attributree_hem"
-    examples = (("calf length", "midi"), ("sparkly", None))
+class TestTone(AttributeContract):
+    plugin = "attributree_tone"
+    examples = (("very dark", "dark"), ("sparkly", None))
 """
 
 from __future__ import annotations

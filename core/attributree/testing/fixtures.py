@@ -1,6 +1,5 @@
 """Fixtures for the tests of plugins, found by pytest wherever attributree is installed. Imports nothing heavy itself.
 
-attributree_catalogue   drawn garments with their label files, read only
 attributree_trunk       weights of a tiny trunk, a path
 attributree_workspace   makes workspaces on that trunk, each in a folder of its own
 """
@@ -16,13 +15,11 @@ import pytest
 
 if TYPE_CHECKING:
     from ..workspace import Workspace
-    from .garments import GarmentCatalogue
 
 # Its asserts are shown with their values, as a test module's are.
 pytest.register_assert_rewrite("attributree.testing.contract")
 
 _BACKBONE: Mapping[str, Any] = {"backbone": "test_resnet", "image_size": 32}
-_PHOTOS = 120
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,15 +27,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", 'attributree_grows: trains a tiny branch, seconds; leave out by -m "not attributree_grows"'
     )
-
-
-@pytest.fixture(scope="session")
-def attributree_catalogue(tmp_path_factory: pytest.TempPathFactory) -> GarmentCatalogue:
-    """120 photos of drawn garments, 32 pixels, all labels stated; read only."""
-    from .garments import GarmentOptions, write_catalogue
-
-    options = GarmentOptions(size=32, variation=0, hidden=0, second_photo=0)
-    return write_catalogue(tmp_path_factory.mktemp("attributree-catalogue"), _PHOTOS, options=options)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +51,7 @@ def attributree_workspace(
 ) -> Iterator[Callable[..., Workspace]]:
     """Makes workspaces: an empty catalogue on the tiny trunk, and of all plugins only those that are given.
 
-    `make({"hem": attributree_hem}, attributes={"hem": {"depth": "head"}})`: plugins by name, then sections as they
+    `make({"tone": attributree_tone}, attributes={"tone": {"depth": "head"}})`: plugins by name, then sections as they
     stand in plugins.toml. They are closed when the test ends.
     """
     from ..database.migrate import upgrade

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attributree.schema import NOT_APPLICABLE, RESERVED_COLUMNS, SEPARATOR
-from attributree.testing import Garment, GarmentOptions, draw_garments, garment_attributes, write_catalogue
-from attributree.testing.garments_details import add_details
-from attributree.testing.garments_paint import photograph
-from attributree.testing.garments_style import draw_style
+from attributree_drawn_shop import Garment, GarmentOptions, draw_garments, garment_attributes, write_catalogue
+from attributree_drawn_shop.details import add_details
+from attributree_drawn_shop.paint import photograph
+from attributree_drawn_shop.style import draw_style
 
 ATTRIBUTES = {attribute.name: attribute for attribute in garment_attributes(detailed=True)}
 KEPT = ("neckline", "sleeve_length", "pattern", "colour", "wash")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .garments_details import DetailedStyle
-from .garments_shapes import Arms, Mark, Outline, neck_edge
-from .garments_style import Cut, Field, JeansCut, Rgb
+from .details import DetailedStyle
+from .shapes import Arms, Mark, Outline, neck_edge
+from .style import Cut, Field, JeansCut, Rgb
 
 _METAL: Rgb = (0.72, 0.73, 0.76)
 _COPPER: Rgb = (0.80, 0.55, 0.30)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal
+from attributree.schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal
 
 #: What a hasty eye takes a value for. Ordinal values are taken for their neighbours, those not listed for any other.
 _CONFUSABLE: Mapping[str, tuple[str, ...]] = {

@@ -26,12 +26,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..schema import Attribute
-from .garments_details import add_details, detailed_attributes
-from .garments_labels import state_labels
-from .garments_paint import photograph
-from .garments_style import ARTICLE_TYPES, Style, draw_style, plain_attributes
-from .garments_text import write_texts
+from attributree.schema import Attribute
+
+from .details import add_details, detailed_attributes
+from .labels import state_labels
+from .paint import photograph
+from .style import ARTICLE_TYPES, Style, draw_style, plain_attributes
+from .text import write_texts
 
 __all__ = [
     "DEFAULT_OPTIONS",

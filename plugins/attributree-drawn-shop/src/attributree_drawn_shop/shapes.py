@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .garments_style import Cut, Field, JeansCut, Rgb
+from .style import Cut, Field, JeansCut, Rgb
 
 #: For the left and the right arm, the angles of upper and lower arm from the vertical, in radians.
 Arms = tuple[tuple[float, float], tuple[float, float]]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from attributree.schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal, SingleLabel, Value
 
 Field = npt.NDArray[np.floating[Any]]
 Rgb = tuple[float, float, float]

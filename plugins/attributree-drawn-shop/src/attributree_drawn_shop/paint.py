@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from .garments_details import DetailedStyle
-from .garments_marks import mark_jeans, mark_upper
-from .garments_shapes import Arms, Outline, dress_figure, hang, jeans_figure, outline_jeans, outline_upper
-from .garments_style import Cut, Fabric, Field, Rgb, Style
+from .details import DetailedStyle
+from .marks import mark_jeans, mark_upper
+from .shapes import Arms, Outline, dress_figure, hang, jeans_figure, outline_jeans, outline_upper
+from .style import Cut, Fabric, Field, Rgb, Style
 
 #: A pattern's repeat never falls below this share of the picture's side: a finer one would print as grey.
 _LEAST_PERIOD = {"solid": 0.0, "striped": 0.075, "checked": 0.10, "dotted": 0.095, "floral": 0.15}

@@ -1,7 +1,7 @@
 """What a detailed synthetic garment has besides the six attributes: everything that the first-party plugins ask.
 
 A detailed garment is a plain one with a changed cut. It keeps neckline, sleeve length, pattern, colours and wash; what
-is added is drawn from a generator of its own. `garments_marks` draws what is sewn on and torn.
+is added is drawn from a generator of its own. `marks` draws what is sewn on and torn.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal, SingleLabel, Value
-from .garments_style import ARTICLE_TYPES, Cut, Field, JeansCut, Style, draw_one, plain_attributes
+from attributree.schema import NOT_APPLICABLE, SEPARATOR, Attribute, MultiLabel, Ordinal, SingleLabel, Value
+
+from .style import ARTICLE_TYPES, Cut, Field, JeansCut, Style, draw_one, plain_attributes
 
 _Span = tuple[float, float]
 

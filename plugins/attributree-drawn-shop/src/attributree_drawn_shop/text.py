@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..schema import NOT_APPLICABLE, SEPARATOR
-from .garments_style import Style
+from attributree.schema import NOT_APPLICABLE, SEPARATOR
+
+from .style import Style
 
 _Words = Mapping[str, tuple[tuple[str, ...], str]]
 
