@@ -76,7 +76,7 @@ class Plan:
         return tuple(action for action in self.actions if action.action in actions)
 
 
-PROMOTED, REJECTED, BLOCKED, FAILED, SKIPPED = "promoted", "kept", "blocked", "failed", "skipped"
+PROMOTED, REJECTED, BLOCKED, FAILED, SKIPPED = "promoted", "rejected", "blocked", "failed", "skipped"
 #: Not for reports: another worker is at it, and what comes of that is to be seen.
 BUSY = "busy"
 

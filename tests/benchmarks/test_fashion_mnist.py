@@ -306,7 +306,7 @@ def recorded_sync(bench: ModuleType) -> dict[str, object]:
         {
             "attribute": name,
             "action": "grow",
-            "status": "kept" if name == "tone" else "promoted",
+            "status": "rejected" if name == "tone" else "promoted",
             "branch": "b-1",
             "seconds": 12.5,
             "metrics": {"train_labels": 100 + i},
@@ -329,7 +329,7 @@ def test_the_table_holds_what_sync_and_evaluate_reported(bench: ModuleType) -> N
     article, tone = scores[0], scores[-1]
     assert (article.status, article.labels_used, article.n_test, article.accuracy) == ("promoted", 100, 50, 0.8125)
     assert (article.macro_f1, article.ece, article.train_seconds) == (0.75, 0.0625, 12.5)
-    assert (tone.status, tone.n_test, tone.accuracy) == ("kept", 0, None)
+    assert (tone.status, tone.n_test, tone.accuracy) == ("rejected", 0, None)
 
     output = io.StringIO()
     timings = [bench.Timing("attributree ingest data/products.csv --images data/images", 1.25)]

@@ -48,7 +48,7 @@ def test_the_commonest_answer_is_a_set_of_values_and_not_applicable_is_none(benc
 
 
 def test_an_attribute_that_was_not_grown_is_an_error_that_names_it(bench: ModuleType) -> None:
-    grown: dict[str, Any] = {"status": "kept", "seconds": 1.0, "metrics": {}, "unchanged": None}
+    grown: dict[str, Any] = {"status": "rejected", "seconds": 1.0, "metrics": {}, "unchanged": None}
     results = [{"attribute": name, **grown} for name in bench.ATTRIBUTES if name != "wash"]
     truth = {"1.png": dict.fromkeys(bench.ATTRIBUTES, "crew")}
     with pytest.raises(bench.BenchmarkError, match="did not grow wash"):

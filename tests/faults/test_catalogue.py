@@ -103,7 +103,7 @@ def test_15_a_worker_paused_past_its_lease_wakes_up_to_a_refusal(url: str) -> No
         code, out, err = end_after_a_line(paused)
         assert (code, err) == (0, "")
         assert "is not running (any more) under token 1" in out
-        assert catalog.registry.finish_run(heir, "kept", seconds=1).status == "kept"
+        assert catalog.registry.finish_run(heir, "rejected", seconds=1).status == "rejected"
 
 
 def end_after_a_line(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -137,14 +137,14 @@ from attributree.registry.runs import new_owner
 owner = new_owner()
 with Catalog.open(sys.argv[1]) as catalog:
     seen = frozenset(run.id for run in catalog.registry.runs() if run.status != "running")
-    done = lambda: {run.attribute for run in catalog.registry.runs() if run.status == "kept"}
+    done = lambda: {run.attribute for run in catalog.registry.runs() if run.status == "rejected"}
     while left := catalog.labels.attributes().keys() - done():
         for name in sorted(left):
             work = Work(name, "grow", "f" * 64, "s" * 64, "c" * 64, 1)
             if (run := catalog.registry.claim_run(work, owner, seen=seen)) is not None:
                 print(name, flush=True)
                 time.sleep(float(sys.argv[2]))
-                catalog.registry.finish_run(run, "kept", seconds=1)
+                catalog.registry.finish_run(run, "rejected", seconds=1)
 """
 
 
@@ -163,7 +163,7 @@ def test_14_two_workers_share_ten_attributes_and_one_s_work_is_taken_over_when_i
         assert Counter("".join(out for _, out, _ in done).split()) == dict.fromkeys(names, 1)
         runs = {run.attribute: run for run in catalog.registry.runs()}
         assert len(catalog.registry.runs()) == 10
-        assert {run.status for run in runs.values()} == {"kept"}
+        assert {run.status for run in runs.values()} == {"rejected"}
         assert {name: run.token for name, run in runs.items() if run.token > 1} == {broken: 2}
 
 

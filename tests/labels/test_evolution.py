@@ -248,7 +248,7 @@ def test_an_attribute_is_not_renamed_under_the_hands_of_who_trains_it(necks: Cat
     with pytest.raises(CatalogError, match="'neckline' cannot become 'neck_shape' while far:1:x trains it"):
         necks.labels.declare(neck("neck_shape", "neckline"), "p")
     assert list(necks.labels.attributes()) == ["neckline"]
-    necks.registry.finish_run(run, "kept", seconds=1)
+    necks.registry.finish_run(run, "rejected", seconds=1)
     necks.labels.declare(neck("neck_shape", "neckline"), "p")
     assert [run.attribute for run in necks.registry.runs()] == ["neck_shape"]
 

@@ -263,7 +263,7 @@ def test_every_plugin_is_told_of_a_sync_with_a_copy_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("status", "something"),
-    [("promoted", True), ("kept", True), ("failed", True), ("blocked", False), ("skipped", False)],
+    [("promoted", True), ("rejected", True), ("failed", True), ("blocked", False), ("skipped", False)],
 )
 def test_a_sync_did_something_if_it_trained(status: str, something: bool) -> None:
     report = SyncReport(Plan(), (Result("lining", "grow", status, "so"),))

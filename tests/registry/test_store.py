@@ -201,7 +201,7 @@ def test_a_worker_that_slept_past_its_lease_cannot_write_any_more(declared: Cata
         declared.registry.commit_version(late)
     assert declared.registry.versions() == []
     assert declared.registry.heartbeat(quick)
-    assert declared.registry.finish_run(quick, "kept", seconds=1).status == "kept"
+    assert declared.registry.finish_run(quick, "rejected", seconds=1).status == "rejected"
 
 
 def test_a_heartbeat_prolongs_a_lease_by_the_database_s_time(
@@ -231,7 +231,7 @@ def test_a_cancelled_run_s_result_is_refused(declared: Catalog) -> None:
     cancelled = declared.registry.cancel_run(run.id, "ann")
     assert (cancelled.status, cancelled.error) == ("cancelled", "cancelled by ann")
     with pytest.raises(LeaseError):
-        declared.registry.finish_run(run, "kept", seconds=1)
+        declared.registry.finish_run(run, "rejected", seconds=1)
     with pytest.raises(LeaseError, match="training run 1 is not running: it was cancelled"):
         declared.registry.cancel_run(run.id, "ann")
     with pytest.raises(UnknownNameError):
@@ -246,10 +246,10 @@ def test_many_claims_at_once_have_one_winner(declared: Catalog) -> None:
 
 def test_a_run_is_closed_once(declared: Catalog) -> None:
     run = claim(declared, owner="me")
-    declared.registry.finish_run(run, "kept", seconds=1)
+    declared.registry.finish_run(run, "rejected", seconds=1)
     with pytest.raises(CatalogError, match=f"training run {run.id} is not running"):
         declared.registry.finish_run(run, "promoted", seconds=1)
-    with pytest.raises(ValueError, match="a run ends as promoted, kept or failed, not as 'done'"):
+    with pytest.raises(ValueError, match="a run ends as promoted, rejected or failed, not as 'done'"):
         declared.registry.finish_run(run, "done", seconds=1)
 
 

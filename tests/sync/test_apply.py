@@ -271,7 +271,7 @@ def test_a_branch_below_its_gate_is_kept_said_and_not_tried_again(project: Proje
     with project.open() as workspace:
         report = workspace.sync(only=["garment"])
         (result,) = report.results
-        assert (result.status, result.branch) == ("kept", None)
+        assert (result.status, result.branch) == ("rejected", None)
         assert "does not beat" in result.reason
         assert report.held_back
         assert workspace.registry.live() is None
@@ -292,7 +292,7 @@ def test_a_retraining_that_loses_is_kept_while_the_live_branch_goes_on_and_not_t
         before, said = workspace.registry.live(), answers(workspace)
         report = workspace.sync()
         assert steps(report) == [("retrain", "sleeves")]
-        assert statuses(report) == {"sleeves": "kept"}
+        assert statuses(report) == {"sleeves": "rejected"}
         assert workspace.registry.live() == before
         assert answers(workspace) == said
         assert statuses(workspace.sync()) == {"sleeves": "blocked"}
@@ -512,7 +512,7 @@ def test_a_changed_trunk_on_which_one_branch_fails_moves_none(grown: Project) ->
     with grown.open() as workspace:
         before, said = workspace.registry.live(), workspace.registry.versions()
         report = workspace.sync()
-        assert statuses(report) == {"garment": "kept", "sleeves": "failed"}
+        assert statuses(report) == {"garment": "rejected", "sleeves": "failed"}
         reasons = {result.attribute: result.reason for result in report.results}
         assert reasons["garment"] == (
             "the new trunk has no good branch for sleeves; the tree on the old trunk stays live"

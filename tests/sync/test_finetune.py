@@ -49,7 +49,7 @@ def test_what_is_gated_out_is_kept_said_and_can_be_promoted_by_hand(
     outcome = grown.run("--strict", "finetune", "--json")
     assert outcome.code == 3
     report = outcome.json
-    assert {r["status"] for r in report["results"]} == {"kept"}
+    assert {r["status"] for r in report["results"]} == {"rejected"}
     assert report["results"][0]["reason"] == "kept as tree version 3, not live: sleeves has it lost 3 points"
     assert report["version"] == live["version"] == 2
     assert grown.run("evaluate", "--json").json == live

@@ -98,7 +98,7 @@ def version(*branches: BranchRecord, trunk: Mapping[str, Any] | None = None) -> 
     )
 
 
-def run(attribute: Attribute = NECKLINE, status: str = "kept", **changes: Any) -> TrainingRun:
+def run(attribute: Attribute = NECKLINE, status: str = "rejected", **changes: Any) -> TrainingRun:
     made = TrainingRun(
         id=1,
         attribute=attribute.name,
@@ -458,7 +458,7 @@ def test_renamed_and_merged_values_need_no_retraining_however_they_are_spelt() -
 
 
 @pytest.mark.parametrize("live", [None, version(branch())])
-@pytest.mark.parametrize("status", ["kept", "failed"])
+@pytest.mark.parametrize("status", ["rejected", "failed"])
 def test_what_came_to_nothing_is_not_tried_again_and_says_why(live: TreeVersion | None, status: str) -> None:
     error = "the loss became nan" if status == "failed" else None
     tried = world(

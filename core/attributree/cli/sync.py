@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..reports import PROMOTED, REJECTED
 from . import Globals, cli, pass_globals
 from .catalog import show_plan
 from .output import Reporter, print_json, print_table, say
@@ -128,13 +129,13 @@ def _show_report(report: dict[str, Any]) -> None:
         trained = trunk["trained"]
         how = f", trained in {trained['epochs']} epochs and {trained['seconds']:.0f} s" if trained else ""
         say(f"trunk {trunk['digest'][:12]}, weights {trunk['weights']}{how}")
-    rows = [row for row in report["results"] if row["status"] in ("promoted", "kept")]
+    rows = [row for row in report["results"] if row["status"] in (PROMOTED, REJECTED)]
     if rows:
         print_table("held-out results", ("attribute", "status", *_SCORES, "depth", "donor", "seconds"), map(_row, rows))
     for row in rows:
         unchanged = row["unchanged"]
-        if row["status"] == "kept":
-            say(f"{row['attribute']}: kept, not live: {row['reason']}")
+        if row["status"] == REJECTED:
+            say(f"{row['attribute']}: rejected, not live: {row['reason']}")
         elif unchanged["attributes"]:
             say(
                 f"{row['attribute']}: {', '.join(unchanged['attributes'])} unchanged, "

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -51,9 +53,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 #: SQLite numbers its rows by INTEGER PRIMARY KEY only; PostgreSQL gets eight bytes.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
+#: JSON is text in SQLite; PostgreSQL's JSONB forgets the order of keys.
+JsonType = JSON().with_variant(JSONB(), "postgresql")
+
 Id = Annotated[int, mapped_column(Integer, primary_key=True)]
 LongId = Annotated[int, mapped_column(BigId, primary_key=True)]
 Now = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
+Json = Annotated[dict[str, Any], mapped_column(JsonType)]
+JsonList = Annotated[list[str], mapped_column(JsonType)]
 Digest = Annotated[str, mapped_column(String(64))]
 
 
@@ -132,9 +139,6 @@ class Image(Base):
     file: Mapped[str | None]
     state: Mapped[str] = mapped_column(String(11), index=True)
     reason: Mapped[str | None]
-    width: Mapped[int | None]
-    height: Mapped[int | None]
-    format: Mapped[str | None]
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     digest: Mapped[str | None] = mapped_column(String(64))
@@ -142,7 +146,7 @@ class Image(Base):
 
 
 class AttributeRow(Base):
-    """A registered attribute; `schema` is the JSON of its declaration."""
+    """A registered attribute; `schema` is its declaration."""
 
     __tablename__ = "attribute"
     __table_args__ = (_state("declared", "orphaned"), _state("single", "multi", "ordinal", column="kind"))
@@ -151,7 +155,7 @@ class AttributeRow(Base):
     title: Mapped[str]
     kind: Mapped[str] = mapped_column(String(7))
     declared_by: Mapped[str]
-    schema: Mapped[str]
+    schema: Mapped[Json]
     schema_digest: Mapped[Digest]
     state: Mapped[str] = mapped_column(String(8))
     revision: Mapped[int] = _to("revision.id")
@@ -192,7 +196,7 @@ class FormerName(Base):
 
 
 class SchemaChangeRow(Base):
-    """What became of an attribute at a revision: by which plugin and code, and the JSON of its schema since then."""
+    """What became of an attribute at a revision: by which plugin and code, and its schema since then."""
 
     __tablename__ = "schema_change"
     __table_args__ = (_state("register", "evolve", "orphan", column="change"),)
@@ -205,7 +209,7 @@ class SchemaChangeRow(Base):
     plugin_version: Mapped[str | None]
     attributree: Mapped[str]
     actor: Mapped[str]
-    schema: Mapped[str]
+    schema: Mapped[Json]
     schema_digest: Mapped[Digest]
 
 
@@ -276,7 +280,7 @@ class TrainingRunRow(Base):
     __tablename__ = "training_run"
     __table_args__ = (
         Index(None, "attribute_id", "fingerprint"),
-        _state("running", "promoted", "kept", "failed", "cancelled", column="status"),
+        _state("running", "promoted", "rejected", "failed", "cancelled", column="status"),
     )
     id: Mapped[Id]
     attribute_id: Mapped[int] = _to("attribute.id", index=False)
@@ -296,33 +300,33 @@ class TrainingRunRow(Base):
     started_at: Mapped[Now]
     finished_at: Mapped[datetime | None]
     seconds: Mapped[float | None]
-    metrics: Mapped[str]
+    metrics: Mapped[Json]
     error: Mapped[str | None]
 
 
 class Trunk(Base):
-    """A trunk by the SHA-256 of its artifact; `spec` is JSON."""
+    """A trunk by the SHA-256 of its artifact."""
 
     __tablename__ = "trunk"
     id: Mapped[Id]
     digest: Mapped[Digest] = mapped_column(unique=True)
-    spec: Mapped[str]
+    spec: Mapped[Json]
     created_at: Mapped[Now]
 
 
 class Branch(Base):
-    """A trained branch; `parts`, `outputs`, `metrics`, `config` and `made_with` are JSON."""
+    """A trained branch."""
 
     __tablename__ = "branch"
     id: Mapped[Id]
     attribute_id: Mapped[int] = _to("attribute.id")
     trunk_id: Mapped[int] = _to("trunk.id")
     run_id: Mapped[int | None] = _to("training_run.id")
-    parts: Mapped[str]
+    parts: Mapped[JsonList]
     depth: Mapped[str]
     head: Mapped[str]
     donor: Mapped[str | None]
-    outputs: Mapped[str]
+    outputs: Mapped[JsonList]
     kind: Mapped[str] = mapped_column(String(7))
     schema_digest: Mapped[Digest]
     # No foreign key: revisions are compared with this number, it is never followed.
@@ -332,9 +336,9 @@ class Branch(Base):
     temperature: Mapped[float]
     cut: Mapped[float | None]
     calibrated: Mapped[bool]
-    metrics: Mapped[str]
-    config: Mapped[str]
-    made_with: Mapped[str] = mapped_column(server_default=text("'{}'"))
+    metrics: Mapped[Json]
+    config: Mapped[Json]
+    made_with: Mapped[Json]
     created_at: Mapped[Now]
 
 
@@ -347,8 +351,8 @@ class TreeVersionRow(Base):
     parent_id: Mapped[int | None] = _to("tree_version.id")
     reason: Mapped[str]
     actor: Mapped[str]
-    proof: Mapped[str]
-    made_with: Mapped[str] = mapped_column(server_default=text("'{}'"))
+    proof: Mapped[Json]
+    made_with: Mapped[Json]
     created_at: Mapped[Now]
 
 
@@ -398,11 +402,11 @@ class PredictionValue(Base):
 
 
 class CoverageRow(Base):
-    """An attribute's coverage as it was counted at `revision`, in JSON; `identity` is that of schema and code."""
+    """An attribute's coverage as it was counted at `revision`; `identity` is that of schema and code."""
 
     __tablename__ = "coverage"
     attribute: Mapped[str] = mapped_column(primary_key=True)
     identity: Mapped[Digest]
     # No foreign key: revisions are compared with this number, it is never followed.
     revision: Mapped[int]
-    counts: Mapped[str]
+    counts: Mapped[Json]

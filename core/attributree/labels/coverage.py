@@ -97,9 +97,10 @@ def counted(connection: Connection, attribute: Attribute, sources: Sources | Non
     ).scalar()
     if row is None:
         return None
-    counts = json.loads(row)
-    unreadable = tuple(UnknownValue(**text) for text in counts.pop("unreadable"))
-    return Coverage(**counts, unreadable=unreadable)
+    in_order = {name: {key: row[name][key] for key in attribute.labels.keys} for name in ("per_value", "train_values")}
+    per_split = {split: row["per_split"][split] for split in SPLITS}
+    unreadable = tuple(UnknownValue(**text) for text in row["unreadable"])
+    return Coverage(**{**row, **in_order, "per_split": per_split, "unreadable": unreadable})
 
 
 def store(
@@ -110,7 +111,7 @@ def store(
         return
     connection.execute(delete(CoverageRow).where(CoverageRow.attribute == attribute.name))
     identity = _identity(attribute, sources or followed(connection))
-    values = {"identity": identity, "revision": at, "counts": json.dumps(asdict(counts))}
+    values = {"identity": identity, "revision": at, "counts": asdict(counts)}
     connection.execute(insert(CoverageRow).values(attribute=attribute.name, **values))
 
 

@@ -33,7 +33,7 @@ DEFAULT_SOURCE = "import"
 #: What a label file may say of a product, besides its split.
 _WORDS = ("article_type", "title", "description")
 #: What an image's row says of its file besides where it is.
-_FILE = ("reason", "width", "height", "format", "bytes", "mtime_ns")
+_FILE = ("reason", "bytes", "mtime_ns")
 
 _IMAGES = (
     select(

@@ -48,9 +48,6 @@ class Look(NamedTuple):
 
     file: str
     reason: str | None = None
-    width: int | None = None
-    height: int | None = None
-    format: str | None = None
     bytes: int | None = None
     mtime_ns: int | None = None
     unchanged: bool = False
@@ -62,9 +59,6 @@ class Looks(NamedTuple):
     path: Sequence[str]
     file: Sequence[str]
     reason: Sequence[str | None]
-    width: Sequence[int | None]
-    height: Sequence[int | None]
-    format: Sequence[str | None]
     bytes: Sequence[int | None]
     mtime_ns: Sequence[int | None]
     unchanged: Sequence[bool]
@@ -87,7 +81,8 @@ def look_at(places: Places, root: Path, path: str, known: Known | None) -> Look:
         file, found = places.locate(path)
         if known is not None and found is not None and known == (found.st_size, found.st_mtime_ns):
             return Look(file, bytes=found.st_size, mtime_ns=found.st_mtime_ns, unchanged=True)
-        return Look(file, None, *inspect_image(file, found))
+        header = inspect_image(file, found)
+        return Look(file, None, header.bytes, header.mtime_ns)
     except ImageError as error:
         return Look(root.as_posix() + "/" + path.replace("\0", ""), str(error))
 
@@ -185,15 +180,15 @@ def _finished(chunk: _Begun, places: Places, root: Path) -> tuple[LabelRows, Loo
     headers = answer.result()
     good = [header for header in headers if header is not None and allowed(header)]
     if len(good) == len(paths):  # all of a new chunk, as a rule
-        width, height, kind, size, changed = zip(*good, strict=True)
+        _, _, _, size, changed = zip(*good, strict=True)
         nothing, no = [None] * len(paths), [False] * len(paths)
-        return rows, Looks(paths, [*plain.values()], nothing, width, height, kind, size, changed, no)
+        return rows, Looks(paths, [*plain.values()], nothing, size, changed, no)
     by_path = dict(zip(plain, headers, strict=True))
     looks = {}
     for path in paths:
         header = by_path.get(path)
         if header is not None and allowed(header):
-            looks[path] = Look(plain[path], None, *header)
+            looks[path] = Look(plain[path], None, header.bytes, header.mtime_ns)
         else:
             looks[path] = look_at(places, root, path, known.get(path))
     return rows, Looks.of(looks)

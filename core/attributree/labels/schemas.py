@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -57,7 +56,7 @@ def attributes(connection: Connection) -> dict[str, CatalogAttribute]:
             title=row.title,
             kind=row.kind,
             declared_by=row.declared_by,
-            schema=Attribute.from_json(json.loads(row.schema)),
+            schema=Attribute.from_json(row.schema),
             digest=row.schema_digest,
             state=row.state,
             revision=row.revision,
@@ -107,10 +106,10 @@ def declare(
     by = Declarer(declared_by, version, actor)
     former = known_as(connection, attribute)
     row = connection.execute(select(AttributeRow).where(AttributeRow.name == former)).one_or_none()
-    columns: dict[str, str | int] = {
+    columns: dict[str, Any] = {
         "title": attribute.title,
         "declared_by": by.name,
-        "schema": json.dumps(attribute.to_json(), sort_keys=True),
+        "schema": attribute.to_json(),
         "state": "declared",
     }
     if row is not None and row.schema_digest == attribute.digest and row.state == "declared":
@@ -147,7 +146,7 @@ def _describe(row: Any, attribute: Attribute, by: Declarer) -> str:
     """Return in words what declaring `attribute` does to what is stored."""
     if row is None:
         return f"declared by {by.name}"
-    old = Attribute.from_json(json.loads(row.schema))
+    old = Attribute.from_json(row.schema)
     back = f"{by.name} is back" if row.state == "orphaned" else ""
     changed = describe_change(old, attribute) if old.digest != attribute.digest else ""
     return "; ".join(filter(None, (back, changed))) or "attributree was upgraded: what was said is read again"
@@ -172,7 +171,7 @@ def _record(
             plugin_version=by.version,
             attributree=metadata.version("attributree"),
             actor=by.actor,
-            schema=json.dumps(attribute.to_json(), sort_keys=True),
+            schema=attribute.to_json(),
             schema_digest=attribute.digest,
         )
     )
@@ -199,7 +198,7 @@ def changes(connection: Connection, name: str | None = None) -> list[SchemaChang
             plugin_version=row.plugin_version,
             attributree=row.attributree,
             actor=row.actor,
-            schema=Attribute.from_json(json.loads(row.schema)),
+            schema=Attribute.from_json(row.schema),
             digest=row.schema_digest,
         )
         for row in connection.execute(query)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from sqlalchemy import Connection, select
 
 from ..database.tables import AttributeRow, AttributeValue, FormerName, ValueHeir
@@ -29,7 +27,7 @@ def attribute_id(connection: Connection, name: str) -> int:
 def stored_schema(connection: Connection, row_id: int) -> Attribute:
     """Return the schema of a registered attribute as it was declared."""
     row = connection.execute(select(AttributeRow.schema).where(AttributeRow.id == row_id)).scalar_one()
-    return Attribute.from_json(json.loads(row))
+    return Attribute.from_json(row)
 
 
 def value_ids(connection: Connection, attribute: int) -> dict[str, int]:

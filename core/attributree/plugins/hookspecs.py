@@ -185,9 +185,9 @@ def attributree_after_sync(report: SyncReport) -> None:
     """Return nothing; be told of a sync that did something, such as to notify people.
 
     Called once after a sync that registered, changed or orphaned an attribute, or that trained one, whether it was
-    promoted, kept or failed. `report` is frozen and the plugin's own copy: `report.plan.actions` (action, attribute,
-    reason), `report.results` (attribute, action, status, reason, branch, seconds, metrics), `report.version`, the live
-    tree version, and `report.to_json()`, what `sync-catalog --json` prints. What it raises is a warning: the sync is
-    done.
+    promoted, rejected or failed. `report` is frozen and the plugin's own copy: `report.plan.actions` (action,
+    attribute, reason), `report.results` (attribute, action, status, reason, branch, seconds, metrics),
+    `report.version`, the live tree version, and `report.to_json()`, what `sync-catalog --json` prints.
+    What it raises is a warning: the sync is done.
     """
     raise NotImplementedError

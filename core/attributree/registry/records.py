@@ -134,8 +134,8 @@ class Promotion:
 class TrainingRun:
     """One attempt to train on the catalogue of `revision`.
 
-    `status` is running, promoted, kept, failed or cancelled, `branch_id` what came of it. While it runs, `owner` holds
-    it until `expires_at`, and writes under `token`. `attempts` counts the failures before, this one included.
+    `status` is running, promoted, rejected, failed or cancelled, `branch_id` what came of it. While it runs, `owner`
+    holds it until `expires_at`, and writes under `token`. `attempts` counts the failures before, this one included.
     """
 
     id: int
@@ -168,7 +168,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """How a run ended: promoted, kept or failed."""
+    """How a run ended: promoted, rejected or failed."""
 
     run: TrainingRun
     status: str

@@ -5,7 +5,6 @@ Whoever takes a run over gets the next token, and whatever the former owner stil
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -24,7 +23,7 @@ from .records import FinishedRun, TrainingRun, Work
 #: A run whose owner has not been heard of for so many seconds may be taken over.
 LEASE_SECONDS = 60.0
 
-ENDS = ("promoted", "kept", "failed")
+ENDS = ("promoted", "rejected", "failed")
 
 
 def new_owner() -> str:
@@ -59,7 +58,7 @@ def claim(
     if any(is_held(row, owner, at) for row in running):
         return None
     equal = [row for row in former if all(getattr(row, key) == value for key, value in same.items())]
-    if seen is not None and any(row.status in ("promoted", "kept") and row.id not in seen for row in equal):
+    if seen is not None and any(row.status in ("promoted", "rejected") and row.id not in seen for row in equal):
         return None
     hold = {"owner": owner, "heartbeat_at": at, "expires_at": at + timedelta(seconds=lease)}
     broken = next((row for row in equal if row.status == "running"), None)
@@ -77,7 +76,7 @@ def claim(
     last = equal[0] if equal else None
     attempts = last.attempts + 1 if last is not None and last.status == "failed" else 1
     values = {**same, **hold, "attribute_id": row_id, "revision": work.revision, "reason": work.reason}
-    statement = insert(TrainingRunRow).values(**values, status="running", metrics="{}", token=1, attempts=attempts)
+    statement = insert(TrainingRunRow).values(**values, status="running", metrics={}, token=1, attempts=attempts)
     return run(connection, connection.execute(statement.returning(TrainingRunRow.id)).scalar_one())
 
 
@@ -109,14 +108,14 @@ def finish_run(
     metrics: Mapping[str, Any] | None = None,
     error: str | None = None,
 ) -> TrainingRun:
-    """Close a run as promoted, kept or failed. Raises LeaseError if it was taken over, cancelled or closed."""
+    """Close a run as promoted, rejected or failed. Raises LeaseError if it was taken over, cancelled or closed."""
     return finish(connection, FinishedRun(run, status, seconds, metrics or {}, error))
 
 
 def finish(connection: Connection, done: FinishedRun) -> TrainingRun:
     """Close a run. Raises LeaseError if it is not its owner's any more."""
     if done.status not in ENDS:
-        raise ValueError(f"a run ends as promoted, kept or failed, not as {done.status!r}")
+        raise ValueError(f"a run ends as promoted, rejected or failed, not as {done.status!r}")
     result = connection.execute(
         update(TrainingRunRow)
         .where(
@@ -127,7 +126,7 @@ def finish(connection: Connection, done: FinishedRun) -> TrainingRun:
         .values(
             status=done.status,
             seconds=done.seconds,
-            metrics=json.dumps(dict(done.metrics), sort_keys=True),
+            metrics=dict(done.metrics),
             error=done.error,
             finished_at=func.now(),
         )
@@ -185,7 +184,7 @@ def _record(row: Any) -> TrainingRun:
         started_at=row.started_at,
         finished_at=row.finished_at,
         seconds=row.seconds,
-        metrics=json.loads(row.metrics),
+        metrics=row.metrics,
         error=row.error,
         branch_id=row.branch_id,
         reason=row.reason,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -14,11 +13,6 @@ from ..labels.values import attribute_id
 from .records import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
 from .runs import finish
 
-
-def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(dict(data), sort_keys=True)
-
-
 # -- trunks and branches ---------------------------------------------------------------------------
 
 
@@ -28,7 +22,7 @@ def save_trunk(connection: Connection, trunk: TrunkRecord) -> int:
     if found is not None:
         return found
     return connection.execute(
-        insert(Trunk).values(digest=trunk.digest, spec=_json(trunk.spec)).returning(Trunk.id)
+        insert(Trunk).values(digest=trunk.digest, spec=dict(trunk.spec)).returning(Trunk.id)
     ).scalar_one()
 
 
@@ -37,11 +31,11 @@ def _save_branch(connection: Connection, branch: BranchRecord, trunk_id: int) ->
         attribute_id=attribute_id(connection, branch.attribute),
         trunk_id=trunk_id,
         run_id=branch.run_id,
-        parts=json.dumps(branch.parts),
+        parts=list(branch.parts),
         depth=branch.depth,
         head=branch.head,
         donor=branch.donor,
-        outputs=json.dumps(branch.values),
+        outputs=list(branch.values),
         kind=branch.kind,
         schema_digest=branch.schema_digest,
         revision=branch.revision,
@@ -50,9 +44,9 @@ def _save_branch(connection: Connection, branch: BranchRecord, trunk_id: int) ->
         temperature=branch.temperature,
         cut=branch.cut,
         calibrated=branch.calibrated,
-        metrics=_json(branch.metrics),
-        config=_json(branch.config),
-        made_with=_json(branch.made_with),
+        metrics=dict(branch.metrics),
+        config=dict(branch.config),
+        made_with=dict(branch.made_with),
     )
     return connection.execute(statement.returning(Branch.id)).scalar_one()
 
@@ -79,12 +73,12 @@ def _branch(row: Any) -> BranchRecord:
     return BranchRecord(
         id=row.id,
         attribute=row.name,
-        parts=tuple(json.loads(row.parts)),
+        parts=tuple(row.parts),
         trunk=row.digest,
         depth=row.depth,
         head=row.head,
         donor=row.donor,
-        values=tuple(json.loads(row.outputs)),
+        values=tuple(row.outputs),
         kind=row.kind,
         schema_digest=row.schema_digest,
         revision=row.revision,
@@ -93,11 +87,11 @@ def _branch(row: Any) -> BranchRecord:
         temperature=row.temperature,
         cut=row.cut,
         calibrated=row.calibrated,
-        metrics=json.loads(row.metrics),
-        config=json.loads(row.config),
+        metrics=row.metrics,
+        config=row.config,
         run_id=row.run_id,
         created_at=row.created_at,
-        made_with=json.loads(row.made_with),
+        made_with=row.made_with,
     )
 
 
@@ -105,7 +99,7 @@ def named_parts(connection: Connection) -> frozenset[str]:
     """Return the digest of every part that a trunk or a branch is made of."""
     trunks = connection.execute(select(Trunk.digest)).scalars()
     parts = connection.execute(select(Branch.parts).distinct()).scalars()
-    return frozenset(trunks).union(*(json.loads(part) for part in parts))
+    return frozenset(trunks).union(*parts)
 
 
 # -- tree versions ---------------------------------------------------------------------------------
@@ -129,8 +123,8 @@ def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
             parent_id=new.parent,
             reason=new.reason,
             actor=new.actor,
-            proof=_json(new.proof),
-            made_with=_json(new.made_with),
+            proof=dict(new.proof),
+            made_with=dict(new.made_with),
         )
         .returning(TreeVersionRow.id)
     ).scalar_one()
@@ -230,15 +224,15 @@ def versions(connection: Connection, only: int | None = None) -> list[TreeVersio
     return [
         TreeVersion(
             id=row.id,
-            trunk=TrunkRecord(row.digest, json.loads(row.spec)),
+            trunk=TrunkRecord(row.digest, row.spec),
             branches={stored[i].attribute: stored[i] for i in sorted(linked.get(row.id, []))},
             parent=row.parent_id,
             reason=row.reason,
             actor=row.actor,
-            proof=json.loads(row.proof),
+            proof=row.proof,
             created_at=row.created_at,
             live=row.id == now_live,
-            made_with=json.loads(row.made_with),
+            made_with=row.made_with,
         )
         for row in connection.execute(query.order_by(TreeVersionRow.id))
     ]
