@@ -13,6 +13,8 @@ import pytest
 from attributree.testing import GarmentCatalogue, GarmentOptions, write_catalogue
 from support.environments import Environment
 
+pytestmark = pytest.mark.acceptance
+
 ROOT = Path(__file__).parents[2]
 CONFIG = """
 [trunk]
