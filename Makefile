@@ -5,14 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test bench lint format docs cli-reference hooks-reference constraints clean
+.PHONY: help install demo test acceptance soak bench lint format docs cli-reference hooks-reference constraints clean
 
 help:
-	@echo "make demo    a partially labelled catalogue gets its attributes, in a few minutes"
-	@echo "make test    lint, types and tests"
-	@echo "make bench   real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
-	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make docs    the documentation, into site/"
+	@echo "make demo        a partially labelled catalogue gets its attributes, in a few minutes"
+	@echo "make test        lint, types and tests"
+	@echo "make acceptance  wheels, fresh environments and big backbones"
+	@echo "make soak        all tests in both databases, with twenty times the kills and the examples"
+	@echo "make bench       real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
+	@echo "make lint        ruff, mypy, import-linter"
+	@echo "make docs        the documentation, into site/"
 
 install: $(STAMP)
 
@@ -24,8 +26,17 @@ $(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyprojec
 demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
 
+#: Worksteal: the slow tests stand together, and the worker that is done first takes half of what the other one has left.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: lint
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST) -m "not acceptance"
+
+acceptance: $(STAMP)
+	$(PYTEST) -m acceptance
+
+soak: $(STAMP)
+	$(PYTEST) --soak --database both
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/real_photographs.py

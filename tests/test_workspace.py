@@ -24,6 +24,7 @@ def plugin(name: str) -> SimpleNamespace:
     return SimpleNamespace(attributree_attributes=attributree_attributes)
 
 
+@pytest.mark.both_databases("the whole way once in each")
 def test_the_four_lines_of_the_readme_work(new_project: Callable[..., Project]) -> None:
     project = new_project("garment")
     Workspace.create(project.folder).close()
@@ -70,6 +71,7 @@ def test_an_object_can_be_a_plugin_without_an_installation(grown: Project) -> No
         assert [result.status for result in workspace.sync().results] == ["promoted"]
 
 
+@pytest.mark.both_databases("predictions are read while others are written")
 def test_gaps_are_filled_lazily_and_stored(grown: Project) -> None:
     with grown.open() as workspace:
         gaps = workspace.predict_missing(attributes=["sleeves"])

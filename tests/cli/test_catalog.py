@@ -28,6 +28,7 @@ def test_init_writes_a_commented_configuration_and_a_catalogue(command: Command,
     assert (tmp_path / "new" / "attributree.db").is_file()
 
 
+@pytest.mark.both_databases("migrations differ")
 def test_init_twice_keeps_what_is_there(project: Project) -> None:
     before, counts = project.config.read_text(), project.run("status", "--json").json["images"]
     outcome = project.command("init", project.folder)
@@ -37,6 +38,7 @@ def test_init_twice_keeps_what_is_there(project: Project) -> None:
     assert project.run("status", "--json").json["images"] == counts == 200
 
 
+@pytest.mark.both_databases("the URL is the user's")
 def test_init_can_be_told_another_database(
     command: Command, own_database: Callable[..., str] | None, tmp_path: Path
 ) -> None:
@@ -54,6 +56,7 @@ def test_init_where_nothing_can_be_written_is_one_line(command: Command, tmp_pat
     assert outcome.err == (f"error: {tmp_path}/file/folder/plugins.toml cannot be written: Not a directory\n")
 
 
+@pytest.mark.both_databases("the whole way once in each")
 def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[..., Project]) -> None:
     project = new_project("garment", "sleeves")
     assert project.run("db", "upgrade").code == 0
@@ -132,6 +135,7 @@ def test_status_of_an_attribute_without_a_branch(
     assert document["version"] is None
 
 
+@pytest.mark.both_databases("migrations differ")
 def test_db_upgrade_current_and_check_agree(new_project: Callable[..., Project]) -> None:
     project = new_project()
     assert project.run("db", "current").out == "none\n"

@@ -78,6 +78,7 @@ def test_the_configuration_is_found_by_option_then_variable_then_here(
     assert project.run("status", env=variable).code == 0
 
 
+@pytest.mark.both_databases("the URL is the user's")
 def test_the_database_is_taken_from_option_then_variable_then_file(project: Project, tmp_path: Path) -> None:
     def used(*options: str, **variables: str) -> str:
         outcome = project.run(*options, "db", "check", env=variables)

@@ -16,6 +16,8 @@ import pytest
 from attributree_drawn_shop import GarmentCatalogue, GarmentOptions, write_catalogue
 from support.environments import Environment
 
+pytestmark = pytest.mark.acceptance
+
 ROOT = Path(__file__).parents[2]
 CONFIG = """
 [trunk]

@@ -9,6 +9,8 @@ import pytest
 from attributree.plugins import scaffold
 from support.environments import Environment
 
+pytestmark = pytest.mark.acceptance
+
 
 def test_the_wheel_and_the_source_distribution_bring_every_template(built: Path) -> None:
     templates = {f"attributree/templates/{path.name}" for path in Path(scaffold.__file__).parent.glob("templates/*")}

@@ -63,6 +63,7 @@ def agrees(printed: str, promised: str) -> bool:
     return re.fullmatch(pattern, printed) is not None
 
 
+@pytest.mark.acceptance
 def test_the_tutorial_does_what_it_says(environment: Environment, tmp_path: Path) -> None:
     blocks = tutorial()
     # Those of the environment that the tests run in are none of the reader's.

@@ -8,6 +8,8 @@ from PIL import Image
 
 from support.projects import Project
 
+pytestmark = pytest.mark.both_databases("what a text may hold is the database's to say")
+
 
 @pytest.fixture
 def shop(new_project: Callable[..., Project]) -> Project:

@@ -15,6 +15,7 @@ from attributree.labels.records import NewObservation
 from attributree.registry.predictions import load as load_predictions
 from attributree.schema import RESERVED_COLUMNS
 from support.projects import Project
+from support.soak import examples
 
 #: What SQL, its drivers' parameters, CSV, JSON and spreadsheets give a meaning to.
 METACHARACTERS = (
@@ -76,7 +77,7 @@ def everything(catalog: Catalog) -> list[Any]:
     voice=st.tuples(NAMES, NAMES),
     form=st.sampled_from(("csv", "jsonl", "parquet")),
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sql_metacharacters_in_every_name_and_value_are_stored_exported_and_read_back_verbatim(
     new_catalog: Callable[[], Catalog],
     tmp_path: Path,

@@ -1,6 +1,5 @@
 """The activation store: the trunk's features are computed once and are the same numbers as computed now."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,6 @@ from attributree.nn import MAPS, PYRAMID, Trunk
 
 CPU = torch.device("cpu")
 DIGEST = "ab" * 32
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

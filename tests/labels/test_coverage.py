@@ -20,6 +20,7 @@ from attributree.labels.queries import new_labels_query
 from attributree.labels.records import Coverage, UnknownValue
 from support.catalogues import Shop
 from support.projects import Project
+from support.soak import examples
 
 NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck"), Value("boat"))), applies_to=("top",))
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
@@ -111,7 +112,7 @@ CELLS = st.lists(
 
 
 @given(CELLS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counting_rows_and_reading_observations_agree(catalog: Catalog, shop: Shop, cells: Any) -> None:
     start = catalog.labels.counts().images
     rows = [[f"{start + i}.png", article_type, one, two] for i, (article_type, one, two) in enumerate(cells)]

@@ -23,6 +23,7 @@ from attributree.labels.ingest import split_of
 from attributree.labels.records import FileState, IngestSummary, NewObservation, Quarantine, UnknownValue
 from attributree.text.mine import mine
 from support.catalogues import Shop
+from support.soak import examples
 
 NECKLINE = Attribute(
     "neckline",
@@ -132,7 +133,7 @@ def test_the_first_title_of_a_product_counts_so_that_twice_is_once(
     .map(str.strip)
     .filter(lambda text: text and text not in {"image", "sku", "article_type", "title", "description", "split"}),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_stored_verbatim(catalog: Catalog, shop: Shop, cells: list[str], column: str) -> None:
     before = len(observations(catalog))
     rows = [[f"{catalog.labels.counts().images}-{i}.png", f"SKU {cell}", cell] for i, cell in enumerate(cells)]

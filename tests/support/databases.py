@@ -18,23 +18,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database",
         choices=(*BACKENDS, "both"),
-        default="both",
-        help="the database that catalogues are tested in (default: both)",
+        help="the database of all tests that have one (default: SQLite, and PostgreSQL too for tests of catalogues "
+        "and for projects marked both_databases)",
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ask each test that has a catalogue in each database that `--database` names, SQLite first."""
-    if "backend" in metafunc.fixturenames:
-        asked = metafunc.config.getoption("--database")
-        sqlite_only = metafunc.definition.get_closest_marker("sqlite_only")
-        backends = [name for name in BACKENDS if asked in (name, "both") and not (sqlite_only and name != "sqlite")]
-        metafunc.parametrize("backend", backends, indirect=True, scope="session")
+    """Run a test that has a database in SQLite, and in PostgreSQL too if it may see a difference there.
+
+    Tests of catalogues are run in both. A whole project reaches the catalogue through the functions that those tests
+    call, so it is run in SQLite, unless it is marked `both_databases`: processes that meet in the database do differ.
+    """
+    if "backend" not in metafunc.fixturenames:
+        return
+    asked = metafunc.config.getoption("--database")
+    marker = metafunc.definition.get_closest_marker
+    twice = asked == "both" or (
+        asked is None and ("new_project" not in metafunc.fixturenames or marker("both_databases"))
+    )
+    backends = BACKENDS if twice else (asked or "sqlite",)
+    if marker("sqlite_only"):
+        backends = tuple(name for name in backends if name == "sqlite")
+    metafunc.parametrize("backend", backends, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> str:
-    """The database of catalogues, sqlite or postgresql: a test that has one is run once in each.
+    """The database of catalogues, sqlite or postgresql; `pytest_generate_tests` says which tests are run in which.
 
     A test that says nothing about the database, or is about SQLite's, is marked `sqlite_only`, with the reason.
     """

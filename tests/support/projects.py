@@ -191,9 +191,9 @@ def attributree_attributes():
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without a user's own settings; one thread, since tests run beside each other."""
+    """Return the environment without a user's own settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("ATTRIBUTREE_")}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    return {**kept, "PYTHONWARNINGS": "error"}
 
 
 @pytest.fixture(scope="session")
@@ -225,9 +225,6 @@ def new_project(
     garments: Garments, tmp_path_factory: pytest.TempPathFactory, own_database: NewDatabase | None
 ) -> Callable[..., Project]:
     """Makes projects that nothing was done in yet: settings and the plugins that are named."""
-    import torch
-
-    torch.set_num_threads(1)  # two threads on a busy machine wait for each other
 
     def make(*plugins: str) -> Project:
         folder = tmp_path_factory.mktemp("project")

@@ -77,6 +77,7 @@ def answers(workspace: Workspace, *names: str) -> list[str]:
 # -- growing ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases("the whole way once in each")
 def test_the_first_sync_grows_every_attribute_and_the_second_finds_nothing_to_do(project: Project) -> None:
     with project.open() as workspace:
         told: list[Any] = []
@@ -159,6 +160,7 @@ def test_an_attribute_that_is_asked_for_is_trained_again_and_gives_the_same_bran
     assert after.branches["sleeves"].id == before.branches["sleeves"].id
 
 
+@pytest.mark.both_databases("the whole way once in each")
 def test_new_labels_retrain_the_branch_once(grown: Project) -> None:
     grown.settings(training={"retrain_labels": 10, "retrain_share": 0.0})
     wrong = {"bare": "covered", "covered": "bare"}
@@ -534,6 +536,7 @@ def test_a_changed_trunk_leaves_an_orphan_behind_and_says_so(grown: Project) -> 
 # -- two at once, and interrupted ------------------------------------------------------------------
 
 
+@pytest.mark.both_databases("two processes meet in the database")
 def test_two_syncs_at_once_do_the_work_once(project: Project) -> None:
     project.settings(attributes_sleeves={"min_labels": 5000})
     processes = [project.start("sync-catalog", "--json") for _ in range(2)]
@@ -546,6 +549,7 @@ def test_two_syncs_at_once_do_the_work_once(project: Project) -> None:
         assert len(workspace.registry.versions()) == 1
 
 
+@pytest.mark.both_databases("two processes meet in the database")
 def test_a_second_sync_waits_for_the_first(grown: Project) -> None:
     reports: list[SyncReport] = []
 
@@ -579,6 +583,7 @@ def kill_at_commit(monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
     monkeypatch.setattr(Catalog, "commit_version", killed)
 
 
+@pytest.mark.both_databases("a kill leaves a transaction open")
 def test_a_kill_before_the_commit_leaves_the_live_version_and_the_next_sync_finishes(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -597,6 +602,7 @@ def test_a_kill_before_the_commit_leaves_the_live_version_and_the_next_sync_fini
         assert [run.status for run in workspace.registry.runs("tone")] == ["promoted"]
 
 
+@pytest.mark.both_databases("a kill leaves a transaction open")
 def test_a_kill_after_the_commit_leaves_the_new_version_live_and_nothing_to_do(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -619,6 +625,7 @@ def test_leftovers_of_a_killed_writer_are_swept(grown: Project) -> None:
     assert not leftover.exists()
 
 
+@pytest.mark.both_databases("two connections write")
 def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -643,6 +650,7 @@ def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
         assert workspace.sync().plan.actions == ()
 
 
+@pytest.mark.both_databases("two connections write")
 def test_a_branch_goes_live_beside_what_was_promoted_meanwhile(grown: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody goes back to version 1, which has no sleeves, while tone is trained: that is not undone."""
     grown.plugin("tone")
@@ -662,6 +670,7 @@ def test_a_branch_goes_live_beside_what_was_promoted_meanwhile(grown: Project, m
         assert (sorted(live.branches), live.parent) == (["garment", "tone"], 1)
 
 
+@pytest.mark.both_databases("two connections write")
 def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -685,6 +694,7 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
         assert workspace.plan().of("grow")  # it is not given up
 
 
+@pytest.mark.both_databases("two processes meet in the database")
 def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(grown: Project) -> None:
     names = [f"tone_{i}" for i in range(10)]
     for name in names:
@@ -715,6 +725,7 @@ def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(gro
         assert workspace.plan().actions == ()
 
 
+@pytest.mark.both_databases("the error is the driver's")
 def test_a_failure_of_the_catalogue_ends_the_sync_with_its_own_error(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,11 @@ from attributree.nn import RANDOM, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 from support.projects import Project
 
-pytestmark = pytest.mark.sqlite_only("trains for minutes, and what is new about a family concerns no database")
-
 #: With as many epochs as it needs to tell garments apart.
 FAMILIES = [
-    ("resnet34", "layer4", 4),
-    ("resnet18", "layer4", 4),
-    ("regnetx_002", "s4", 15),
+    pytest.param("resnet34", "layer4", 4, marks=pytest.mark.acceptance),
+    pytest.param("resnet18", "layer4", 4, marks=pytest.mark.acceptance),
+    pytest.param("regnetx_002", "s4", 15, marks=pytest.mark.acceptance),
     ("test_efficientnet", "blocks_4", 15),
     ("test_convnext", "stages_3", 15),
 ]

@@ -1,6 +1,6 @@
 """Toy data and toy networks, small enough that a branch trains in a tenth of a second."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,15 +14,6 @@ from attributree.settings.models import BranchSettings
 from attributree.training import Donor, Samples
 
 CHANNELS = 8
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are slower on many threads than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _samples(
