@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from attributree import Workspace
-from attributree.nn import RANDOM, TrunkSpec, build_backbone
+from attributree.nn.trunk import RANDOM, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 
 Project = Any  # the class is in conftest.py, which cannot be imported
