@@ -29,7 +29,9 @@ from rich.table import Table
 from torch import nn
 
 from attributree import Workspace
-from attributree.nn import Backbone, Branch, Limb, LinearHead, Tree, copy_units
+from attributree.heads import LinearHead
+from attributree.nn.tree import Branch, KeyedBranch, Tree, copy_units
+from attributree.nn.trunk import Backbone
 from attributree.registry.trees import parameters
 from commands import ROOT, BenchmarkError, Runner, new_catalogue, read_report, settings_for, with_plugins
 from fashion_mnist import ALL_ATTRIBUTES, DatasetError, make_dataset
@@ -156,7 +158,7 @@ def copies(backbone: Backbone, outputs: Sequence[int], depth: str) -> Tree:
     for i, k in enumerate(outputs):
         units: dict[str, nn.Module] = copy_units(upper)
         keys = tuple(name if j < shared else f"{name} of {i}" for j, name in enumerate(units))
-        limbs[f"attribute_{i}"] = Limb(Branch(units, LinearHead(backbone.width(len(upper)), k)), keys)
+        limbs[f"attribute_{i}"] = KeyedBranch(Branch(units, LinearHead(backbone.width(len(upper)), k)), keys)
     return Tree(backbone.trunk, limbs)
 
 

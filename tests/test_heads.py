@@ -23,10 +23,13 @@ from attributree.heads import (
     spatial_pyramid,
 )
 from attributree.label_set import LabelSet
-from attributree.nn import MAPS, probabilities
+from attributree.nn.losses import probabilities
+from attributree.nn.trunk import MAPS
 from attributree.settings.head_names import EXIT_HEAD, HEAD_NAMES, STANDARD_HEAD, unfit
 from attributree.settings.models import BranchSettings
-from attributree.training import Donor, Samples, grow
+from attributree.training.data import Samples
+from attributree.training.donors import Donor
+from attributree.training.grow import grow
 
 VALUES = ("none", "short", "elbow", "long")
 ATTRIBUTES = {

@@ -8,7 +8,7 @@ import pytest
 
 from attributree import Attribute, SingleLabel, Workspace, hookimpl
 from attributree.errors import AttributreeError, CatalogVersionError, ConfigError, PluginError, UnknownNameError
-from attributree.inference import Prediction
+from attributree.inference.predict import Prediction
 from attributree.labels.records import IngestSummary
 from attributree.reports import SyncReport
 from support.projects import Project

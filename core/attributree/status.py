@@ -7,20 +7,20 @@ from typing import Any
 
 from .catalog import Catalog
 from .reports import Plan
-from .sync import World
+from .sync.state import CatalogState
 
 
-def describe_status(catalog: Catalog, world: World, plan: Plan, undeclared: Mapping[str, int]) -> dict[str, Any]:
+def describe_status(catalog: Catalog, state: CatalogState, plan: Plan, undeclared: Mapping[str, int]) -> dict[str, Any]:
     """Return the status as JSON-ready data; `undeclared` is columns that no attribute reads, with their cells."""
     counts = catalog.labels.counts()
-    names = sorted({*world.declared, *world.catalogued})
+    names = sorted({*state.declared, *state.catalogued})
     return {
         "images": counts.images,
         "products": counts.products,
         "observations": counts.observations,
         "revision": counts.revision,
-        "version": world.live.id if world.live else None,
-        "attributes": {name: _attribute_status(catalog, world, plan, name) for name in names},
+        "version": state.live.id if state.live else None,
+        "attributes": {name: _attribute_status(catalog, state, plan, name) for name in names},
         "undeclared": dict(undeclared),
         "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.labels.quarantined()],
         "plan": [action.to_json() for action in plan.actions],
@@ -28,30 +28,30 @@ def describe_status(catalog: Catalog, world: World, plan: Plan, undeclared: Mapp
     }
 
 
-def _attribute_status(catalog: Catalog, world: World, plan: Plan, name: str) -> dict[str, Any]:
-    catalogued = world.catalogued.get(name)
-    schema = world.declared.get(name) or (catalogued.schema if catalogued else None)
+def _attribute_status(catalog: Catalog, state: CatalogState, plan: Plan, name: str) -> dict[str, Any]:
+    catalogued = state.catalogued.get(name)
+    schema = state.declared.get(name) or (catalogued.schema if catalogued else None)
     assert schema is not None
-    coverage = world.coverage.get(name) or catalog.labels.coverage(schema)
-    branch = world.live.branches.get(name) if world.live else None
+    coverage = state.coverage.get(name) or catalog.labels.coverage(schema)
+    branch = state.live.branches.get(name) if state.live else None
     scores = branch.metrics.get("test", {}) if branch else {}
     return {
-        "declared_by": world.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
+        "declared_by": state.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
         "labelled": coverage.labelled,
         "ambiguous": coverage.ambiguous,
         "not_applicable": coverage.not_applicable,
         "unknown": coverage.unknown,
         "branch": branch.id if branch else None,
-        "state": _state(world, plan, name, branch is not None),
+        "state": _state(state, plan, name, branch is not None),
         "accuracy": scores.get("accuracy"),
         "macro_f1": scores.get("macro_f1"),
         "unreadable": [{"text": u.text, "count": u.count, "nearest": u.nearest} for u in coverage.unreadable],
     }
 
 
-def _state(world: World, plan: Plan, name: str, has_branch: bool) -> str:
+def _state(state: CatalogState, plan: Plan, name: str, has_branch: bool) -> str:
     """Return orphaned, live, due (sync would train it) or blocked."""
-    if name not in world.declared:  # a broken plugin's attribute waits for its repair
+    if name not in state.declared:  # a broken plugin's attribute waits for its repair
         return "blocked" if any(action.attribute == name for action in plan.blocked) else "orphaned"
     if any(action.attribute == name for action in plan.training):
         return "due"

@@ -31,17 +31,19 @@ from .reports import Plan, Progress, Result, SyncReport
 from .schema import Attribute
 from .settings.file import FILE_NAME, anchor_database, load_settings, render_default_toml
 from .settings.models import Settings
-from .settings.recipes import tuned
+from .settings.recipes import Recipes
 from .status import describe_status
-from .sync import make_plan, observe_world, plan_sync, sync_catalog
 from .sync.actor import actor
-from .sync.plan import broken_owner
+from .sync.apply import make_plan, sync_catalog
+from .sync.plan import broken_owner, plan_sync
+from .sync.state import read_state
 from .text.mine import MineSummary, mine
 from .text.suggest import Suggestions, suggest
 
 if TYPE_CHECKING:
     from .comparison.report import Comparison
-    from .inference import LiveTree, Prediction
+    from .inference.live import LiveTree
+    from .inference.predict import Prediction
     from .registry.garbage import Garbage
     from .sync.pretrain import PretrainReport
 
@@ -233,7 +235,7 @@ class Workspace:
         See `attributree.sync.finetune.finetune_catalog`.
         """
         from .sync.finetune import finetune_catalog
-        from .training import make_executor
+        from .training.executors import make_executor
 
         run = make_executor(executor, processes)
         return finetune_catalog(self.catalog, self.settings, self.declared, progress=progress, executor=run)
@@ -259,7 +261,7 @@ class Workspace:
 
     def live(self, progress: Progress | None = None) -> LiveTree:
         """Return the live tree, loaded. Raises CatalogError if nothing is live. Imports torch."""
-        from .inference import LiveTree
+        from .inference.live import LiveTree
 
         return LiveTree(self.catalog, self.settings, self.declared, progress)
 
@@ -294,9 +296,9 @@ class Workspace:
 
     def status(self) -> dict[str, Any]:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""
-        world = observe_world(self.catalog, self.declared)
-        plan = plan_sync(world, tuned(self.settings, self.declared))
-        return describe_status(self.catalog, world, plan, self.only_undeclared(self.labels.undeclared()))
+        state = read_state(self.catalog, self.declared)
+        plan = plan_sync(state, Recipes.read(self.settings, self.declared))
+        return describe_status(self.catalog, state, plan, self.only_undeclared(self.labels.undeclared()))
 
     def promote(self, version: int, *, reason: str = "promoted by hand") -> TreeVersion:
         """Make a stored tree version live, once all its parts were found whole. Imports torch."""

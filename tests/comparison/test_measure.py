@@ -8,8 +8,8 @@ import pytest
 from attributree import Attribute, SingleLabel
 from attributree.comparison.measure import Answered, resampled
 from attributree.label_set import LabelSet
-from attributree.training import Samples
 from attributree.training.calibrate import Calibration
+from attributree.training.data import Samples
 
 
 def answered(name: str, ids: list[int], truth: list[int], said: list[int]) -> Answered:

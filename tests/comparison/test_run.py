@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, inspect, text
 from attributree import Workspace
 from attributree.comparison import ARMS, FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE
 from attributree.errors import CatalogError, TrainingError, UnknownNameError
-from attributree.training import Verdict
+from attributree.training.gate import Verdict
 from support.projects import Project
 
 SCORES = {"n", "accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy", "per_value", "article_types"}
@@ -198,8 +198,9 @@ def test_a_finetuned_tree_is_taken_if_every_attribute_passes(
     registered: Project, monkeypatch: pytest.MonkeyPatch, gate: list[bool], taken: bool
 ) -> None:
     verdicts = iter(gate)
-    module = import_module("attributree.training.finetune")
-    monkeypatch.setattr(module, "gate_replaced", lambda *_: Verdict(next(verdicts), "as it is"))
+    for name in ("finetune", "progressive"):
+        module = import_module(f"attributree.training.{name}")
+        monkeypatch.setattr(module, "gate_replaced", lambda *_: Verdict(next(verdicts), "as it is"))
     registered.settings(training={"epochs": 3, "learning_rate": 0.001})
     document = compare(registered, arms=[PROGRESSIVE, FINETUNED])
     assert next(verdicts, None) is None

@@ -22,12 +22,16 @@ from torch import Tensor, nn
 import attributree
 from attributree import Attribute, Ordinal, SingleLabel, hookimpl
 from attributree.errors import ArtifactError, PluginError, TrainingError, TrunkError
+from attributree.heads import LinearHead
 from attributree.label_set import LabelSet
-from attributree.nn import MAPS, LinearHead, TrunkSpec, build_backbone, build_head
+from attributree.nn.heads import build_head
+from attributree.nn.trunk import MAPS, TrunkSpec, build_backbone
 from attributree.plugins import load_plugins
 from attributree.registry.artifacts import ArtifactStore
 from attributree.settings.models import BranchSettings
-from attributree.training import Donor, Samples, grow
+from attributree.training.data import Samples
+from attributree.training.donors import Donor
+from attributree.training.grow import grow
 
 CORE = Path(attributree.__file__).parent
 PART = {"weight": torch.arange(6.0).reshape(2, 3)}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from attributree import Workspace
-from attributree.sync.ground import Ground
+from attributree.sync.data import TrainingData
 from attributree.sync.promote import load_live
 from support.projects import Project
 
@@ -24,7 +24,7 @@ with Workspace.open({config!r}) as workspace:
 
 def check_live(workspace: Workspace) -> None:
     """Raise AssertionError unless the live tree, if there is one, loads with every branch."""
-    live = load_live(Ground(workspace.catalog, workspace.settings, workspace.plugins))
+    live = load_live(TrainingData(workspace.catalog, workspace.settings, workspace.plugins))
     assert live is None or not live.loaded.missing
 
 
@@ -32,7 +32,7 @@ def check_live(workspace: Workspace) -> None:
 def context() -> multiprocessing.context.ForkServerContext:
     """Processes that have imported the network already, so that a kill hits the work and not the imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["attributree.sync.train", "attributree.training"])
+    context.set_forkserver_preload(["attributree.sync.train", "attributree.sync.finetune"])
     return context
 
 

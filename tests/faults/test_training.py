@@ -15,10 +15,14 @@ from torch import nn
 
 from attributree.errors import TrainingError
 from attributree.label_set import LabelSet
-from attributree.nn import MAPS
+from attributree.nn.trunk import MAPS
 from attributree.schema import Attribute, SingleLabel
 from attributree.settings.models import BranchSettings
-from attributree.training import Checkpoints, Donor, Grown, Samples, Torchrun, grow
+from attributree.training.checkpoint import Checkpoints
+from attributree.training.data import Samples
+from attributree.training.donors import Donor
+from attributree.training.executors import Torchrun
+from attributree.training.grow import Grown, grow
 from support.projects import Project
 
 

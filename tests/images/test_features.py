@@ -11,7 +11,7 @@ from torch import nn
 from attributree.errors import ArtifactError
 from attributree.images.features import ActivationStore, fill_features
 from attributree.images.pixels import Photo, PixelStore
-from attributree.nn import MAPS, PYRAMID, Trunk
+from attributree.nn.trunk import MAPS, PYRAMID, Trunk
 
 CPU = torch.device("cpu")
 DIGEST = "ab" * 32

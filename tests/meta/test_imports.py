@@ -11,7 +11,14 @@ PACKAGE = Path(attributree.__file__).parent
 #: The packages and modules that may import torch when they are imported themselves.
 HEAVY = {
     *("nn", "training", "inference", "registry/artifacts.py", "registry/trees.py", "images/features.py"),
-    *("sync/train.py", "sync/tops.py", "heads.py", "comparison/measure.py", "comparison/run.py"),
+    *(
+        "sync/data.py",
+        "sync/new_trunk.py",
+        "heads.py",
+        "comparison/arms.py",
+        "comparison/measure.py",
+        "comparison/run.py",
+    ),
 }
 HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
 

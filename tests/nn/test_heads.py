@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from attributree import Attribute, Ordinal, SingleLabel, hookimpl
-from attributree.heads import AttentionHead, PyramidHead
-from attributree.nn import HeadFactory, LinearHead, build_head
+from attributree.heads import AttentionHead, LinearHead, PyramidHead
+from attributree.nn.heads import HeadFactory, build_head
 from attributree.plugins import LoadedPlugins, load_plugins
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")))

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attributree.errors import TrainingError
-from attributree.nn import balance, log_probabilities, masked_loss, probabilities
-from attributree.nn.losses import MAX_BALANCE
+from attributree.nn.losses import MAX_BALANCE, balance, log_probabilities, masked_loss, probabilities
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 
 NECKLINE = SingleLabel(("crew", "v_neck", "boat", "halter"))

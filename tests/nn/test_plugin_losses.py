@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
 from attributree.errors import PluginError
-from attributree.nn import build_loss, masked_loss
+from attributree.nn.losses import build_loss, masked_loss
 from attributree.plugins import LoadedPlugins, load_plugins
 
 KINDS = {

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attributree.heads import PyramidHead
-from attributree.nn import MAPS, PYRAMID, Branch, Limb, LinearHead, Tree, Trunk, copy_units
+from attributree.heads import LinearHead, PyramidHead
+from attributree.nn.tree import Branch, KeyedBranch, Tree, copy_units
+from attributree.nn.trunk import MAPS, PYRAMID, Trunk
 
 FEATURES = torch.rand(4, 8, 2, 2, generator=torch.Generator().manual_seed(1))
 
@@ -90,15 +91,15 @@ def test_half_precision_features_are_taken_as_float32() -> None:
 # -- trees -----------------------------------------------------------------------------------------
 
 
-def make_limbs() -> dict[str, Limb]:
+def make_limbs() -> dict[str, KeyedBranch]:
     """Three branches: neckline and sleeve share both units, pattern only the first."""
     shared, other = make_units(), make_units(seed=1)
     pattern = {"layer4_0": copy.deepcopy(shared["layer4_0"]), "layer4_1": other["layer4_1"]}
     torch.manual_seed(2)
     return {
-        "neckline": Limb(Branch(shared, LinearHead(8, 3)), ("a", "b")),
-        "sleeve": Limb(Branch(copy_units(shared), LinearHead(8, 2)), ("a", "b")),
-        "pattern": Limb(Branch(pattern, LinearHead(8, 4)), ("a", "c")),
+        "neckline": KeyedBranch(Branch(shared, LinearHead(8, 3)), ("a", "b")),
+        "sleeve": KeyedBranch(Branch(copy_units(shared), LinearHead(8, 2)), ("a", "b")),
+        "pattern": KeyedBranch(Branch(pattern, LinearHead(8, 4)), ("a", "c")),
     }
 
 
@@ -115,7 +116,7 @@ def test_equal_units_are_run_once() -> None:
 
 def test_units_of_the_same_content_on_another_path_are_run_again() -> None:
     limbs = make_limbs()
-    limbs["pattern"] = Limb(limbs["pattern"].branch, ("x", "b"))
+    limbs["pattern"] = KeyedBranch(limbs["pattern"].branch, ("x", "b"))
     tree = Tree(make_trunk(), limbs)
     tree.from_features({MAPS: FEATURES}, ["neckline", "pattern"])
     assert calls(tree) == 4
@@ -164,14 +165,14 @@ def test_a_branch_without_units_reads_the_trunk_s_features_and_moves_no_other() 
     limbs = make_limbs()
     before = Tree(make_trunk(), limbs).from_features({MAPS: FEATURES})
     exit_branch = Branch({}, LinearHead(8, 5)).eval()
-    tree = Tree(make_trunk(), {**limbs, "surface": Limb(exit_branch, ())})
+    tree = Tree(make_trunk(), {**limbs, "surface": KeyedBranch(exit_branch, ())})
     after = tree.from_features({MAPS: FEATURES})
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert torch.equal(after["surface"], exit_branch.head(FEATURES))
     ran = calls(tree)
     assert list(tree.from_features({MAPS: FEATURES}, ["surface"])) == ["surface"]
     assert calls(tree) == ran
-    assert tree.limbs()["surface"].keys == ()
+    assert tree.keyed_branches()["surface"].keys == ()
 
 
 def test_an_exit_on_the_pyramid_moves_no_other_and_nothing_is_computed_that_nobody_reads() -> None:
@@ -182,7 +183,7 @@ def test_an_exit_on_the_pyramid_moves_no_other_and_nothing_is_computed_that_nobo
     features = trunk.features
     trunk.features = lambda pixels, reads: asked.append(set(reads)) or features(pixels, reads)  # type: ignore[method-assign,assignment]
     surface = Branch({}, PyramidHead(160, 5))
-    tree = Tree(trunk, {**limbs, "surface": Limb(surface, ())})
+    tree = Tree(trunk, {**limbs, "surface": KeyedBranch(surface, ())})
     after = tree(pixels)
     assert all(torch.equal(after[name], before[name]) for name in before)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attributree.errors import TrunkError
 from attributree.heads import spatial_pyramid
-from attributree.nn import HUB, MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.nn.trunk import HUB, MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import standard_names, write_weights
 
 TINY = "test_resnet"

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
 from attributree.errors import ArtifactError
-from attributree.heads import new_head
-from attributree.nn import PYRAMID, RANDOM, Backbone, Branch, LinearHead, TrunkSpec, build_backbone, copy_units
+from attributree.heads import LinearHead, new_head
+from attributree.nn.tree import Branch, copy_units
+from attributree.nn.trunk import PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
 from attributree.plugins import LoadedPlugins, load_plugins
 from attributree.registry.artifacts import ArtifactStore
 from attributree.registry.records import BranchRecord, TrunkRecord

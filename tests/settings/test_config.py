@@ -24,6 +24,7 @@ from attributree.settings.models import (
     TrainingSettings,
     TrunkSettings,
 )
+from attributree.settings.recipes import Recipes
 
 SECTIONS: tuple[type[BaseModel], ...] = (
     CatalogSettings,
@@ -339,7 +340,7 @@ def test_an_attribute_takes_what_it_does_not_set_from_the_training_section(shop:
     settings = load(
         shop, "[training]\nepochs = 7\nseed = 3\n[attributes.logo]\nepochs = 9\nflip = false\ndepth = 'head'"
     )
-    logo, other = settings.for_attribute("logo"), settings.for_attribute("other")
+    logo, other = Recipes(settings).of("logo"), Recipes(settings).of("other")
     assert (logo.epochs, logo.seed, logo.flip, logo.depth) == (9, 3, False, "head")
     assert (other.epochs, other.seed, other.flip, other.depth) == (7, 3, True, "auto")
     assert isinstance(logo, BranchSettings)
@@ -365,7 +366,7 @@ def test_whatever_an_attribute_may_set_is_a_training_setting() -> None:
     ],
 )
 def test_the_digest_changes_with_what_changes_the_outcome(shop: Path, change: str) -> None:
-    assert load(shop, change).digest_for("logo") != load(shop).digest_for("logo")
+    assert Recipes(load(shop, change)).digest("logo") != Recipes(load(shop)).digest("logo")
 
 
 @pytest.mark.parametrize(
@@ -380,12 +381,12 @@ def test_the_digest_changes_with_what_changes_the_outcome(shop: Path, change: st
     ],
 )
 def test_the_digest_does_not_change_with_what_changes_only_when_or_how_fast(shop: Path, change: str) -> None:
-    assert load(shop, change).digest_for("logo") == load(shop).digest_for("logo")
+    assert Recipes(load(shop, change)).digest("logo") == Recipes(load(shop)).digest("logo")
 
 
 def test_a_project_that_is_moved_keeps_its_digests(shop: Path, elsewhere: Path) -> None:
     text = "[trunk]\nweights = 'trunk.safetensors'"
-    assert load(shop, text).digest_for("logo") == load(elsewhere, text).digest_for("logo")
+    assert Recipes(load(shop, text)).digest("logo") == Recipes(load(elsewhere, text)).digest("logo")
 
 
 # --- the example -------------------------------------------------------------------------------------------------

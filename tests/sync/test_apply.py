@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import timm
+import torch
 from safetensors.torch import save_file
 
 from attributree import Workspace
 from attributree.catalog import Catalog
 from attributree.errors import CatalogError
-from attributree.inference import decode_images
+from attributree.images.cache import Bound
+from attributree.inference.features import CatalogImages
 from attributree.registry.records import NewVersion, TreeVersion
 from attributree.reports import SyncReport
 from attributree.sync.lease import Leases
@@ -429,11 +431,12 @@ def test_a_photo_that_changed_is_decoded_once_more_and_then_known(new_project: C
     project.own_photos()
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
-        catalog, cache = workspace.catalog, workspace.settings.catalog.cache
+        catalog = workspace.catalog
+        images = CatalogImages(catalog, Bound.of(workspace.settings.catalog), torch.device("cpu"))
         first, second = catalog.labels.images()[:2]
-        before = decode_images(catalog, cache, 32, [first.id, second.id]).digests
+        before = images.decode([first.id, second.id], 32).digests
         first.file.write_bytes(second.file.read_bytes())
-        after = decode_images(catalog, cache, 32, [first.id]).digests
+        after = images.decode([first.id], 32).digests
         assert before[first.id] != before[second.id] == after[first.id]
         (known,) = catalog.labels.images(ids=[first.id])
         stat = first.file.stat()
@@ -460,13 +463,14 @@ def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_pr
     photo = project.photos / project.garments.rows[0]["image"]
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
-        catalog, cache = workspace.catalog, workspace.settings.catalog.cache
+        catalog = workspace.catalog
+        images = CatalogImages(catalog, Bound.of(workspace.settings.catalog), torch.device("cpu"))
         ids = [image.id for image in catalog.labels.images()][:6]
         photo.rename(project.folder / "away.jpg")
-        assert list(decode_images(catalog, cache, 32, ids).failed.values()) == ["file not found"]
+        assert list(images.decode(ids, 32).failed.values()) == ["file not found"]
         assert catalog.labels.quarantined() == []
         (project.folder / "away.jpg").rename(photo)
-        assert decode_images(catalog, cache, 32, ids).failed == {}
+        assert images.decode(ids, 32).failed == {}
 
 
 # -- the trunk -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from attributree import Workspace
-from attributree.nn import RANDOM, TrunkSpec, build_backbone
+from attributree.nn.trunk import RANDOM, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 from support.projects import Project
 

@@ -8,11 +8,12 @@ from torch import nn
 
 from attributree.comparison import FINETUNED, PROGRESSIVE
 from attributree.settings.models import EXIT
-from attributree.sync.train import Trainer
-from attributree.training import Verdict
+from attributree.training.gate import Verdict
+from attributree.training.progressive import grow_branch
 from support.projects import Project
 
-finetune_module = importlib.import_module("attributree.training.finetune")
+branch_module = importlib.import_module("attributree.sync.branch")
+GATED = [importlib.import_module(f"attributree.training.{name}") for name in ("finetune", "progressive")]
 
 HEAD = """
 import torch
@@ -56,14 +57,12 @@ def test_an_exit_is_a_head_alone_it_answers_and_goes_back(exited: Project) -> No
 
 def test_an_exit_is_no_donor(exited: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    donors = Trainer._donors
 
-    def told(self: Trainer) -> Any:
-        found = donors(self)
-        seen.append([donor.name for donor in found])
-        return found
+    def told(samples: Any, donors: Any, *args: Any, **options: Any) -> Any:
+        seen.append([donor.name for donor in donors])
+        return grow_branch(samples, donors, *args, **options)
 
-    monkeypatch.setattr(Trainer, "_donors", told)
+    monkeypatch.setattr(branch_module, "grow_branch", told)
     (result,) = exited.run("sync-catalog", "--retrain", "garment", "--json").json["results"]
     assert result["status"] == "promoted"
     assert seen == [["garment", "sleeves"]]
@@ -104,7 +103,8 @@ def test_an_exit_is_finetuned_with_its_head(exited: Project) -> None:
 def test_an_exit_that_lost_in_a_finetune_is_grown_again_as_an_exit(
     exited: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune_module, "gate_replaced", lambda *_: next(verdicts))
+    for module in GATED:
+        monkeypatch.setattr(module, "gate_replaced", lambda *_: next(verdicts))
     verdicts = (Verdict(i % 2 == 1, "gated") for i in range(6))  # each loses, and passes when it was grown again
     results = {r["attribute"]: r for r in exited.run("finetune", "--json").json["results"]}
     assert all(r["status"] == "promoted" and r["metrics"]["regrown"] for r in results.values())

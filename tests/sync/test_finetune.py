@@ -5,10 +5,11 @@ import importlib
 import pytest
 
 from attributree.errors import CatalogError
-from attributree.training import Verdict
+from attributree.reports import REJECTED
+from attributree.training.gate import Verdict
 from support.projects import Project
 
-finetune_module = importlib.import_module("attributree.training.finetune")
+GATED = [importlib.import_module(f"attributree.training.{name}") for name in ("finetune", "progressive")]
 
 
 def test_a_finetuned_tree_goes_live_on_a_trunk_of_its_own(grown: Project) -> None:
@@ -42,18 +43,19 @@ def test_a_new_attribute_grows_on_the_finetuned_trunk(grown: Project) -> None:
 def test_what_is_gated_out_is_kept_said_and_can_be_promoted_by_hand(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        finetune_module, "gate_replaced", lambda labels, *_: Verdict(len(labels.values) == 3, "it lost 3 points")
-    )
+    for module in GATED:
+        monkeypatch.setattr(
+            module, "gate_replaced", lambda labels, *_: Verdict(len(labels.values) == 3, "it lost 3 points")
+        )
     live = grown.run("evaluate", "--json").json
     outcome = grown.run("--strict", "finetune", "--json")
     assert outcome.code == 3
     report = outcome.json
-    assert {r["status"] for r in report["results"]} == {"rejected"}
-    assert report["results"][0]["reason"] == "kept as tree version 3, not live: sleeves has it lost 3 points"
+    assert {r["status"] for r in report["results"]} == {REJECTED}
+    assert report["results"][0]["reason"] == "stored as tree version 3, not live: sleeves has it lost 3 points"
     assert report["version"] == live["version"] == 2
     assert grown.run("evaluate", "--json").json == live
-    assert "kept as tree version 3" in grown.run("finetune").err.replace("version 4", "version 3")
+    assert "stored as tree version 3" in grown.run("finetune").err.replace("version 4", "version 3")
     assert grown.run("promote", "3").code == 0
     assert grown.run("evaluate", "--json").json["version"] == 3
 
@@ -61,7 +63,8 @@ def test_what_is_gated_out_is_kept_said_and_can_be_promoted_by_hand(
 def test_finetuning_again_after_a_gate_that_failed_does_not_block_growing(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune_module, "gate_replaced", lambda *_: Verdict(False, "lost"))
+    for module in GATED:
+        monkeypatch.setattr(module, "gate_replaced", lambda *_: Verdict(False, "lost"))
     grown.run("finetune")
     outcome = grown.run("sync-catalog", "--retrain", "garment", "--json")
     assert [r["status"] for r in outcome.json["results"]] == ["promoted"]

@@ -13,20 +13,21 @@ from attributree.labels.lineage import describe_change
 from attributree.labels.records import CatalogAttribute, CatalogValue, Coverage
 from attributree.plugins import PluginInfo
 from attributree.registry.records import BranchRecord, TrainingRun, TreeVersion, TrunkRecord
-from attributree.reports import Action, Plan
+from attributree.reports import REJECTED, Action, Plan
 from attributree.schema import Labels
 from attributree.settings.models import Settings
-from attributree.sync import World, plan_sync
-from attributree.sync.plan import missing, retrain_due, trunk_change
+from attributree.settings.recipes import Recipes
+from attributree.sync.plan import missing, plan_sync, retrain_due, trunk_change
+from attributree.sync.state import CatalogState
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
-SETTINGS = Settings()
+RECIPES = Recipes(Settings())
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")))
 HEM = Attribute("hem", Ordinal(("mini", "midi", "maxi")))
 
 
-def settings(**sections: Mapping[str, Any]) -> Settings:
-    return Settings.model_validate(sections)
+def settings(**sections: Mapping[str, Any]) -> Recipes:
+    return Recipes(Settings.model_validate(sections))
 
 
 def labelled(attribute: Attribute = NECKLINE, each: int = 30, **changes: Any) -> Coverage:
@@ -84,7 +85,7 @@ def branch(attribute: Attribute = NECKLINE, **changes: Any) -> BranchRecord:
 
 
 def version(*branches: BranchRecord, trunk: Mapping[str, Any] | None = None) -> TreeVersion:
-    spec = {**SETTINGS.trunk.model_dump(), **(trunk or {})}
+    spec = {**RECIPES.settings.trunk.model_dump(), **(trunk or {})}
     return TreeVersion(
         id=1,
         trunk=TrunkRecord("t", spec),
@@ -98,14 +99,14 @@ def version(*branches: BranchRecord, trunk: Mapping[str, Any] | None = None) -> 
     )
 
 
-def run(attribute: Attribute = NECKLINE, status: str = "rejected", **changes: Any) -> TrainingRun:
+def run(attribute: Attribute = NECKLINE, status: str = REJECTED, **changes: Any) -> TrainingRun:
     made = TrainingRun(
         id=1,
         attribute=attribute.name,
         action="grow",
         fingerprint="f",
         schema_digest=attribute.digest,
-        config_digest=SETTINGS.digest_for(attribute.name),
+        config_digest=RECIPES.digest(attribute.name),
         revision=7,
         status=status,
         started_at=THEN,
@@ -118,9 +119,9 @@ def run(attribute: Attribute = NECKLINE, status: str = "rejected", **changes: An
     return replace(made, **changes)
 
 
-def world(*attributes: Attribute, live: TreeVersion | None = None, **changes: Any) -> World:
-    """Return a world in which `attributes` are declared, registered and well labelled."""
-    made = World(
+def catalogue(*attributes: Attribute, live: TreeVersion | None = None, **changes: Any) -> CatalogState:
+    """Return what is known where `attributes` are declared, registered and well labelled."""
+    made = CatalogState(
         declared={attribute.name: attribute for attribute in attributes},
         declared_by={attribute.name: f"attributree-{attribute.name}" for attribute in attributes},
         problems=(),
@@ -144,11 +145,11 @@ def steps(plan: Plan) -> list[tuple[str, str | None]]:
 
 
 def test_nothing_declared_is_nothing_to_do() -> None:
-    assert plan_sync(world(), SETTINGS) == Plan()
+    assert plan_sync(catalogue(), RECIPES) == Plan()
 
 
 def test_a_new_attribute_is_registered_with_its_declarer_and_its_labels_then_grown() -> None:
-    plan = plan_sync(world(NECKLINE, catalogued={}), SETTINGS)
+    plan = plan_sync(catalogue(NECKLINE, catalogued={}), RECIPES)
     assert steps(plan) == [("register", "neckline"), ("grow", "neckline")]
     assert plan.actions[0].reason == "declared by attributree-neckline; 90 images in the catalogue already say it"
     assert plan.actions[0].labelled == 90
@@ -157,27 +158,27 @@ def test_a_new_attribute_is_registered_with_its_declarer_and_its_labels_then_gro
 
 def test_one_label_is_one_image() -> None:
     few = labelled(labelled=1)
-    plan = plan_sync(world(NECKLINE, catalogued={}, coverage={"neckline": few}), SETTINGS)
+    plan = plan_sync(catalogue(NECKLINE, catalogued={}, coverage={"neckline": few}), RECIPES)
     assert plan.of("register")[0].reason.endswith("; 1 image in the catalogue already says it")
 
 
 def test_an_attribute_that_is_live_and_up_to_date_needs_nothing() -> None:
-    assert plan_sync(world(NECKLINE, live=version(branch())), SETTINGS) == Plan()
+    assert plan_sync(catalogue(NECKLINE, live=version(branch())), RECIPES) == Plan()
 
 
 def test_a_changed_schema_evolves() -> None:
     old = Attribute("neckline", SingleLabel(("crew", "vee", "boat")))
     new = Attribute("neckline", SingleLabel(("crew", Value("v_neck", formerly=("vee",)), "boat")))
     plan = plan_sync(
-        world(new, catalogued={"neckline": registered(old)}, live=version(branch(old))),
-        SETTINGS,
+        catalogue(new, catalogued={"neckline": registered(old)}, live=version(branch(old))),
+        RECIPES,
     )
     assert steps(plan) == [("evolve", "neckline")]  # a rename needs no training
     assert plan.actions[0].reason == "vee is now v_neck"
 
 
 def test_another_precedence_of_sources_evolves_every_attribute_even_those_not_asked_for() -> None:
-    here = world(NECKLINE, HEM, live=version(branch(), branch(HEM)))
+    here = catalogue(NECKLINE, HEM, live=version(branch(), branch(HEM)))
     plan = plan_sync(here, settings(sources={"scan": {"rank": 3}}), only=["hem"])
     assert steps(plan) == [("evolve", "hem"), ("evolve", "neckline")]
     assert plan.actions[0].reason == (
@@ -228,20 +229,20 @@ def test_a_change_of_article_types_is_told_in_words(
 
 def test_another_kind_is_refused_once_a_branch_was_trained() -> None:
     multi = Attribute("neckline", MultiLabel(NECKLINE.labels.values))
-    trained = world(multi, catalogued={"neckline": registered()}, live=version(branch()))
-    action = one(plan_sync(trained, SETTINGS))
+    trained = catalogue(multi, catalogued={"neckline": registered()}, live=version(branch()))
+    action = one(plan_sync(trained, RECIPES))
     assert action.action == "blocked"
     assert action.reason == (
         "branches were trained for it as single, it cannot become multi, since a cell a|b would mean something else; "
         "declare it under another name, such as neckline_2, and ingest its labels in a column of that name"
     )
     was_trained = replace(trained, live=None, last_run={"neckline": run(status="promoted", branch_id=3)})
-    assert one(plan_sync(was_trained, SETTINGS)) == action
+    assert one(plan_sync(was_trained, RECIPES)) == action
 
 
 def test_steps_instead_of_single_values_and_back_evolve_and_retrain() -> None:
     steps_now = Attribute("neckline", Ordinal(NECKLINE.labels.values))
-    plan = plan_sync(world(steps_now, catalogued={"neckline": registered()}, live=version(branch())), SETTINGS)
+    plan = plan_sync(catalogue(steps_now, catalogued={"neckline": registered()}, live=version(branch())), RECIPES)
     assert [(action.action, action.reason) for action in plan.actions] == [
         ("evolve", "kind single -> ordinal"),
         ("retrain", "the live branch was trained as single, the attribute is ordinal now"),
@@ -250,7 +251,7 @@ def test_steps_instead_of_single_values_and_back_evolve_and_retrain() -> None:
 
 def test_another_kind_evolves_while_no_branch_was_trained() -> None:
     multi = Attribute("neckline", MultiLabel(NECKLINE.labels.values))
-    plan = plan_sync(world(multi, catalogued={"neckline": registered()}), SETTINGS)
+    plan = plan_sync(catalogue(multi, catalogued={"neckline": registered()}), RECIPES)
     assert steps(plan) == [("evolve", "neckline"), ("grow", "neckline")]
 
 
@@ -261,15 +262,15 @@ SPLIT = Attribute(
 )
 
 
-def split_world(slash: int, bateau: int, **changes: Any) -> World:
-    """Return a world in which the live branch learnt boat and so many train labels say each of its heirs."""
+def split_catalogue(slash: int, bateau: int, **changes: Any) -> CatalogState:
+    """Return what is known where the live branch learnt boat and so many train labels say each of its heirs."""
     counts = {"crew": 10, "v_neck": 10, "slash": slash, "bateau": bateau}
     known = replace(labelled(SPLIT), train_values=counts)
-    return world(SPLIT, live=version(branch()), coverage={"neckline": known}, **changes)
+    return catalogue(SPLIT, live=version(branch()), coverage={"neckline": known}, **changes)
 
 
 def test_a_split_retrains_once_each_part_has_its_share_of_labels() -> None:
-    action = one(plan_sync(split_world(12, 12), SETTINGS))
+    action = one(plan_sync(split_catalogue(12, 12), RECIPES))
     assert (action.action, action.reason) == (
         "retrain",
         "boat is split into slash, bateau since the live branch was trained",
@@ -278,7 +279,7 @@ def test_a_split_retrains_once_each_part_has_its_share_of_labels() -> None:
 
 @pytest.mark.parametrize("asked", [(), ("neckline",)])
 def test_a_split_without_labels_is_blocked_and_says_what_is_missing(asked: tuple[str, ...]) -> None:
-    action = one(plan_sync(split_world(12, 3), SETTINGS, retrain=asked))
+    action = one(plan_sync(split_catalogue(12, 3), RECIPES, retrain=asked))
     assert (action.action, action.reason) == (
         "blocked",
         "boat is split into slash, bateau: in the train split are 3 of 12 labels of bateau; "
@@ -288,13 +289,13 @@ def test_a_split_without_labels_is_blocked_and_says_what_is_missing(asked: tuple
 
 def test_a_split_is_shown_where_nothing_at_all_could_be_trained() -> None:
     few = replace(labelled(SPLIT), labelled=3, per_value=dict.fromkeys(SPLIT.labels.keys, 0))
-    action = one(plan_sync(replace(split_world(0, 0), coverage={"neckline": few}), SETTINGS))
+    action = one(plan_sync(replace(split_catalogue(0, 0), coverage={"neckline": few}), RECIPES))
     assert action.action == "blocked"
     assert action.reason.startswith("boat is split into slash, bateau: 3 of 50 labels; 4 of 4 values have none; until")
 
 
 def test_a_branch_that_learnt_the_parts_is_up_to_date() -> None:
-    assert plan_sync(world(SPLIT, live=version(branch(SPLIT))), SETTINGS) == Plan()
+    assert plan_sync(catalogue(SPLIT, live=version(branch(SPLIT))), RECIPES) == Plan()
 
 
 # -- another name ----------------------------------------------------------------------------------
@@ -302,14 +303,14 @@ def test_a_branch_that_learnt_the_parts_is_up_to_date() -> None:
 NECK = replace(NECKLINE, name="neck_shape", title="", formerly=("neckline",))
 
 
-def renamed_world(**changes: Any) -> World:
-    """Return a world in which neckline, live, is declared as neck_shape from now on."""
+def renamed_catalogue(**changes: Any) -> CatalogState:
+    """Return what is known where neckline, live, is declared as neck_shape from now on."""
     known = {"neck_shape": registered(NECKLINE)}
-    return world(NECK, catalogued=known, live=version(branch(NECK, schema_digest=NECKLINE.digest)), **changes)
+    return catalogue(NECK, catalogued=known, live=version(branch(NECK, schema_digest=NECKLINE.digest)), **changes)
 
 
 def test_a_renamed_attribute_evolves_and_trains_nothing() -> None:
-    action = one(plan_sync(renamed_world(), SETTINGS))
+    action = one(plan_sync(renamed_catalogue(), RECIPES))
     assert (action.action, action.attribute, action.reason) == (
         "evolve",
         "neck_shape",
@@ -319,12 +320,12 @@ def test_a_renamed_attribute_evolves_and_trains_nothing() -> None:
 
 def test_settings_under_a_former_name_are_said_to_be_without_effect() -> None:
     own = settings(attributes={"neckline": {"min_labels": 20}})
-    (note,) = plan_sync(renamed_world(), own).notes
+    (note,) = plan_sync(renamed_catalogue(), own).notes
     assert note == (
         "plugins.toml: [attributes.neckline] is not read, since neckline is called neck_shape now; "
         "call the section [attributes.neck_shape]"
     )
-    after = world(
+    after = catalogue(
         replace(NECK, formerly=()),
         catalogued={"neck_shape": registered(replace(NECK, formerly=()), former_names=("neckline",))},
     )
@@ -332,14 +333,14 @@ def test_settings_under_a_former_name_are_said_to_be_without_effect() -> None:
 
 
 def test_an_attribute_that_is_being_trained_is_renamed_later() -> None:
-    action = one(plan_sync(renamed_world(training={"neckline": "host:1:x"}), SETTINGS))
+    action = one(plan_sync(renamed_catalogue(training={"neckline": "host:1:x"}), RECIPES))
     assert action.action == "blocked"
     assert action.reason.startswith("neckline becomes neck_shape when host:1:x has trained it; run sync-catalog again")
 
 
 def test_names_that_clash_are_blocked_and_the_others_go_on() -> None:
-    clash = world(NECK, HEM, catalogued={"hem": registered(HEM)}, refused={"neck_shape": "it is called collar now"})
-    plan = plan_sync(clash, SETTINGS)
+    clash = catalogue(NECK, HEM, catalogued={"hem": registered(HEM)}, refused={"neck_shape": "it is called collar now"})
+    plan = plan_sync(clash, RECIPES)
     assert steps(plan) == [("blocked", "neck_shape"), ("grow", "hem")]
     assert plan.blocked[0].reason == "it is called collar now"
 
@@ -348,7 +349,7 @@ def test_a_value_that_was_renamed_twice_since_the_branch_was_trained_needs_no_tr
     today = Attribute("neckline", SingleLabel(("crew", "v_neck", Value("slash", formerly=("bateau",)))))
     past = (CatalogValue("boat", 2, "replaced", ("bateau",)), CatalogValue("bateau", 3, "replaced", ("slash",)))
     known = {"neckline": registered(today, values=past)}
-    assert plan_sync(world(today, catalogued=known, live=version(branch())), SETTINGS) == Plan()
+    assert plan_sync(catalogue(today, catalogued=known, live=version(branch())), RECIPES) == Plan()
 
 
 # -- what is missing -------------------------------------------------------------------------------
@@ -356,7 +357,7 @@ def test_a_value_that_was_renamed_twice_since_the_branch_was_trained_needs_no_tr
 
 def test_too_few_labels_block_and_say_how_many_and_which_values_have_none() -> None:
     few = labelled(labelled=23, per_value={"crew": 23, "v_neck": 0, "boat": 0})
-    action = one(plan_sync(world(NECKLINE, coverage={"neckline": few}), SETTINGS))
+    action = one(plan_sync(catalogue(NECKLINE, coverage={"neckline": few}), RECIPES))
     assert (action.action, action.labelled) == ("blocked", 23)
     assert action.reason == "23 of 50 labels; 2 of 3 values have none"
 
@@ -368,7 +369,7 @@ def test_the_needed_labels_are_counted_to_the_last_one() -> None:
 
 def test_min_labels_can_be_set_for_one_attribute() -> None:
     own = settings(attributes={"neckline": {"min_labels": 91}})
-    plan = plan_sync(world(NECKLINE, HEM), own)
+    plan = plan_sync(catalogue(NECKLINE, HEM), own)
     assert {a.attribute: a.action for a in plan.actions} == {"neckline": "blocked", "hem": "grow"}
 
 
@@ -390,17 +391,17 @@ def test_a_multi_label_attribute_of_one_value_can_be_trained() -> None:
 
 def test_without_a_validation_label_nothing_can_be_measured() -> None:
     blind = labelled(per_split={"train": 60, "val": 0, "test": 30})
-    action = one(plan_sync(world(NECKLINE, coverage={"neckline": blind}), SETTINGS))
+    action = one(plan_sync(catalogue(NECKLINE, coverage={"neckline": blind}), RECIPES))
     assert action.action == "blocked"
     assert action.reason.startswith("no label in the val split, so nothing could be measured")
 
 
 def test_a_live_branch_goes_on_when_a_retraining_lacks_labels() -> None:
-    few = world(
+    few = catalogue(
         NECKLINE, live=version(branch()), coverage={"neckline": labelled(labelled=3)}, new_labels={"neckline": 500}
     )
-    assert plan_sync(few, SETTINGS) == Plan()
-    assert one(plan_sync(few, SETTINGS, retrain=["neckline"])).action == "blocked"
+    assert plan_sync(few, RECIPES) == Plan()
+    assert one(plan_sync(few, RECIPES, retrain=["neckline"])).action == "blocked"
 
 
 # -- retraining ------------------------------------------------------------------------------------
@@ -408,16 +409,16 @@ def test_a_live_branch_goes_on_when_a_retraining_lacks_labels() -> None:
 
 def test_fifty_new_labels_make_a_retraining_due_and_forty_nine_do_not() -> None:
     live = version(branch(labels=90))
-    assert plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 49}), SETTINGS) == Plan()
-    action = one(plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 50}), SETTINGS))
+    assert plan_sync(catalogue(NECKLINE, live=live, new_labels={"neckline": 49}), RECIPES) == Plan()
+    action = one(plan_sync(catalogue(NECKLINE, live=live, new_labels={"neckline": 50}), RECIPES))
     assert action.action == "retrain"
     assert action.reason == "50 new labels since revision 7 (50 make a retraining due)"
 
 
 def test_a_tenth_of_many_labels_is_needed() -> None:
     live = version(branch(labels=2000))
-    assert plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 199}), SETTINGS) == Plan()
-    assert one(plan_sync(world(NECKLINE, live=live, new_labels={"neckline": 200}), SETTINGS)).action == "retrain"
+    assert plan_sync(catalogue(NECKLINE, live=live, new_labels={"neckline": 199}), RECIPES) == Plan()
+    assert one(plan_sync(catalogue(NECKLINE, live=live, new_labels={"neckline": 200}), RECIPES)).action == "retrain"
 
 
 def test_when_a_retraining_is_due_can_be_set() -> None:
@@ -426,32 +427,32 @@ def test_when_a_retraining_is_due_can_be_set() -> None:
 
 
 def test_retrain_trains_without_a_need() -> None:
-    action = one(plan_sync(world(NECKLINE, HEM, live=version(branch(), branch(HEM))), SETTINGS, retrain=["hem"]))
+    action = one(plan_sync(catalogue(NECKLINE, HEM, live=version(branch(), branch(HEM))), RECIPES, retrain=["hem"]))
     assert (action.action, action.attribute) == ("retrain", "hem")
     assert action.reason == "asked for by --retrain"
 
 
 def test_a_value_with_labels_that_the_branch_never_learnt_makes_a_retraining_due() -> None:
     live = version(branch(values=("crew", "v_neck")))
-    action = one(plan_sync(world(NECKLINE, live=live), SETTINGS))
+    action = one(plan_sync(catalogue(NECKLINE, live=live), RECIPES))
     assert (action.action, action.reason) == ("retrain", "the live branch never learnt boat")
 
 
 def test_a_new_value_without_a_training_label_waits() -> None:
     bare = labelled(train_values={"crew": 10, "v_neck": 10, "boat": 0})
     live = version(branch(values=("crew", "v_neck")))
-    assert plan_sync(world(NECKLINE, live=live, coverage={"neckline": bare}), SETTINGS) == Plan()
+    assert plan_sync(catalogue(NECKLINE, live=live, coverage={"neckline": bare}), RECIPES) == Plan()
 
 
 def test_a_retired_value_makes_a_retraining_due() -> None:
     live = version(branch(values=("crew", "v_neck", "boat", "halter")))
-    assert one(plan_sync(world(NECKLINE, live=live), SETTINGS)).reason == "values were retired: halter"
+    assert one(plan_sync(catalogue(NECKLINE, live=live), RECIPES)).reason == "values were retired: halter"
 
 
 def test_renamed_and_merged_values_need_no_retraining_however_they_are_spelt() -> None:
     today = Attribute("neckline", SingleLabel((Value("crew", formerly=("Round-Neck", "jewel")), "v_neck", "boat")))
     live = version(branch(values=("round_neck", "jewel", "v_neck", "boat")))
-    assert plan_sync(world(today, live=live), SETTINGS) == Plan()
+    assert plan_sync(catalogue(today, live=live), RECIPES) == Plan()
 
 
 # -- attempts that came to nothing -----------------------------------------------------------------
@@ -461,14 +462,14 @@ def test_renamed_and_merged_values_need_no_retraining_however_they_are_spelt() -
 @pytest.mark.parametrize("status", ["rejected", "failed"])
 def test_what_came_to_nothing_is_not_tried_again_and_says_why(live: TreeVersion | None, status: str) -> None:
     error = "the loss became nan" if status == "failed" else None
-    tried = world(
+    tried = catalogue(
         NECKLINE,
         live=live,
         new_labels={"neckline": 60},  # since the live branch: all of them were there at the last attempt
         labels_since_run={"neckline": 49},
         last_run={"neckline": run(status=status, error=error)},
     )
-    action = one(plan_sync(tried, SETTINGS))
+    action = one(plan_sync(tried, RECIPES))
     assert action.action == "blocked"
     assert action.reason == (
         f"its last training was {status}: {error or 'it was no good'}. "
@@ -487,37 +488,37 @@ def test_what_came_to_nothing_is_not_tried_again_and_says_why(live: TreeVersion 
     ],
 )
 def test_it_is_tried_again_once_something_changed_that_could_help(change: dict[str, Any]) -> None:
-    tried = world(NECKLINE, **{"labels_since_run": {"neckline": 0}, "last_run": {"neckline": run()}, **change})
-    assert one(plan_sync(tried, SETTINGS)).action == "grow"
+    tried = catalogue(NECKLINE, **{"labels_since_run": {"neckline": 0}, "last_run": {"neckline": run()}, **change})
+    assert one(plan_sync(tried, RECIPES)).action == "grow"
 
 
 def test_it_is_tried_again_when_asked_for() -> None:
-    tried = world(NECKLINE, last_run={"neckline": run()})
-    assert one(plan_sync(tried, SETTINGS, retrain=["neckline"])).action == "grow"
+    tried = catalogue(NECKLINE, last_run={"neckline": run()})
+    assert one(plan_sync(tried, RECIPES, retrain=["neckline"])).action == "grow"
 
 
 def test_a_rejected_retraining_keeps_quiet_while_none_is_due() -> None:
     live = version(branch(revision=9))
-    tried = world(NECKLINE, live=live, new_labels={"neckline": 0}, last_run={"neckline": run()})
-    assert plan_sync(tried, SETTINGS) == Plan()
+    tried = catalogue(NECKLINE, live=live, new_labels={"neckline": 0}, last_run={"neckline": run()})
+    assert plan_sync(tried, RECIPES) == Plan()
 
 
 # -- plugins that come, go and break ---------------------------------------------------------------
 
 
 def test_an_attribute_nobody_declares_any_more_is_orphaned_once() -> None:
-    gone = world(catalogued={"neckline": registered()}, live=version(branch()))
-    action = one(plan_sync(gone, SETTINGS))
+    gone = catalogue(catalogued={"neckline": registered()}, live=version(branch()))
+    action = one(plan_sync(gone, RECIPES))
     assert action.action == "orphan"
     assert action.reason == (
         "no plugin declares it any more (attributree-neckline did); branch and predictions are kept"
     )
-    assert plan_sync(replace(gone, catalogued={"neckline": registered(state="orphaned")}), SETTINGS) == Plan()
+    assert plan_sync(replace(gone, catalogued={"neckline": registered(state="orphaned")}), RECIPES) == Plan()
 
 
 def test_a_head_that_cannot_answer_its_attribute_blocks_it_before_anything_is_trained() -> None:
     ordinal = settings(attributes={"neckline": {"head": "ordinal"}, "hem": {"head": "ordinal"}})
-    plan = plan_sync(world(NECKLINE, HEM), ordinal)
+    plan = plan_sync(catalogue(NECKLINE, HEM), ordinal)
     assert steps(plan) == [("blocked", "neckline"), ("grow", "hem")]
     assert plan.blocked[0].reason == (
         "attributes -> neckline -> head: the ordinal head answers ordinal attributes, neckline is single; "
@@ -526,9 +527,9 @@ def test_a_head_that_cannot_answer_its_attribute_blocks_it_before_anything_is_tr
 
 
 def test_another_head_is_a_setting_like_others_that_retrains_nothing_by_itself() -> None:
-    live = version(branch(config={**SETTINGS.for_attribute("neckline").model_dump(), "head_options": {"dropout": 0.2}}))
-    assert plan_sync(world(NECKLINE, live=live), SETTINGS).notes == ()
-    plan = plan_sync(world(NECKLINE, live=live), settings(attributes={"neckline": {"head": "attention"}}))
+    live = version(branch(config={**RECIPES.of("neckline").model_dump(), "head_options": {"dropout": 0.2}}))
+    assert plan_sync(catalogue(NECKLINE, live=live), RECIPES).notes == ()
+    plan = plan_sync(catalogue(NECKLINE, live=live), settings(attributes={"neckline": {"head": "attention"}}))
     assert plan.actions == ()
     assert plan.notes == (
         "neckline was trained with other settings (head None -> attention); to apply them: --retrain neckline",
@@ -536,8 +537,8 @@ def test_another_head_is_a_setting_like_others_that_retrains_nothing_by_itself()
 
 
 def test_an_orphan_that_shall_be_retrained_is_blocked_with_the_way_out() -> None:
-    gone = world(catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
-    action = one(plan_sync(gone, SETTINGS, retrain=["neckline"]))
+    gone = catalogue(catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
+    action = one(plan_sync(gone, RECIPES, retrain=["neckline"]))
     assert (action.action, action.reason) == (
         "blocked",
         "no plugin declares it; install its plugin to train it",
@@ -545,27 +546,27 @@ def test_an_orphan_that_shall_be_retrained_is_blocked_with_the_way_out() -> None
 
 
 def test_what_is_asked_for_is_retrained_also_beside_only() -> None:
-    plan = plan_sync(world(NECKLINE, HEM), SETTINGS, only=["hem"], retrain=["neckline"])
+    plan = plan_sync(catalogue(NECKLINE, HEM), RECIPES, only=["hem"], retrain=["neckline"])
     assert ("grow", "neckline") in steps(plan)
 
 
 def test_an_attribute_of_a_broken_plugin_is_blocked_and_not_orphaned() -> None:
     broken = PluginInfo("neckline", "Attributree_Neckline", "1.0", status="failed", error="raised ImportError")
-    gone = world(catalogued={"neckline": registered()}, live=version(branch()), problems=(broken,))
-    action = one(plan_sync(gone, SETTINGS))
+    gone = catalogue(catalogued={"neckline": registered()}, live=version(branch()), problems=(broken,))
+    action = one(plan_sync(gone, RECIPES))
     assert action.action == "blocked"
     assert action.reason == ("its plugin attributree-neckline is broken: raised ImportError; what is live stays live")
 
 
 def test_a_plugin_that_is_back_revives_its_branch_without_training() -> None:
-    back = world(NECKLINE, catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
-    action = one(plan_sync(back, SETTINGS))
+    back = catalogue(NECKLINE, catalogued={"neckline": registered(state="orphaned")}, live=version(branch()))
+    action = one(plan_sync(back, RECIPES))
     assert (action.action, action.reason) == ("register", "attributree-neckline is back; its branch answers again")
 
 
 def test_a_plugin_that_is_back_without_a_branch_grows_one() -> None:
-    back = world(NECKLINE, catalogued={"neckline": registered(state="orphaned")})
-    plan = plan_sync(back, SETTINGS)
+    back = catalogue(NECKLINE, catalogued={"neckline": registered(state="orphaned")})
+    plan = plan_sync(back, RECIPES)
     assert steps(plan) == [("register", "neckline"), ("grow", "neckline")]
     assert plan.actions[0].reason == "attributree-neckline is back"
 
@@ -574,12 +575,12 @@ def test_a_plugin_that_is_back_without_a_branch_grows_one() -> None:
 
 
 def test_a_pretrained_trunk_is_not_trained() -> None:
-    assert not plan_sync(world(NECKLINE), SETTINGS).of("train_trunk")
+    assert not plan_sync(catalogue(NECKLINE), RECIPES).of("train_trunk")
 
 
 def test_a_trunk_of_random_weights_is_trained_first_from_all_that_grow() -> None:
     random = settings(trunk={"weights": "random"})
-    plan = plan_sync(world(NECKLINE, HEM), random)
+    plan = plan_sync(catalogue(NECKLINE, HEM), random)
     assert steps(plan) == [("train_trunk", None), ("grow", "hem"), ("grow", "neckline")]
     assert plan.actions[0].reason.endswith("learn the trunk once, end to end, from hem, neckline")
 
@@ -587,29 +588,29 @@ def test_a_trunk_of_random_weights_is_trained_first_from_all_that_grow() -> None
 def test_a_trunk_of_random_weights_is_trained_once() -> None:
     random = settings(trunk={"weights": "random"})
     live = version(branch(), trunk=random.trunk.model_dump())
-    assert steps(plan_sync(world(NECKLINE, HEM, live=live), random)) == [("grow", "hem")]
+    assert steps(plan_sync(catalogue(NECKLINE, HEM, live=live), random)) == [("grow", "hem")]
 
 
 def test_a_trunk_of_random_weights_is_not_trained_for_nothing() -> None:
-    few = world(NECKLINE, coverage={"neckline": labelled(labelled=3)})
+    few = catalogue(NECKLINE, coverage={"neckline": labelled(labelled=3)})
     assert steps(plan_sync(few, settings(trunk={"weights": "random"}))) == [("blocked", "neckline")]
 
 
 def test_a_change_of_the_trunk_says_what_changed_and_retrains_every_branch() -> None:
     live = version(branch(), branch(HEM))
     larger = settings(trunk={"backbone": "resnet50", "image_size": 256})
-    plan = plan_sync(world(NECKLINE, HEM, live=live), larger)
+    plan = plan_sync(catalogue(NECKLINE, HEM, live=live), larger)
     assert steps(plan) == [("retrain", "hem"), ("retrain", "neckline")]
     assert plan.actions[0].reason == (
         "the trunk's settings changed: backbone resnet34 -> resnet50, image_size 224 -> 256"
     )
-    assert trunk_change(world(live=live), SETTINGS) is None
-    assert trunk_change(world(), SETTINGS) == "there is no trunk yet"
+    assert trunk_change(catalogue(live=live), RECIPES) is None
+    assert trunk_change(catalogue(), RECIPES) == "there is no trunk yet"
 
 
 def test_a_changed_random_trunk_is_learnt_anew() -> None:
     live = version(branch(), trunk={"weights": "random", "image_size": 64})
-    plan = plan_sync(world(NECKLINE, live=live), settings(trunk={"weights": "random"}))
+    plan = plan_sync(catalogue(NECKLINE, live=live), settings(trunk={"weights": "random"}))
     assert steps(plan) == [("train_trunk", None), ("retrain", "neckline")]
 
 
@@ -628,8 +629,8 @@ def test_a_changed_random_trunk_is_learnt_anew() -> None:
     ],
 )
 def test_on_a_changed_trunk_all_live_branches_move_or_none(change: dict[str, Any], only: list[str]) -> None:
-    stuck = world(NECKLINE, HEM, live=version(branch(), branch(HEM), trunk={"image_size": 64}), **change)
-    plan = plan_sync(stuck, SETTINGS, only=only)
+    stuck = catalogue(NECKLINE, HEM, live=version(branch(), branch(HEM), trunk={"image_size": 64}), **change)
+    plan = plan_sync(stuck, RECIPES, only=only)
     assert not plan.training
     assert plan.blocked[-1].attribute == "neckline"
     assert plan.blocked[-1].reason == (
@@ -640,38 +641,38 @@ def test_on_a_changed_trunk_all_live_branches_move_or_none(change: dict[str, Any
 def test_an_orphan_does_not_hold_a_changed_trunk_back() -> None:
     live = version(branch(), branch(HEM), trunk={"image_size": 64})
     plan = plan_sync(
-        world(NECKLINE, catalogued={"neckline": registered(), "hem": registered(HEM)}, live=live), SETTINGS
+        catalogue(NECKLINE, catalogued={"neckline": registered(), "hem": registered(HEM)}, live=live), RECIPES
     )
     assert steps(plan) == [("orphan", "hem"), ("retrain", "neckline")]
 
 
 def test_a_changed_trunk_that_came_to_nothing_is_tried_again_with_all_branches_at_once() -> None:
-    tried = world(
+    tried = catalogue(
         NECKLINE,
         HEM,
         live=version(branch(), branch(HEM), trunk={"image_size": 64}),
         last_run={"neckline": run(), "hem": run(HEM)},
     )
-    assert [action.action for action in plan_sync(tried, SETTINGS).actions] == ["blocked", "blocked"]
+    assert [action.action for action in plan_sync(tried, RECIPES).actions] == ["blocked", "blocked"]
     helped = replace(tried, labels_since_run={"hem": 50})
-    assert steps(plan_sync(helped, SETTINGS)) == [("retrain", "hem"), ("retrain", "neckline")]
+    assert steps(plan_sync(helped, RECIPES)) == [("retrain", "hem"), ("retrain", "neckline")]
 
 
 def test_a_branch_that_was_rolled_back_is_not_trained_again_at_once() -> None:
-    undone = world(
+    undone = catalogue(
         NECKLINE,
         catalogued={"neckline": registered()},
         last_run={"neckline": run(status="promoted", branch_id=99)},
     )
-    action = one(plan_sync(undone, SETTINGS))
+    action = one(plan_sync(undone, RECIPES))
     assert action.action == "blocked"
     assert "its branch 99 was taken out of service by promoting another tree version" in action.reason
-    assert steps(plan_sync(undone, SETTINGS, retrain=["neckline"])) == [("grow", "neckline")]
+    assert steps(plan_sync(undone, RECIPES, retrain=["neckline"])) == [("grow", "neckline")]
 
 
 def test_settings_that_differ_from_those_of_a_live_branch_are_said() -> None:
     trained = replace(branch(), config={"epochs": 3, "target_precision": 0.5})
-    plan = plan_sync(world(NECKLINE, catalogued={"neckline": registered()}, live=version(trained)), SETTINGS)
+    plan = plan_sync(catalogue(NECKLINE, catalogued={"neckline": registered()}, live=version(trained)), RECIPES)
     assert plan.actions == ()
     (note,) = plan.notes
     assert "epochs 3 -> 20" in note
@@ -684,26 +685,26 @@ def test_settings_that_differ_from_those_of_a_live_branch_are_said() -> None:
 
 def test_only_looks_at_these_attributes() -> None:
     gone = {"neckline": registered(), "hem": registered(HEM), "lapel": registered(replace(HEM, name="lapel"))}
-    plan = plan_sync(world(NECKLINE, HEM, catalogued=gone), SETTINGS, only=["hem"])
+    plan = plan_sync(catalogue(NECKLINE, HEM, catalogued=gone), RECIPES, only=["hem"])
     assert steps(plan) == [("grow", "hem")]
 
 
 @pytest.mark.parametrize("option", ["only", "retrain"])
 def test_an_unknown_name_is_refused_with_those_that_are_there(option: str) -> None:
     with pytest.raises(UnknownNameError, match="no attribute 'hemm'; there are: hem, neckline"):
-        plan_sync(world(NECKLINE, HEM), SETTINGS, **{option: ["hemm"]})
+        plan_sync(catalogue(NECKLINE, HEM), RECIPES, **{option: ["hemm"]})
 
 
 def test_an_unknown_name_in_an_empty_world_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="there are: none"):
-        plan_sync(world(), SETTINGS, only=["hem"])
+        plan_sync(catalogue(), RECIPES, only=["hem"])
 
 
 # -- cost ------------------------------------------------------------------------------------------
 
 
 def test_without_an_earlier_run_nothing_is_forecast_but_labels() -> None:
-    forecast = one(plan_sync(world(NECKLINE), SETTINGS)).forecast
+    forecast = one(plan_sync(catalogue(NECKLINE), RECIPES)).forecast
     assert forecast is not None
     assert forecast.to_json() == {"labels": 94, "minutes": None, "megabytes": None}
 
@@ -717,7 +718,7 @@ def took(seconds: float, megabytes: float, *, action: str = "grow", depth: str =
 def cost(*runs: TrainingRun, live: TreeVersion | None = None, **attribute: Any) -> tuple[float | None, float | None]:
     """Return the minutes and megabytes that the plan forecasts for 94 labels after these runs."""
     settled = settings(attributes={"neckline": attribute})
-    forecast = one(plan_sync(world(NECKLINE, live=live, runs=runs), settled, retrain=["neckline"])).forecast
+    forecast = one(plan_sync(catalogue(NECKLINE, live=live, runs=runs), settled, retrain=["neckline"])).forecast
     assert forecast is not None
     assert forecast.labels == 94
     return forecast.minutes, forecast.megabytes
@@ -745,7 +746,7 @@ def test_runs_of_the_same_action_and_depth_say_most() -> None:
 def test_a_plan_is_in_order_schemas_then_what_is_blocked_then_training() -> None:
     few = replace(HEM, name="few")
     plan = plan_sync(
-        world(NECKLINE, few, catalogued={}, coverage={"neckline": labelled(), "few": labelled(HEM, labelled=1)}),
+        catalogue(NECKLINE, few, catalogued={}, coverage={"neckline": labelled(), "few": labelled(HEM, labelled=1)}),
         settings(trunk={"weights": "random"}),
     )
     assert steps(plan) == [
@@ -766,5 +767,5 @@ def test_an_action_shows_what_the_interface_promises() -> None:
 
 
 def test_a_plan_is_pure() -> None:
-    before = world(NECKLINE, HEM, catalogued={})
-    assert plan_sync(before, SETTINGS) == plan_sync(before, SETTINGS)
+    before = catalogue(NECKLINE, HEM, catalogued={})
+    assert plan_sync(before, RECIPES) == plan_sync(before, RECIPES)

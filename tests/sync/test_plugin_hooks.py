@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from attributree.sync.ground import Ground
+from attributree.settings.recipes import Recipes
+from attributree.sync.data import TrainingData
 from support.projects import Project
 
 LOSS = """
@@ -93,15 +94,15 @@ def test_an_attribute_that_tells_left_from_right_is_never_mirrored_whatever_the_
     grown.settings(training={"flip": True}, attributes_tone={"flip": True})
     grown.plugin("tone", more=AUGMENTATION)
     views: dict[str, int] = {}
-    take = Ground.samples
+    take = TrainingData.samples
 
-    def samples(ground: Ground, labels: Any, *args: Any, **kwargs: Any) -> Any:
-        found = take(ground, labels, *args, **kwargs)
+    def samples(data: TrainingData, labels: Any, *args: Any, **kwargs: Any) -> Any:
+        found = take(data, labels, *args, **kwargs)
         most = max(len(part.inputs) for part in found.values())
         views[labels.attribute.name] = max(views.get(labels.attribute.name, 0), most)
         return found
 
-    monkeypatch.setattr(Ground, "samples", samples)
+    monkeypatch.setattr(TrainingData, "samples", samples)
     with grown.open() as workspace:
         workspace.sync(retrain=["garment"])
         assert views == {"garment": 2, "tone": 1}
@@ -109,10 +110,10 @@ def test_an_attribute_that_tells_left_from_right_is_never_mirrored_whatever_the_
         assert live is not None
         assert (live.branches["tone"].config["flip"], live.branches["tone"].config["crop"]) == (False, True)
         assert workspace.plan().notes == ()
-        ground = Ground(workspace.catalog, workspace.settings, workspace.plugins)
-        assert not ground.recipe(["garment", "tone"]).flip
-        assert ground.recipe(["garment", "tone"]).crop
-        assert ground.recipe(["garment"]).flip
+        recipes = Recipes.read(workspace.settings, workspace.plugins)
+        assert not recipes.together(["garment", "tone"]).flip
+        assert recipes.together(["garment", "tone"]).crop
+        assert recipes.together(["garment"]).flip
 
 
 def test_plugins_are_told_of_a_sync_that_did_something_once(

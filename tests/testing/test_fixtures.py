@@ -54,7 +54,7 @@ def test_a_section_changes_what_it_names_and_nothing_else(
 ) -> None:
     settings = attributree_workspace(training={"epochs": 3}, attributes={"tone": {"depth": "head"}}).settings
     assert (settings.training.epochs, settings.training.device) == (3, "cpu")
-    assert settings.for_attribute("tone").depth == "head"
+    assert settings.attributes["tone"].depth == "head"
     assert settings.trunk.weights == str(attributree_trunk)
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from attributree.heads import LinearHead
 from attributree.label_set import LabelSet
-from attributree.nn import LinearHead
 from attributree.schema import Attribute, Labels, SingleLabel
 from attributree.settings.models import BranchSettings
-from attributree.training import Donor, Samples
+from attributree.training.data import Samples
+from attributree.training.donors import Donor
 
 CHANNELS = 8
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attributree.nn import probabilities
+from attributree.nn.losses import probabilities
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.training.calibrate import Calibration, calibrate, confidence_cut, fit_temperature
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from attributree.errors import TrainingError
 from attributree.schema import MultiLabel, Ordinal, SingleLabel
-from attributree.training import Donor, Samples
-from attributree.training.donors import choose_donor, probe
-from attributree.training.tops import ScratchTops
+from attributree.training.data import Samples
+from attributree.training.donors import ComputedFeatures, Donor, choose_donor, probe
 
-TOPS = ScratchTops(torch.device("cpu"))
+TOPS = ComputedFeatures(torch.device("cpu"))
 Make = Callable[..., Samples]
 
 

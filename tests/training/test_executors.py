@@ -13,10 +13,16 @@ import torch
 from torch import nn
 
 from attributree.errors import TrainingError
-from attributree.nn import MAPS, HeadFactory, LinearHead
+from attributree.heads import LinearHead
+from attributree.nn.heads import HeadFactory
+from attributree.nn.trunk import MAPS
 from attributree.plugins.discovery import from_folder
 from attributree.settings.models import BranchSettings
-from attributree.training import Donor, GuardedLoss, HeadError, Inline, Samples, Torchrun, grow, make_executor
+from attributree.training.data import Samples
+from attributree.training.donors import Donor
+from attributree.training.executors import Inline, Torchrun, make_executor
+from attributree.training.grow import grow
+from attributree.training.guard import GuardedLoss, HeadError
 from attributree.training.loop import start
 
 Make = Callable[..., Samples]

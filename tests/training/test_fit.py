@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from attributree.errors import ConfigError, TrainingError
 from attributree.schema import MultiLabel, Ordinal
 from attributree.settings.models import BranchSettings
-from attributree.training import Samples, pick_device, predict_logits
 from attributree.training.checkpoint import Fit
-from attributree.training.data import scratch
-from attributree.training.fit import fit
+from attributree.training.data import Samples, pick_device, scratch
+from attributree.training.fit import fit, predict_logits
 from attributree.training.loop import rate_share
 
 loop_module = importlib.import_module("attributree.training.loop")

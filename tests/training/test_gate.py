@@ -5,13 +5,13 @@ import pytest
 from torch import nn
 
 from attributree.answers import Floats
-from attributree.nn import Branch
+from attributree.nn.tree import Branch
 from attributree.schema import Labels, MultiLabel, SingleLabel
 from attributree.settings.models import BranchSettings
-from attributree.training import Grown, Scores, gate_new, gate_replaced
 from attributree.training.calibrate import Calibration
-from attributree.training.gate import Difference, paired_bootstrap, resampled_f1
-from attributree.training.metrics import score
+from attributree.training.gate import Difference, gate_new, gate_replaced, paired_bootstrap, resampled_f1
+from attributree.training.grow import Grown
+from attributree.training.metrics import Scores, score
 
 NECKLINE = SingleLabel(("crew", "v_neck"))
 NOTHING = np.zeros((0, 2), dtype=np.float32)

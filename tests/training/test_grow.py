@@ -12,13 +12,16 @@ import torch
 from torch import nn
 
 from attributree.errors import TrainingError
-from attributree.heads import MultiscaleHead, PyramidHead, spatial_pyramid
-from attributree.nn import MAPS, PYRAMID, Branch, LinearHead
+from attributree.heads import LinearHead, MultiscaleHead, PyramidHead, spatial_pyramid
+from attributree.nn.tree import Branch
+from attributree.nn.trunk import MAPS, PYRAMID
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.settings.models import EXIT, BranchSettings
-from attributree.training import Donor, Grown, Samples, gate_new, grow
 from attributree.training.checkpoint import Fit
-from attributree.training.tops import run_frozen
+from attributree.training.data import Samples
+from attributree.training.donors import Donor, run_frozen
+from attributree.training.gate import gate_new
+from attributree.training.grow import Grown, grow
 
 grow_module = importlib.import_module("attributree.training.grow")
 Make = Callable[..., Samples]

@@ -1,7 +1,6 @@
 """Trunk and branches trained together: shared units, teachers, sampling, finetuning."""
 
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,23 @@ import pytest
 import torch
 from torch import nn
 
+from attributree.heads import LinearHead
 from attributree.label_set import LabelSet
-from attributree.nn import Branch, Crown, Limb, LinearHead, Trunk, probabilities
+from attributree.nn.heads import HeadFactory
+from attributree.nn.losses import probabilities
+from attributree.nn.tree import Branch, JointModel, KeyedBranch
+from attributree.nn.trunk import Trunk
 from attributree.schema import Attribute, Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.settings.models import BranchSettings
-from attributree.training import Checkpoints, Samples, Teacher, Verdict, finetune, logits_at, predict_joint, train_joint
-from attributree.training.joint import attribute_aware, distillation
+from attributree.training.checkpoint import Checkpoints
+from attributree.training.data import Samples
+from attributree.training.finetune import finetune
+from attributree.training.gate import Verdict
+from attributree.training.joint import Teacher, attribute_aware, distillation, logits_at, predict_joint, train_joint
+from attributree.training.progressive import BranchSetup
 
 finetune_module = importlib.import_module("attributree.training.finetune")
+progressive_module = importlib.import_module("attributree.training.progressive")
 SIZE = 16
 CPU = torch.device("cpu")
 TONE = Attribute("tone", SingleLabel(("dark", "bright")))
@@ -27,7 +35,7 @@ def block(inner: int, outer: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(inner, outer, 3, stride=2, padding=1), nn.BatchNorm2d(outer), nn.ReLU())
 
 
-def crown(*, shared: bool = True, seed: int = 0) -> Crown:
+def crown(*, shared: bool = True, seed: int = 0) -> JointModel:
     """Return a trunk with a branch for tone and one for hue, over the same units or over their own."""
     torch.manual_seed(seed)
     trunk = Trunk({"stem": block(3, 8)}, (0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
@@ -35,10 +43,10 @@ def crown(*, shared: bool = True, seed: int = 0) -> Crown:
     own = units if shared else {"low": units["low"], "top": block(8, 12)}
     keys = ("low", "top") if shared else ("low", "own")
     limbs = {
-        "tone": Limb(Branch(units, LinearHead(12, 2)), ("low", "top")),
-        "hue": Limb(Branch(own, LinearHead(12, 3)), keys),
+        "tone": KeyedBranch(Branch(units, LinearHead(12, 2)), ("low", "top")),
+        "hue": KeyedBranch(Branch(own, LinearHead(12, 3)), keys),
     }
-    return Crown(trunk, limbs)
+    return JointModel(trunk, limbs)
 
 
 def paint(n: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +95,7 @@ def test_shared_units_are_trained_once_and_stay_equal(samples: dict[str, Samples
     before = weights(model.branch("tone").units["low"])
     trained = train_joint(model, samples, fast, name="both")
     assert min(trained.macro_f1.values()) > 0.9
-    tone, hue = (model.limbs()[name].branch.parts() for name in ("tone", "hue"))
+    tone, hue = (model.keyed_branches()[name].branch.parts() for name in ("tone", "hue"))
     assert equal(tone[0], hue[0])
     assert not equal(tone[1], hue[1])
     assert not equal(before, tone[0])
@@ -179,7 +187,8 @@ def test_an_attribute_that_finetuning_spoilt_is_grown_once_more_on_the_new_trunk
     live = {name: probabilities("single", logits).numpy() for name, logits in predict_joint(model, val, CPU).items()}
     pixels, rows = samples["tone"].inputs[0], np.arange(100)
     teachers = {name: Teacher(rows, logits_at(model, pixels, rows, [name], CPU)[name]) for name in samples}
-    heads: dict[str, Callable[[], nn.Module]] = {"tone": lambda: LinearHead(12, 2), "hue": lambda: LinearHead(12, 3)}
+    heads = {part.labels.attribute: HeadFactory(part.labels.attribute, 12) for part in samples.values()}
+    setups = {attribute.name: BranchSetup(attribute, fast, head, head) for attribute, head in heads.items()}
     asked: list[str] = []
 
     def gate(labels: Labels, *_: object) -> Verdict:
@@ -187,8 +196,9 @@ def test_an_attribute_that_finetuning_spoilt_is_grown_once_more_on_the_new_trunk
         asked.append(name)
         return Verdict(name == "tone" or (second_chance and asked.count("hue") == 2), "as told")
 
-    monkeypatch.setattr(finetune_module, "gate_replaced", gate)
-    tuned = finetune(model, samples, live, teachers, heads, fast, {"tone": fast, "hue": fast})
+    for module in (finetune_module, progressive_module):
+        monkeypatch.setattr(module, "gate_replaced", gate)
+    tuned = finetune(model, samples, live, teachers, setups, fast)
     assert asked == ["tone", "hue", "hue"] or asked == ["hue", "hue", "tone"]
     assert tuned.lost == ([] if second_chance else ["hue"])
     assert (tuned.branches["hue"].regrown is not None) is second_chance

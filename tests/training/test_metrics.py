@@ -7,8 +7,7 @@ import pytest
 
 from attributree.answers import Floats
 from attributree.schema import MultiLabel, Ordinal, SingleLabel
-from attributree.training import score
-from attributree.training.metrics import majority_macro_f1
+from attributree.training.metrics import majority_macro_f1, score
 
 NECKLINE = SingleLabel(("crew", "v_neck", "boat"))
 DETAILS = MultiLabel(("bow", "lace", "zip"))

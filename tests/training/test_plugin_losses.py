@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attributree.nn import MAPS, masked_loss
+from attributree.nn.losses import masked_loss
+from attributree.nn.trunk import MAPS
 from attributree.schema import Labels, SingleLabel
 from attributree.settings.models import BranchSettings
-from attributree.training import Donor, GuardedLoss, HeadError, Samples, grow
+from attributree.training.data import Samples
+from attributree.training.donors import Donor
+from attributree.training.grow import grow
+from attributree.training.guard import GuardedLoss, HeadError
 
 LABELS = SingleLabel(("crew", "v_neck", "boat"))
 

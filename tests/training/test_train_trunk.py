@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from attributree.errors import TrainingError
+from attributree.heads import LinearHead
 from attributree.label_set import LabelSet
-from attributree.nn import RANDOM, Backbone, LinearHead, Trunk, TrunkSpec
+from attributree.nn.trunk import RANDOM, Backbone, Trunk, TrunkSpec
 from attributree.schema import Attribute, Labels, MultiLabel, SingleLabel
 from attributree.settings.models import BranchSettings
-from attributree.training import Samples, TrainedTrunk, train_trunk
+from attributree.training.data import Samples
+from attributree.training.trunk import TrainedTrunk, train_trunk
 
 joint_module = importlib.import_module("attributree.training.joint")
 SIZE = 16

@@ -13,12 +13,16 @@ import numpy.typing as npt
 import torch
 
 from ..answers import Floats
-from ..nn import Tree, probabilities
+from ..nn.losses import probabilities
+from ..nn.tree import Tree
 from ..schema import SPLITS
 from ..settings.models import BranchSettings
-from ..training import Samples, finish, predict_joint, score
 from ..training.calibrate import Calibration
+from ..training.data import Samples
 from ..training.gate import ROUNDS, contributions, drawn_f1
+from ..training.grow import finish
+from ..training.joint import predict_joint
+from ..training.metrics import score
 
 #: Predicting is timed on at most so many test images, in batches, several times over.
 TIMED_IMAGES, BATCH, TIMED_PASSES = 512, 64, 5

@@ -16,16 +16,17 @@ from filelock import FileLock, Timeout
 
 from ..catalog import Catalog
 from ..errors import CatalogError, TrainingError, UnknownNameError
-from ..inference import Pictures
-from ..nn import RANDOM
+from ..inference.features import Pictures
+from ..nn.trunk import RANDOM
 from ..plugins import LoadedPlugins
 from ..registry.trees import parameters
 from ..reports import Progress
 from ..schema import SPLITS
 from ..settings.models import Settings
-from ..sync.ground import Ground
+from ..settings.recipes import Recipes
+from ..sync.data import TrainingData
 from ..sync.plan import missing
-from ..training import Samples
+from ..training.data import Samples
 from . import ARMS, FINETUNED, MULTILABEL, PROGRESSIVE
 from .arms import Arm, Trial
 from .measure import predict_ms, resampled
@@ -55,9 +56,9 @@ def compare(
     wanted = [arm for arm in ARMS if arm in asked or not asked]
     numbers = list(dict.fromkeys(seeds)) or [settings.training.seed]
     with _folder(settings.catalog.cache) as folder:
-        ground = Ground(catalog, settings, plugins, progress)
-        names, left_out = choose(catalog, settings, plugins, attributes)
-        samples, pictures, undecoded = _gather(ground, names, strict=bool(attributes))
+        data = TrainingData(catalog, settings, plugins, progress)
+        names, left_out = choose(catalog, data.recipes, plugins, attributes)
+        samples, pictures, undecoded = _gather(data, names, strict=bool(attributes))
         types = _article_types(catalog, samples)
         results, runs = [], []
         for seed in numbers:
@@ -65,29 +66,23 @@ def compare(
             seeded = settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
             cold = seeded.model_copy(update={"catalog": settings.catalog.model_copy(update={"cache": folder})})
             told = _prefixed(progress, f"seed {seed}: " if len(numbers) > 1 else "")
-            trial = Trial(
-                Ground(catalog, seeded, plugins, told),
-                Ground(catalog, cold, plugins, told),
-                samples,
-                pictures,
-                types,
-                told,
-            )
-            results.append(_one_seed(trial, seed, wanted, ground))
+            warm, cold_data = (TrainingData(catalog, each, plugins, told) for each in (seeded, cold))
+            trial = Trial(warm, cold_data, samples, pictures, types)
+            results.append(_one_seed(trial, seed, wanted, data))
             runs.append(trial.run)
         for run in runs:
             run.forget()
     return Comparison(
-        _parameters(settings, numbers, samples, ground),
+        _parameters(settings, numbers, samples, data),
         tuple(results),
         left_out | undecoded,
-        dict(ground.quarantined),
+        dict(data.quarantined),
         tuple(_notes(settings, wanted, results)),
     )
 
 
 def choose(
-    catalog: Catalog, settings: Settings, plugins: LoadedPlugins, wanted: Iterable[str]
+    catalog: Catalog, recipes: Recipes, plugins: LoadedPlugins, wanted: Iterable[str]
 ) -> tuple[list[str], dict[str, str]]:
     """Return the attributes to compare, in order, and why each of the others is left out.
 
@@ -111,7 +106,7 @@ def choose(
         elif catalogued[name].digest != attribute.digest:
             why = f"its declaration has changed; {register}"
         else:
-            why = missing(attribute, catalog.labels.coverage(attribute), settings.for_attribute(name).min_labels)
+            why = missing(attribute, catalog.labels.coverage(attribute), recipes.of(name).min_labels)
         if why is None:
             names.append(name)
         elif wanted:
@@ -125,16 +120,15 @@ def choose(
 
 
 def _gather(
-    ground: Ground, names: Sequence[str], *, strict: bool
+    data: TrainingData, names: Sequence[str], *, strict: bool
 ) -> tuple[dict[str, Samples], Pictures, dict[str, str]]:
     """Return the pixels and labels of each attribute, and why some cannot be used after all."""
-    label_sets = {name: ground.catalog.labels.label_set(name) for name in names}
-    ids = np.unique(np.concatenate([labels.image_ids for labels in label_sets.values()]))
-    pictures = ground.decode(ids.tolist())
+    label_sets = {name: data.catalog.labels.label_set(name) for name in names}
+    pictures = data.decode_all(label_sets)
     samples, left_out = dict[str, Samples](), dict[str, str]()
     for name, labels in label_sets.items():
         try:
-            samples[name] = ground.pixels(ground.usable(labels, pictures), pictures)
+            samples[name] = data.pixels(labels, pictures)
         except TrainingError as error:
             if strict or len(names) == len(left_out) + 1:
                 raise
@@ -147,19 +141,19 @@ def _article_types(catalog: Catalog, samples: Mapping[str, Samples]) -> dict[int
     return {image.id: image.article_type for image in catalog.labels.images(ids=ids.tolist())}
 
 
-def _one_seed(trial: Trial, seed: int, wanted: Sequence[str], ground: Ground) -> SeedResult:
+def _one_seed(trial: Trial, seed: int, wanted: Sequence[str], data: TrainingData) -> SeedResult:
     arms, draws = {}, {}
     for name in wanted:
         arm = trial.train(name)
-        arms[name] = _report(arm, ground) | ({"resumed": True} if trial.watch.resumed else {})
+        arms[name] = _report(arm, data) | ({"resumed": True} if trial.watch.resumed else {})
         draws[name] = resampled(arm.answered, seed=0)
     return SeedResult(seed, arms, draws)
 
 
-def _report(arm: Arm, ground: Ground) -> dict[str, Any]:
+def _report(arm: Arm, data: TrainingData) -> dict[str, Any]:
     """Return an arm as the JSON document shows it."""
     scored = [found.macro_f1 for found in arm.answered.values() if found.macro_f1 is not None]
-    ms = predict_ms(arm.trees, arm.answered, ground.device)
+    ms = predict_ms(arm.trees, arm.answered, data.device)
     return {
         "attributes": {name: found.report | arm.details.get(name, {}) for name, found in arm.answered.items()},
         "mean_macro_f1": round(float(np.mean(scored)), 4) if scored else None,
@@ -172,7 +166,7 @@ def _report(arm: Arm, ground: Ground) -> dict[str, Any]:
 
 
 def _parameters(
-    settings: Settings, seeds: Sequence[int], samples: Mapping[str, Samples], ground: Ground
+    settings: Settings, seeds: Sequence[int], samples: Mapping[str, Samples], data: TrainingData
 ) -> dict[str, Any]:
     """Return what the figures depend on."""
     training = settings.training
@@ -180,7 +174,7 @@ def _parameters(
         "seeds": list(seeds),
         **settings.trunk_identity(),
         **{key: getattr(training, key) for key in ("epochs", "patience", "batch_size", "learning_rate", "flip")},
-        "device": str(ground.device),
+        "device": str(data.device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

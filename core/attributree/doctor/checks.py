@@ -13,6 +13,7 @@ from ..plugins import PluginInfo
 from ..schema import Attribute, fold
 from ..settings.head_names import unfit
 from ..settings.models import Settings
+from ..settings.recipes import Recipes
 from ..sync.plan import missing
 from .imports import SLOW, ImportTrial
 
@@ -165,7 +166,7 @@ def _heads(symptoms: Symptoms) -> Iterator[Finding]:
         do = "mend the [trunk] section; until then no head can be tried"
         yield Finding(ERROR, "head", where, symptoms.trunk_error.partition(": ")[2] or symptoms.trunk_error, do)
     for name, attribute in symptoms.attributes.items():
-        picked, whose = symptoms.settings.for_attribute(name).head, symptoms.owner(name)
+        picked, whose = Recipes(symptoms.settings).of(name).head, symptoms.owner(name)
         setting = f"attributes -> {name} -> head"
         if problem := unfit(picked, attribute):
             do = f'write head = "linear" under [attributes.{name}]'
@@ -219,7 +220,7 @@ def _labels(symptoms: Symptoms) -> Iterator[Finding]:
         if not counts.images:
             continue
         attribute, whose = symptoms.attributes[name], symptoms.owner(name)
-        least = symptoms.settings.for_attribute(name).min_labels
+        least = Recipes(symptoms.settings).of(name).min_labels
         if counts.not_applicable == counts.images:
             what = f"applies to none of the {counts.images} images"
             do = f"compare applies_to ({', '.join(attribute.applies_to)}) with the column article_type"

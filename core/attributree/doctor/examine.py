@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import AttributreeError, CatalogError, PluginError, TrunkError
 from ..plugins import LoadedPlugins
 from ..settings.models import Settings
+from ..settings.recipes import Recipes
 from ..workspace import Workspace
 from .checks import Symptoms
 from .imports import time_imports
@@ -69,7 +70,8 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
     """Build the head of every attribute for the configured backbone and run zeros through it."""
     if not plugins.attributes:
         return _HeadTrial()
-    from ..nn import TrunkSpec, build_backbone, build_head  # torch
+    from ..nn.heads import build_head  # torch
+    from ..nn.trunk import TrunkSpec, build_backbone  # torch
 
     try:
         backbone = build_backbone(TrunkSpec(**settings.trunk.model_dump()), load_weights=False)
@@ -77,7 +79,7 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
         return _HeadTrial(trunk_error=str(error))
     trial = _HeadTrial(upper_units=len(backbone.upper))
     for name, attribute in plugins.attributes.items():
-        picked = settings.for_attribute(name).head
+        picked = Recipes.read(settings, plugins).of(name).head
         try:
             for units in (0, len(backbone.upper)):
                 build_head(attribute, backbone.width(units), plugins, picked)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArtifactError
-from ..nn import MAPS, Reads, Trunk
+from ..nn.trunk import MAPS, Reads, Trunk
 from .array_store import RecordStore
 from .cache import Room
 from .pixels import TRANSFORM, PixelStore

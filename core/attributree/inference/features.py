@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,11 @@ import torch
 from ..catalog import Catalog
 from ..errors import CatalogError
 from ..images.array_store import RecordStore
-from ..images.cache import Room
+from ..images.cache import Bound
 from ..images.features import ActivationStore, fill_features
 from ..images.pixels import Photo, PixelStore
 from ..labels.records import FileState
-from ..nn import Backbone, Reads
+from ..nn.trunk import Backbone, Reads
 from ..reports import Progress
 
 
@@ -34,86 +33,86 @@ class Pictures:
         return store.rows([self.digests[i] for i in ids])
 
 
-def decode_images(
-    catalog: Catalog,
-    cache: Path,
-    size: int,
-    ids: Sequence[int],
-    workers: int = 0,
-    progress: Progress | None = None,
-    room: Room | None = None,
-) -> Pictures:
-    """Decode the images of `ids`; what cannot be read is left out, and quarantined with its reason if it is there.
+@dataclass(frozen=True, eq=False)
+class CatalogImages:
+    """The catalogue's images as arrays: decoded once and run through a trunk once, both kept in the cache `bound`.
 
-    A photo whose size or time of change differs from what the catalogue noted is decoded anew. Raises CatalogError
-    if most of the files are not there: then it is the folder that is missing.
+    `workers` threads decode; 0 for one a core.
     """
-    store = PixelStore(cache, size, room=room)
-    photos, stats = [], {}
-    for image in catalog.labels.images(ids=ids):
-        known = image.digest
-        try:
-            stats[image.id] = stat = image.file.stat()
-            if (stat.st_size, stat.st_mtime_ns) != (image.bytes, image.mtime_ns):
-                known = None
-        except OSError:
-            pass  # the file is gone, its pixels may still be here
-        photos.append(Photo(image.id, image.file, known))
-    done = 0
 
-    def tell(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress("decoding", done, len(photos))
+    catalog: Catalog
+    bound: Bound
+    device: torch.device
+    workers: int = 0
+    progress: Progress | None = None
 
-    unreachable = [p for p in photos if p.id not in stats and not (p.digest and p.digest in store)]
-    if len(unreachable) > len(photos) / 2:
-        raise CatalogError(
-            f"{len(unreachable)} of {len(photos)} image files are not there or cannot be looked at, "
-            f"{unreachable[0].file} for one; is the images folder mounted?"
+    def decode(self, ids: Sequence[int], size: int) -> Pictures:
+        """Decode the images of `ids` at `size` pixels; quarantine those that are there and cannot be read.
+
+        A photo whose size or time of change differs from what the catalogue noted is decoded anew. Raises CatalogError
+        if most of the files are not there: then it is the folder that is missing.
+        """
+        store = PixelStore(self.bound.cache, size, room=self.bound)
+        photos, stats = [], {}
+        for image in self.catalog.labels.images(ids=ids):
+            known = image.digest
+            try:
+                stats[image.id] = stat = image.file.stat()
+                if (stat.st_size, stat.st_mtime_ns) != (image.bytes, image.mtime_ns):
+                    known = None
+            except OSError:
+                pass  # the file is gone, its pixels may still be here
+            photos.append(Photo(image.id, image.file, known))
+        unreachable = [p for p in photos if p.id not in stats and not (p.digest and p.digest in store)]
+        if len(unreachable) > len(photos) / 2:
+            raise CatalogError(
+                f"{len(unreachable)} of {len(photos)} image files are not there or cannot be looked at, "
+                f"{unreachable[0].file} for one; is the images folder mounted?"
+            )
+        decoded = store.fill(photos, self._counter("decoding", len(photos)), self.workers)
+        unknown = {photo.id for photo in photos if photo.digest is None}
+        self.catalog.labels.record_files(
+            {
+                i: FileState(digest, stats[i].st_size, stats[i].st_mtime_ns)
+                for i, digest in decoded.digests.items()
+                if i in unknown and i in stats
+            }
         )
-    decoded = store.fill(photos, tell, workers)
-    unknown = {photo.id for photo in photos if photo.digest is None}
-    catalog.labels.record_files(
-        {
-            i: FileState(digest, stats[i].st_size, stats[i].st_mtime_ns)
-            for i, digest in decoded.digests.items()
-            if i in unknown and i in stats
+        for image_id, reason in decoded.failed.items():
+            if image_id in stats:  # a file that is away for now may be back tomorrow; it is only left out
+                self.catalog.labels.quarantine(image_id, reason)
+        return Pictures(store, decoded.digests, decoded.failed)
+
+    def features(
+        self,
+        backbone: Backbone,
+        trunk_digest: str,
+        pictures: Pictures,
+        reads: Collection[Reads],
+        *,
+        mirrored: bool = False,
+    ) -> dict[Reads, ActivationStore]:
+        """Return the stores of what `reads` asks for of the trunk; what is missing of `pictures` is computed first."""
+        cache, size = self.bound.cache, backbone.spec.image_size
+        stores = {
+            what: ActivationStore(
+                cache, trunk_digest, size, backbone.shape(what), mirrored=mirrored, kind=what, room=self.bound
+            )
+            for what in reads
         }
-    )
-    for image_id, reason in decoded.failed.items():
-        if image_id in stats:  # a file that is away for now may be back tomorrow; it is only left out
-            catalog.labels.quarantine(image_id, reason)
-    return Pictures(store, decoded.digests, decoded.failed)
+        digests = list(dict.fromkeys(pictures.digests.values()))
+        tell = self._counter("trunk features, mirrored" if mirrored else "trunk features", len(digests))
+        fill_features(stores, backbone.trunk.to(self.device), pictures.pixels, digests, self.device, tell)
+        return stores
 
+    def _counter(self, what: str, of: int) -> Callable[[int], None]:
+        """Return what adds up the counts that it is told, and reports the sum as progress."""
+        done = 0
 
-def compute_features(
-    backbone: Backbone,
-    trunk_digest: str,
-    pictures: Pictures,
-    cache: Path,
-    device: torch.device,
-    reads: Collection[Reads],
-    *,
-    mirrored: bool = False,
-    progress: Progress | None = None,
-    room: Room | None = None,
-) -> dict[Reads, ActivationStore]:
-    """Run the trunk over what is not stored yet of what `reads` asks for, and return the stores."""
-    size = backbone.spec.image_size
-    stores = {
-        what: ActivationStore(cache, trunk_digest, size, backbone.shape(what), mirrored=mirrored, kind=what, room=room)
-        for what in reads
-    }
-    digests = list(dict.fromkeys(pictures.digests.values()))
-    done = 0
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            if self.progress:
+                self.progress(what, done, of)
 
-    def tell(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress("trunk features, mirrored" if mirrored else "trunk features", done, len(digests))
-
-    fill_features(stores, backbone.trunk.to(device), pictures.pixels, digests, device, tell)
-    return stores
+        return tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ from ..errors import CatalogError, UnknownNameError
 from ..images.cache import Bound
 from ..images.features import ActivationStore
 from ..labels.records import ImageRecord, PredictionRecord
-from ..nn import Features, Reads
+from ..nn.trunk import Features, Reads
 from ..plugins import LoadedPlugins
 from ..registry.artifacts import ArtifactStore
 from ..registry.trees import load_tree
 from ..reports import Progress
 from ..schema import Attribute
 from ..settings.models import Settings
-from ..training import pick_device, score
-from .features import Pictures, compute_features, decode_images
+from ..training.data import pick_device
+from ..training.metrics import score
+from .features import CatalogImages, Pictures
 from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
 
 _CHUNK = 512
@@ -54,6 +56,8 @@ class LiveTree:
         self.progress = progress
         self.version = version
         self.device = pick_device(settings.training.device)
+        bound, workers = Bound.of(settings.catalog), settings.training.workers
+        self._images = CatalogImages(catalog, bound, self.device, workers, progress)
         store = ArtifactStore(settings.catalog.artifacts)
         self.loaded = load_tree(store, version.trunk, version.branches, plugins)
         self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.labels.attributes().items()}
@@ -184,14 +188,9 @@ class LiveTree:
     def _features(
         self, ids: Sequence[int], reads: Collection[Reads], *, quietly: bool = False
     ) -> tuple[Pictures, dict[Reads, ActivationStore]]:
-        backbone = self.loaded.backbone
-        progress = None if quietly else self.progress
-        cache, workers = self.settings.catalog.cache, self.settings.training.workers
-        room = Bound.of(self.settings.catalog)
-        pictures = decode_images(self.catalog, cache, backbone.spec.image_size, ids, workers, progress, room)
-        digest = self.loaded.trunk.digest
-        stores = compute_features(backbone, digest, pictures, cache, self.device, reads, progress=progress, room=room)
-        return pictures, stores
+        backbone, images = self.loaded.backbone, replace(self._images, progress=None) if quietly else self._images
+        pictures = images.decode(ids, backbone.spec.image_size)
+        return pictures, images.features(backbone, self.loaded.trunk.digest, pictures, reads)
 
     def _read(self, stores: Mapping[Reads, ActivationStore], pictures: Pictures, ids: Sequence[int]) -> Features:
         return {

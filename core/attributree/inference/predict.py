@@ -14,7 +14,8 @@ import torch
 from ..answers import Answers, Floats, answer_today, translate
 from ..errors import ImageError
 from ..images.decode import decode_image, quiet
-from ..nn import Features, probabilities
+from ..nn.losses import probabilities
+from ..nn.trunk import Features
 from ..registry.records import BranchRecord
 from ..registry.trees import LoadedTree
 from ..schema import SEPARATOR, Attribute

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..heads import PyramidHead
@@ -64,23 +66,33 @@ def weights_of(module: nn.Module) -> Weights:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
+def digest_of(weights: Weights) -> str:
+    """Return the SHA-256 under which `weights` would be stored: what names their content."""
+    return hashlib.sha256(save(weights)).hexdigest()
+
+
+def unit_digests(units: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Return the digest of each unit, in order."""
+    return tuple(digest_of(weights_of(unit)) for unit in units.values())
+
+
 def copy_units(units: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     """Return units of one's own with the same weights, trainable again."""
     return {name: copy.deepcopy(unit).requires_grad_(True) for name, unit in units.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Limb:
+class KeyedBranch:
     """A branch as a tree holds it: `keys` name the content of each unit, so equal ones are run once."""
 
     branch: Branch
     keys: tuple[str, ...]
 
 
-class Crown(nn.Module):
+class JointModel(nn.Module):
     """A trunk and its branches. Units that are reached by the same keys are one module, kept and run once."""
 
-    def __init__(self, trunk: Trunk, limbs: Mapping[str, Limb]) -> None:
+    def __init__(self, trunk: Trunk, limbs: Mapping[str, KeyedBranch]) -> None:
         super().__init__()
         self.trunk = trunk
         self.branches = nn.ModuleDict()
@@ -93,9 +105,9 @@ class Crown(nn.Module):
             }
             self.branches[name] = Branch(units, limb.branch.head)
 
-    def limbs(self) -> dict[str, Limb]:
+    def keyed_branches(self) -> dict[str, KeyedBranch]:
         """Return the branches with their keys; what is shared is one module in all of them."""
-        return {name: Limb(self.branch(name), keys) for name, keys in self.keys.items()}
+        return {name: KeyedBranch(self.branch(name), keys) for name, keys in self.keys.items()}
 
     def branch(self, name: str) -> Branch:
         """Return the branch of an attribute."""
@@ -132,13 +144,13 @@ class Crown(nn.Module):
         return logits
 
 
-class Tree(Crown):
+class Tree(JointModel):
     """The model that answers: always in evaluation mode.
 
     Training happens on models of its own; what is trained becomes artifacts, and a tree is built from artifacts alone.
     """
 
-    def __init__(self, trunk: Trunk, limbs: Mapping[str, Limb]) -> None:
+    def __init__(self, trunk: Trunk, limbs: Mapping[str, KeyedBranch]) -> None:
         super().__init__(trunk, limbs)
         self.requires_grad_(False).eval()
 

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import ArtifactError
-from ..nn import Weights
+from ..nn.tree import Weights
 
 
 class ArtifactStore:
@@ -112,11 +112,6 @@ class ArtifactStore:
     def leftovers(self) -> list[Path]:
         """Return the files that killed writers left behind."""
         return list(self.folder.glob("*/.partial-*"))
-
-
-def digest_of(weights: Weights) -> str:
-    """Return the digest under which `weights` would be stored."""
-    return hashlib.sha256(save(weights)).hexdigest()
 
 
 def _digest_of(path: Path) -> str | None:

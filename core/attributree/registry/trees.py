@@ -13,12 +13,14 @@ from torch import nn
 
 from ..errors import ArtifactError, PluginError
 from ..heads import HEADS
-from ..nn import Backbone, Branch, HeadFactory, Limb, Tree, TrunkSpec, build_backbone, weights_of
+from ..nn.heads import HeadFactory
+from ..nn.tree import Branch, KeyedBranch, Tree, weights_of
+from ..nn.trunk import Backbone, TrunkSpec, build_backbone
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
 from ..settings.head_names import EXIT_HEAD
 from ..settings.models import EXIT
-from .artifacts import ArtifactStore, digest_of
+from .artifacts import ArtifactStore
 from .records import BranchRecord, TrunkRecord
 
 
@@ -85,11 +87,6 @@ def head_factory(record: BranchRecord, attribute: Attribute, backbone: Backbone,
     return factory
 
 
-def unit_digests(units: Mapping[str, nn.Module]) -> tuple[str, ...]:
-    """Return the digests under which units would be stored: what names their content."""
-    return tuple(digest_of(weights_of(unit)) for unit in units.values())
-
-
 def load_units(
     store: ArtifactStore, record: BranchRecord, backbone: Backbone, loaded: dict[str, nn.Module] | None = None
 ) -> dict[str, nn.Module]:
@@ -131,12 +128,12 @@ def load_tree(
     damaged trunk raises ArtifactError, since nothing can answer without it.
     """
     backbone = load_backbone(store, trunk)
-    limbs: dict[str, Limb] = {}
+    limbs: dict[str, KeyedBranch] = {}
     missing: dict[str, str] = {}
     loaded: dict[str, nn.Module] = {}  # a unit that several branches share is read, kept and run once
     for name, record in sorted(branches.items()):
         try:
-            limbs[name] = Limb(load_branch(store, record, backbone, plugins, loaded), record.parts[:-1])
+            limbs[name] = KeyedBranch(load_branch(store, record, backbone, plugins, loaded), record.parts[:-1])
         except (ArtifactError, PluginError) as error:
             missing[name] = str(error)
     return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, limbs), missing)

@@ -1,21 +1,17 @@
 """Settings: every one with its default, its bounds and a line of explanation. `config_file` reads them.
 
 settings = load_settings(Path("plugins.toml"))
-settings.for_attribute("shape").epochs
+settings.training.epochs
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from ..plugins.hookspecs import Augmentation
 from ..schema import LANGUAGE_TAG
 from .head_names import HeadName
 
@@ -264,8 +260,6 @@ class Settings(_Section):
     attributes: dict[str, AttributeSettings] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
-    _losses: Mapping[str, str] = PrivateAttr(default_factory=dict)
-    _augmentations: Mapping[str, Augmentation] = PrivateAttr(default_factory=dict)
 
     def beside(self, folder: Path) -> Settings:
         """Return the settings of a configuration file in `folder`."""
@@ -277,24 +271,6 @@ class Settings(_Section):
     def folder(self) -> Path:
         """The folder of the configuration file, or the one that was current when there was none."""
         return self._folder
-
-    def for_attribute(self, name: str) -> BranchSettings:
-        """Return the training settings of attribute `name`."""
-        own = self.attributes.get(name, AttributeSettings()).model_dump(exclude_none=True)
-        recipe = BranchSettings(**{**self.training.model_dump(), **own})
-        allowed = self._augmentations.get(name, Augmentation())
-        said: dict[str, str | bool] = {"loss": self._losses.get(name) or STANDARD_LOSS}
-        said |= {"flip": recipe.flip and allowed.flip, "crop": recipe.crop and allowed.crop}
-        return recipe.model_copy(update=said)
-
-    def with_plugins(self, losses: Mapping[str, str], augmentations: Mapping[str, Augmentation]) -> Settings:
-        """Return the settings with what plugins say about training attributes: whose loss, and what images allow.
-
-        A setting can switch an augmentation off, never on where the plugin says that it is wrong.
-        """
-        settings = self.model_copy()
-        settings._losses, settings._augmentations = dict(losses), dict(augmentations)
-        return settings
 
     def trust_changes(self) -> dict[str, dict[str, Any]]:
         """Return what [sources.NAME] changes, by source."""
@@ -310,11 +286,3 @@ class Settings(_Section):
         if weights.is_absolute() and weights.is_relative_to(self.folder):
             trunk["weights"] = weights.relative_to(self.folder).as_posix()
         return trunk
-
-    def digest_for(self, name: str) -> str:
-        """Return the SHA-256 of every setting that changes the outcome of training attribute `name`.
-
-        Left out: what decides when to train (`min_labels`, `retrain_*`) or how fast (`workers`, `device`).
-        """
-        training = self.for_attribute(name).model_dump(exclude=NOT_IN_DIGEST)
-        return hashlib.sha256(json.dumps([self.trunk_identity(), training], sort_keys=True).encode()).hexdigest()

@@ -9,35 +9,30 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..answers import Floats
 from ..catalog import Catalog
 from ..errors import CatalogError, TrainingError
-from ..inference import Pictures, branch_probabilities
+from ..inference.features import Pictures
+from ..inference.predict import branch_probabilities
 from ..label_set import LabelSet
-from ..nn import Crown, Tree
+from ..nn.tree import JointModel
 from ..plugins import LoadedPlugins
-from ..registry.records import BranchRecord, FinishedRun, TrainingRun, Work
-from ..registry.trees import LoadedTree, head_factory, save_branch, save_trunk
-from ..reports import PROMOTED, REJECTED, Plan, Progress, Result, SyncReport, TrunkReport
-from ..settings.models import NOT_IN_DIGEST, Settings
-from ..training import (
-    Executor,
-    Finetuned,
-    HeadError,
-    Inline,
-    Refined,
-    Samples,
-    Teacher,
-    finetune,
-    logits_at,
-    predict_joint,
-)
-from .actor import made_with
-from .ground import Ground
+from ..registry.records import BranchRecord, TrainingRun, Work
+from ..registry.trees import LoadedTree, head_factory, save_trunk
+from ..reports import PROMOTED, REJECTED, Plan, Progress, SyncReport, TrunkReport
+from ..settings.models import Settings
+from ..settings.recipes import outcome_settings
+from ..training.data import Samples
+from ..training.executors import Executor, Inline
+from ..training.finetune import Finetuned, Refined, finetune
+from ..training.guard import HeadError
+from ..training.joint import predict_joint, teach
+from .data import TrainingData, probe_of
 from .lease import Leases
 from .promote import Live, commit, load_live
-from .records import branch_record, describe, describe_scores
+from .records import TrainedBranch, describe, describe_scores
 
 ACTION, REASON = "finetune", "asked for by `attributree finetune`"
 
@@ -53,25 +48,25 @@ def finetune_catalog(
     """Finetune the live tree end to end on all labels, and promote it if no attribute lost more than it may.
 
     One tree has one trunk: if a single attribute is gated out, even after it was grown once more on the finetuned
-    trunk, the whole tree is kept and not promoted; `promote` makes it live all the same. Raises CatalogError if nothing
-    is live, a plugin is missing, or an attribute's values or kind changed since its branch was trained.
+    trunk, the whole tree is stored and not promoted; `promote` makes it live all the same. Raises CatalogError if
+    nothing is live, a plugin is missing, or an attribute's values or kind changed since its branch was trained.
     """
     with catalog.sync_lock(), Leases(catalog) as leases:
-        ground = Ground(catalog, settings, plugins, progress)
-        ground.store.sweep()
-        live = load_live(ground)
+        data = TrainingData(catalog, settings, plugins, progress)
+        data.store.sweep()
+        live = load_live(data)
         if live is None:
             raise CatalogError("no tree is live yet; run: attributree sync-catalog")
-        label_sets = {name: _label_set(ground, live.loaded, name) for name in sorted(live.branches)}
-        return _finetune(ground, live, label_sets, _claim(ground, label_sets, leases), executor or Inline())
+        label_sets = {name: _label_set(data, live.loaded, name) for name in sorted(live.branches)}
+        return _finetune(data, live, label_sets, _claim(data, label_sets, leases), executor or Inline())
 
 
-def _claim(ground: Ground, label_sets: Mapping[str, LabelSet], leases: Leases) -> dict[str, TrainingRun]:
+def _claim(data: TrainingData, label_sets: Mapping[str, LabelSet], leases: Leases) -> dict[str, TrainingRun]:
     """Return a run for each attribute. Raises CatalogError if one of them is being trained by another worker."""
-    ground.catalog.registry.require_idle()
+    data.catalog.registry.require_idle()
     runs = {}
     for name, labels in label_sets.items():
-        digest = ground.settings.digest_for(name)
+        digest = data.recipes.digest(name)
         work = Work(name, ACTION, labels.fingerprint, labels.attribute.digest, digest, labels.revision, REASON)
         run = leases.claim(work)
         if run is None:
@@ -80,11 +75,11 @@ def _claim(ground: Ground, label_sets: Mapping[str, LabelSet], leases: Leases) -
     return runs
 
 
-def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
+def _label_set(data: TrainingData, loaded: LoadedTree, name: str) -> LabelSet:
     """Return an attribute's labels. Raises CatalogError if its live branch does not answer in today's values."""
     if name in loaded.missing:
         raise CatalogError(f"{name} cannot be finetuned: {loaded.missing[name]}")
-    label_set = ground.catalog.labels.label_set(name)
+    label_set = data.catalog.labels.label_set(name)
     labels, branch = label_set.attribute.labels, loaded.branches[name]
     if (labels.keys, labels.kind) != (branch.values, branch.kind):
         what = "kind" if labels.keys == branch.values else "values"
@@ -96,78 +91,70 @@ def _label_set(ground: Ground, loaded: LoadedTree, name: str) -> LabelSet:
 
 
 def _finetune(
-    ground: Ground,
+    data: TrainingData,
     live: Live,
     label_sets: Mapping[str, LabelSet],
     runs: Mapping[str, TrainingRun],
     executor: Executor,
 ) -> SyncReport:
     start, loaded, names = time.monotonic(), live.loaded, sorted(label_sets)
-    recipe = ground.recipe(names)
-    size = loaded.backbone.spec.image_size
-    unknown = {name: ground.catalog.labels.missing(name) for name in names}
+    recipe, labels = data.recipes.together(names), data.catalog.labels
+    unknown = {name: labels.missing(name) for name in names}
     ids = np.unique(np.concatenate([*(s.image_ids for s in label_sets.values()), *map(np.asarray, unknown.values())]))
-    pictures = ground.decode(ids.astype(np.int64).tolist(), size)
-    samples = {name: ground.pixels(ground.usable(part, pictures), pictures) for name, part in label_sets.items()}
-    spoken = {
-        name: sorted({*samples[name].labels.part("train").image_ids.tolist(), *_train_ids(ground, more, pictures)})
+    pictures = data.decode(ids.astype(np.int64).tolist(), loaded.backbone.spec.image_size)
+    samples = {name: data.pixels(part, pictures) for name, part in label_sets.items()}
+    taught = {
+        name: sorted({*samples[name].labels.part("train").image_ids.tolist(), *_train_ids(data, more, pictures)})
         for name, more in unknown.items()
     }
     heads = {
-        name: head_factory(live.branches[name], part.attribute, loaded.backbone, ground.plugins)
+        name: head_factory(live.branches[name], part.attribute, loaded.backbone, data.plugins)
         for name, part in label_sets.items()
     }
-    losses = ground.losses(part.attribute for part in label_sets.values())
-    checkpoints = ground.checkpoints(
+    setups = {
+        name: replace(data.setup(part.attribute, loaded.backbone), head=heads[name], exit_head=heads[name])
+        for name, part in label_sets.items()
+    }
+    checkpoints = data.checkpoints(
         ACTION,
         trunk=loaded.trunk.digest,
         branches={name: branch.parts for name, branch in live.branches.items()},
         labels={name: part.labels.fingerprint for name, part in samples.items()},
-        unknown={name: len(spoken[name]) for name in names},
-        recipe=recipe.model_dump(exclude=set(NOT_IN_DIGEST)),
-        losses={name: ground.settings.for_attribute(name).loss for name in names},
+        unknown={name: len(taught[name]) for name in names},
+        recipe=outcome_settings(recipe),
+        losses={name: setup.recipe.loss for name, setup in setups.items()},
         executor=executor.name,
     )
+    rows = {name: pictures.rows(pictures.pixels, mine) for name, mine in taught.items()}
     try:
         tuned = executor.run(
             finetune,
-            Crown(*copy.deepcopy((loaded.tree.trunk, loaded.tree.limbs()))).requires_grad_(True),
+            JointModel(*copy.deepcopy((loaded.tree.trunk, loaded.tree.keyed_branches()))).requires_grad_(True),
             samples,
-            _answers(ground, loaded, samples),
-            _teachers(ground, loaded.tree, samples, spoken, pictures),
-            heads,
+            _answers(data, loaded, samples),
+            teach(loaded.tree, pictures.pixels.records(), rows, data.device),
+            setups,
             recipe,
-            {name: ground.settings.for_attribute(name) for name in names},
-            losses=losses,
             checkpoints=checkpoints,
-            progress=ground.progress,
+            progress=data.progress,
         )
     except HeadError as error:
         raise TrainingError(f"{error.attribute} cannot be finetuned: {error}; nothing was promoted") from error
-    report = _conclude(ground, live, samples, runs, tuned, time.monotonic() - start)
+    probe = probe_of(samples[names[-1]].labels.image_ids.tolist(), pictures)
+    report = _conclude(data, live, samples, runs, tuned, time.monotonic() - start, probe)
     checkpoints.forget()
     return report
 
 
-def _teachers(
-    ground: Ground, tree: Tree, samples: Mapping[str, Samples], spoken: Mapping[str, list[int]], pictures: Pictures
-) -> dict[str, Teacher]:
-    """Return what the live tree says of the train images of `spoken`, by attribute."""
-    rows = {name: pictures.rows(pictures.pixels, ids) for name, ids in spoken.items()}
-    every = np.unique(np.concatenate(list(rows.values())))
-    logits = logits_at(tree.to(ground.device), pictures.pixels.records(), every, list(samples), ground.device)
-    return {name: Teacher(mine, logits[name][np.searchsorted(every, mine)]) for name, mine in rows.items()}
-
-
-def _train_ids(ground: Ground, ids: list[int], pictures: Pictures) -> list[int]:
+def _train_ids(data: TrainingData, ids: list[int], pictures: Pictures) -> list[int]:
     """Return those of `ids` that are in the train split and could be decoded."""
-    return [i.id for i in ground.catalog.labels.images(ids=ids) if i.split == "train" and i.id in pictures.digests]
+    return [i.id for i in data.catalog.labels.images(ids=ids) if i.split == "train" and i.id in pictures.digests]
 
 
-def _answers(ground: Ground, loaded: LoadedTree, samples: Mapping[str, Samples]) -> dict[str, Floats]:
+def _answers(data: TrainingData, loaded: LoadedTree, samples: Mapping[str, Samples]) -> dict[str, Floats]:
     """Return the live branches' probabilities (N, C) of the unambiguous validation samples."""
     val = {name: part.part("val", labelled_only=True) for name, part in samples.items()}
-    logits = predict_joint(loaded.tree.to(ground.device), val, ground.device)
+    logits = predict_joint(loaded.tree.to(data.device), val, data.device)
     return {
         name: branch_probabilities(loaded.branches[name], part.labels.attribute, logits[name])
         for name, part in val.items()
@@ -175,53 +162,45 @@ def _answers(ground: Ground, loaded: LoadedTree, samples: Mapping[str, Samples])
 
 
 def _conclude(
-    ground: Ground,
+    data: TrainingData,
     live: Live,
     samples: Mapping[str, Samples],
     runs: Mapping[str, TrainingRun],
     tuned: Finetuned,
     seconds: float,
+    probe: npt.NDArray[np.uint8],
 ) -> SyncReport:
     """Store the finetuned tree, promote it if every attribute passed, and report."""
-    lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
-    metrics = {name: _describe(live.branches[name], refined) for name, refined in tuned.branches.items()}
     backbone = replace(live.loaded.backbone, trunk=tuned.trunk)
-    trunk = replace(save_trunk(ground.store, backbone), spec=live.loaded.trunk.spec)
-    records = []
+    trunk = replace(save_trunk(data.store, backbone), spec=live.loaded.trunk.spec)
+    branches = {}
     for name, refined in tuned.branches.items():
-        labels, former = samples[name].labels, live.branches[name]
-        records.append(
-            branch_record(
-                labels,
-                save_branch(ground.store, refined.branch),
-                trunk.digest,
-                depth=metrics[name]["depth"],
-                head=(former.head, former.head_options),
-                donor=metrics[name]["donor"],
-                calibration=refined.calibration,
-                metrics=metrics[name],
-                recipe=ground.settings.for_attribute(name),
-                run_id=runs[name].id,
-                made_with=made_with(ground.plugins),
-            )
-        )
+        former, labels = live.branches[name], samples[name].labels
+        head, metrics = (former.head, former.head_options), _describe(former, refined)
+        branches[name] = TrainedBranch(runs[name], labels, refined.branch, head, refined.calibration, metrics, seconds)
+    lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
     status = REJECTED if lost else PROMOTED
-    finished = [FinishedRun(runs[name], status, seconds, metrics[name]) for name in tuned.branches]
-    after, version, proof = commit(
-        ground, live, trunk, records, "finetuned end to end", promote=not lost, finished=finished
+    now, proof = commit(
+        data,
+        live,
+        trunk,
+        [trained.store(data, trunk.digest) for trained in branches.values()],
+        "finetuned end to end",
+        probe,
+        promote=not lost,
+        finished=[trained.finished(status) for trained in branches.values()],
     )
-    held = f"kept as tree version {version.id}, not live: " + "; ".join(f"{n} has {why}" for n, why in lost.items())
-    results = []
-    for name, refined in tuned.branches.items():
-        reason = held if lost else refined.verdict.reason
-        branch = version.branches[name].id
-        results.append(Result(name, ACTION, status, reason, branch, seconds, metrics[name], proof.to_json()))
+    held = f"stored as tree version {now.version}, not live: " + "; ".join(f"{n} has {why}" for n, why in lost.items())
+    results = [
+        trained.result(status, held if lost else trained.metrics["verdict"], now.branches[name].id, proof)
+        for name, trained in branches.items()
+    ]
     return SyncReport(
         Plan(),
         tuple(results),
-        TrunkReport(trunk.digest, ground.settings.trunk.weights, {"epochs": tuned.fit.epochs, "seconds": seconds}),
-        live.version if lost else after.version,
-        tuple(ground.quarantined.items()),
+        TrunkReport(trunk.digest, data.settings.trunk.weights, {"epochs": tuned.fit.epochs, "seconds": seconds}),
+        live.version if lost else now.version,
+        tuple(data.quarantined.items()),
     )
 
 

@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Leases:
-    """What one worker has claimed. Use it in a `with`: afterwards nobody prolongs anything."""
+    """The runs that one worker has claimed. Use it in a `with`: afterwards their leases are prolonged no more.
+
+    The heartbeat begins with the first claim.
+    """
 
     def __init__(self, catalog: Catalog, seconds: float = LEASE_SECONDS) -> None:
         self.owner = new_owner()
@@ -28,18 +31,20 @@ class Leases:
         self._thread = threading.Thread(target=self._beat, name="attributree-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def claim(self, work: Work, seen: Collection[int] | None = None) -> TrainingRun | None:
         """Return a run of `work`, held from now on, or None if another worker does it or has done it."""
         run = self._catalog.registry.claim_run(work, self.owner, lease=self._seconds, seen=seen)
         if run is not None:
             self._held[run.id] = run
+            if self._thread.ident is None:
+                self._thread.start()
         return run
 
     def drop(self, run: TrainingRun) -> None:
@@ -52,7 +57,6 @@ class Leases:
                 try:
                     if not self._catalog.registry.heartbeat(run, lease=self._seconds):
                         self.drop(run)
-                except (
-                    CatalogError
-                ) as error:  # the lease outlives a few missed beats; what is lost is refused at the end
+                except CatalogError as error:
+                    # The lease outlives a few missed beats; a run that was taken over is refused at its end.
                     log.warning("no heartbeat for training run %s: %s", run.id, error)

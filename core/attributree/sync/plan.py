@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from statistics import median
 
 from ..answers import heirs
@@ -12,44 +11,15 @@ from ..labels.lineage import describe_change, refuse_kind
 from ..labels.records import CatalogAttribute, Coverage
 from ..labels.resolve import Sources
 from ..plugins import PluginInfo
-from ..registry.records import BranchRecord, TrainingRun, TreeVersion
+from ..registry.records import BranchRecord, TrainingRun
 from ..reports import Action, Forecast, Plan
 from ..schema import Attribute, fold
 from ..settings.head_names import unfit
-from ..settings.models import NOT_IN_DIGEST, Settings
+from ..settings.recipes import Recipes, outcome_settings
+from .state import CatalogState
 
 
-@dataclass(frozen=True)
-class World:
-    """Everything that a plan depends on, by the names that attributes have today.
-
-    `coverage` for each declared attribute; `new_labels` since the live branch and `labels_since_run` since the last
-    run, for each declared attribute that has one. An attribute that is about to be renamed is in `catalogued` under its
-    new name and still has the old one in its record. `refused` says of declared attributes why they cannot be taken
-    in, `training` who trains what right now.
-    """
-
-    declared: Mapping[str, Attribute]
-    declared_by: Mapping[str, str]
-    problems: tuple[PluginInfo, ...]
-    catalogued: Mapping[str, CatalogAttribute]
-    coverage: Mapping[str, Coverage]
-    live: TreeVersion | None
-    new_labels: Mapping[str, int] = field(default_factory=dict)
-    labels_since_run: Mapping[str, int] = field(default_factory=dict)
-    last_run: Mapping[str, TrainingRun] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-    training: Mapping[str, str] = field(default_factory=dict)
-    runs: tuple[TrainingRun, ...] = ()  # all of them, oldest first
-    sources: Sources = field(default_factory=Sources)  # the precedence that annotations follow
-
-    def today(self, name: str) -> Attribute:
-        """Return a declared attribute with what the catalogue remembers of former keys and names."""
-        catalogued = self.catalogued.get(name)
-        return catalogued.bring_up(self.declared[name]) if catalogued else self.declared[name]
-
-
-def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
+def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
     """Return what is to be done, with reasons; an empty plan if nothing is.
 
     `only` limits the plan to these attributes, `retrain` trains these even without a need.
@@ -57,50 +27,50 @@ def plan_sync(world: World, settings: Settings, *, only: Iterable[str] = (), ret
     """
     only, retrain = tuple(only), tuple(retrain)
     for name in (*only, *retrain):
-        if name not in world.declared and name not in world.catalogued:
-            there = ", ".join(sorted({*world.declared, *world.catalogued})) or "none"
+        if name not in state.declared and name not in state.catalogued:
+            there = ", ".join(sorted({*state.declared, *state.catalogued})) or "none"
             raise UnknownNameError(f"no attribute {name!r}; there are: {there}. See `attributree plugins list`")
-    names = sorted({*world.declared, *world.catalogued})
+    names = sorted({*state.declared, *state.catalogued})
     if only:
         names = [name for name in names if name in (*only, *retrain)]
     schema: list[Action] = []
     training: list[Action] = []
     blocked: list[Action] = []
-    movers = _movers(world, settings)
+    movers = _movers(state, recipes)
     # A new trunk is tried again as soon as one of its branches has a better chance, and then with all of them.
-    again = any(name in retrain or not _given_up(world, settings, name) for name in movers if name in world.declared)
+    again = any(name in retrain or not _given_up(state, recipes, name) for name in movers if name in state.declared)
     for name in names:
-        if name not in world.declared:
-            actions = _orphan(world, name)
+        if name not in state.declared:
+            actions = _orphan(state, name)
             if name in retrain and not any(action.action == "blocked" for action in actions):
                 blocked.append(Action("blocked", name, "no plugin declares it; install its plugin to train it"))
             schema += actions
             continue
-        if refusal := _refused(world, name) or _other_kind(world, name):
+        if refusal := _refused(state, name) or _other_kind(state, name):
             blocked.append(refusal)
             continue
-        schema += _schema_action(world, name)
+        schema += _schema_action(state, name)
         moves = name in movers and again
-        action = _training_action(world, settings, name, forced=name in retrain, moves=moves)
+        action = _training_action(state, recipes, name, forced=name in retrain, moves=moves)
         if action:
             (blocked if action.action == "blocked" else training).append(action)
-    schema += _precedence(world, settings, {*(action.attribute for action in schema + blocked)})
+    schema += _precedence(state, recipes, {*(action.attribute for action in schema + blocked)})
     left = [name for name in movers if name not in {action.attribute for action in training}]
     if left and training:
-        why = f"{trunk_change(world, settings)}; all live branches move together, and {', '.join(left)} cannot now"
+        why = f"{trunk_change(state, recipes)}; all live branches move together, and {', '.join(left)} cannot now"
         blocked += [Action("blocked", action.attribute, why, action.labelled) for action in training]
         training = []
-    if training and settings.trunk.weights == "random" and trunk_change(world, settings) is not None:
+    if training and recipes.settings.trunk.weights == "random" and trunk_change(state, recipes) is not None:
         training.insert(0, _train_trunk(training))
-    notes = (*_settings_of_former_names(world, settings), *_stale_settings(world, settings, names))
+    notes = (*_settings_of_former_names(state, recipes), *_stale_settings(state, recipes, names))
     return Plan((*schema, *blocked, *training), notes)
 
 
-def trunk_change(world: World, settings: Settings) -> str | None:
+def trunk_change(state: CatalogState, recipes: Recipes) -> str | None:
     """Return why the live trunk will not do (there is none, or it was made otherwise), or None if it will."""
-    if world.live is None:
+    if state.live is None:
         return "there is no trunk yet"
-    old, new = world.live.trunk.spec, settings.trunk_identity()
+    old, new = state.live.trunk.spec, recipes.settings.trunk_identity()
     changes = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
     return f"the trunk's settings changed: {', '.join(changes)}" if changes else None
 
@@ -111,14 +81,14 @@ def _train_trunk(training: list[Action]) -> Action:
     return Action("train_trunk", None, reason, sum(action.labelled for action in training))
 
 
-def _movers(world: World, settings: Settings) -> list[str]:
+def _movers(state: CatalogState, recipes: Recipes) -> list[str]:
     """Return the live attributes that a changed trunk must take along, in order; none if it did not change."""
-    if world.live is None or trunk_change(world, settings) is None:
+    if state.live is None or trunk_change(state, recipes) is None:
         return []
     return [
         name
-        for name in sorted(world.live.branches)
-        if name in world.declared or broken_owner(world.catalogued[name], world.problems)
+        for name in sorted(state.live.branches)
+        if name in state.declared or broken_owner(state.catalogued[name], state.problems)
     ]
 
 
@@ -127,53 +97,53 @@ def broken_owner(catalogued: CatalogAttribute, problems: Iterable[PluginInfo]) -
     return next((plugin for plugin in problems if plugin.answers_to(catalogued.declared_by)), None)
 
 
-def _orphan(world: World, name: str) -> list[Action]:
-    catalogued = world.catalogued[name]
+def _orphan(state: CatalogState, name: str) -> list[Action]:
+    catalogued = state.catalogued[name]
     owner = catalogued.declared_by
-    if plugin := broken_owner(catalogued, world.problems):
+    if plugin := broken_owner(catalogued, state.problems):
         return [Action("blocked", name, f"its plugin {owner} is broken: {plugin.error}; what is live stays live")]
     if catalogued.state == "orphaned":
         return []
     return [Action("orphan", name, f"no plugin declares it any more ({owner} did); branch and predictions are kept")]
 
 
-def _refused(world: World, name: str) -> Action | None:
+def _refused(state: CatalogState, name: str) -> Action | None:
     """Refuse an attribute whose names clash with another's, or that is being trained under its former name."""
-    labelled = world.coverage[name].labelled
-    if name in world.refused:
-        return Action("blocked", name, world.refused[name], labelled)
-    catalogued = world.catalogued.get(name)
-    if catalogued is None or catalogued.name == name or catalogued.name not in world.training:
+    labelled = state.coverage[name].labelled
+    if name in state.refused:
+        return Action("blocked", name, state.refused[name], labelled)
+    catalogued = state.catalogued.get(name)
+    if catalogued is None or catalogued.name == name or catalogued.name not in state.training:
         return None
     reason = (
-        f"{catalogued.name} becomes {name} when {world.training[catalogued.name]} has trained it; "
+        f"{catalogued.name} becomes {name} when {state.training[catalogued.name]} has trained it; "
         "run sync-catalog again then, or see `attributree runs`"
     )
     return Action("blocked", name, reason, labelled)
 
 
-def _other_kind(world: World, name: str) -> Action | None:
+def _other_kind(state: CatalogState, name: str) -> Action | None:
     """Refuse a kind that the catalogue will not give to an attribute that branches were trained for."""
-    catalogued = world.catalogued.get(name)
-    reason = refuse_kind(catalogued.kind, world.declared[name]) if catalogued else None
-    run = world.last_run.get(name)
-    if (world.live is None or name not in world.live.branches) and (run is None or run.branch_id is None):
+    catalogued = state.catalogued.get(name)
+    reason = refuse_kind(catalogued.kind, state.declared[name]) if catalogued else None
+    run = state.last_run.get(name)
+    if (state.live is None or name not in state.live.branches) and (run is None or run.branch_id is None):
         return None
-    return Action("blocked", name, reason, world.coverage[name].labelled) if reason else None
+    return Action("blocked", name, reason, state.coverage[name].labelled) if reason else None
 
 
-def _schema_action(world: World, name: str) -> list[Action]:
-    attribute, labelled = world.declared[name], world.coverage[name].labelled
-    catalogued = world.catalogued.get(name)
+def _schema_action(state: CatalogState, name: str) -> list[Action]:
+    attribute, labelled = state.declared[name], state.coverage[name].labelled
+    catalogued = state.catalogued.get(name)
     if catalogued is None:
         say = "says" if labelled == 1 else "say"
-        reason = f"declared by {world.declared_by[name]}; {_images(labelled)} in the catalogue already {say} it"
+        reason = f"declared by {state.declared_by[name]}; {_images(labelled)} in the catalogue already {say} it"
         return [Action("register", name, reason, labelled)]
     if catalogued.state == "orphaned":
-        answers = "; its branch answers again" if world.live and name in world.live.branches else ""
+        answers = "; its branch answers again" if state.live and name in state.live.branches else ""
         same = catalogued.schema.digest == attribute.digest
         changed = "" if same else f"; {describe_change(catalogued.schema, attribute)}"
-        return [Action("register", name, f"{world.declared_by[name]} is back{answers}{changed}", labelled)]
+        return [Action("register", name, f"{state.declared_by[name]} is back{answers}{changed}", labelled)]
     if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
         return [
             Action(
@@ -188,49 +158,51 @@ def _schema_action(world: World, name: str) -> list[Action]:
     return []
 
 
-def _precedence(world: World, settings: Settings, others: Collection[str | None]) -> list[Action]:
+def _precedence(state: CatalogState, recipes: Recipes, others: Collection[str | None]) -> list[Action]:
     """Return what a changed precedence of sources evolves: every attribute but the `others`, asked for or not."""
-    changes = world.sources.changes(Sources.configured(settings.trust_changes()))
+    changes = state.sources.changes(Sources.configured(recipes.settings.trust_changes()))
     if not changes:
         return []
-    names = sorted((world.declared.keys() & world.catalogued.keys()) - set(others))
+    names = sorted((state.declared.keys() & state.catalogued.keys()) - set(others))
     reason = f"the precedence of sources changed ({', '.join(changes)}): what was said is read again"
-    return [Action("evolve", name, reason, world.coverage[name].labelled) for name in names]
+    return [Action("evolve", name, reason, state.coverage[name].labelled) for name in names]
 
 
-def _training_action(world: World, settings: Settings, name: str, *, forced: bool, moves: bool) -> Action | None:
-    attribute, coverage = world.declared[name], world.coverage[name]
-    branch = world.live.branches.get(name) if world.live else None
-    reason = _why_train(world, settings, name, branch, forced)
+def _training_action(state: CatalogState, recipes: Recipes, name: str, *, forced: bool, moves: bool) -> Action | None:
+    attribute, coverage = state.declared[name], state.coverage[name]
+    branch = state.live.branches.get(name) if state.live else None
+    reason = _why_train(state, recipes, name, branch, forced)
     if reason is None:
         return None
-    own = settings.for_attribute(name)
+    own = recipes.of(name)
     needs = missing(attribute, coverage, own.min_labels) or unfit(own.head, attribute)
-    split = split_values(branch, world.today(name)) if branch else {}
+    split = split_values(branch, state.today(name)) if branch else {}
     if needs and branch and not split and not forced and not moves:
         return None  # the live branch goes on; a retraining would have nothing to learn from
     needs = needs or _undivided(split, coverage, max(1, own.min_labels // attribute.labels.size))
     if needs and split:
         needs = f"{_say_split(split)}: {needs}; until then such answers go to review"
-    needs = needs or (None if forced or moves else _given_up(world, settings, name))
+    needs = needs or (None if forced or moves else _given_up(state, recipes, name))
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
     kind = "retrain" if branch else "grow"
-    depth = branch.depth if branch else settings.for_attribute(name).depth
-    forecast = _forecast(world.runs, kind, depth, coverage.labelled + coverage.ambiguous)
+    depth = branch.depth if branch else recipes.of(name).depth
+    forecast = _forecast(state.runs, kind, depth, coverage.labelled + coverage.ambiguous)
     return Action(kind, name, reason, coverage.labelled, forecast)
 
 
-def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord | None, forced: bool) -> str | None:
-    coverage = world.coverage[name]
+def _why_train(
+    state: CatalogState, recipes: Recipes, name: str, branch: BranchRecord | None, forced: bool
+) -> str | None:
+    coverage = state.coverage[name]
     if forced:
         return "asked for by --retrain"
     if branch is None:
         return f"no branch yet; {_images(coverage.labelled)} labelled, {coverage.ambiguous} ambiguous"
-    change = trunk_change(world, settings)
+    change = trunk_change(state, recipes)
     if change:
         return change
-    attribute = world.today(name)
+    attribute = state.today(name)
     if branch.kind != attribute.labels.kind:
         return f"the live branch was trained as {branch.kind}, the attribute is {attribute.labels.kind} now"
     if split := split_values(branch, attribute):
@@ -245,7 +217,7 @@ def _why_train(world: World, settings: Settings, name: str, branch: BranchRecord
     gone = [key for key in branch.values if fold(key) not in known]
     if gone:
         return f"values were retired: {', '.join(gone)}"
-    new, due = world.new_labels.get(name, 0), retrain_due(settings, name, branch.labels)
+    new, due = state.new_labels.get(name, 0), retrain_due(recipes, name, branch.labels)
     if new >= due:
         return f"{new} new labels since revision {branch.revision} ({due} make a retraining due)"
     return None
@@ -275,25 +247,25 @@ def _undivided(split: Mapping[str, tuple[str, ...]], coverage: Coverage, least: 
     return f"in the train split are {', '.join(lacking)}" if lacking else None
 
 
-def _settings_of_former_names(world: World, settings: Settings) -> Iterator[str]:
+def _settings_of_former_names(state: CatalogState, recipes: Recipes) -> Iterator[str]:
     """Say of each section of plugins.toml that is not read because its attribute was renamed."""
-    for name in sorted(world.declared):
-        for former in world.today(name).formerly:
-            if former in settings.attributes:
+    for name in sorted(state.declared):
+        for former in state.today(name).formerly:
+            if former in recipes.settings.attributes:
                 yield (
                     f"plugins.toml: [attributes.{former}] is not read, since {former} is called {name} now; "
                     f"call the section [attributes.{name}]"
                 )
 
 
-def _stale_settings(world: World, settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
+def _stale_settings(state: CatalogState, recipes: Recipes, names: Iterable[str]) -> tuple[str, ...]:
     """Say of each live branch that was trained with other settings which they are. That alone retrains nothing."""
     notes = []
     for name in names:
-        branch = world.live.branches.get(name) if world.live else None
-        if branch is None or name not in world.declared:
+        branch = state.live.branches.get(name) if state.live else None
+        if branch is None or name not in state.declared:
             continue
-        now = settings.for_attribute(name).model_dump(exclude=set(NOT_IN_DIGEST))
+        now = outcome_settings(recipes.of(name))
         changes = [
             f"{key} {branch.config[key]} -> {now[key]}" for key in now if branch.config.get(key, now[key]) != now[key]
         ]
@@ -304,24 +276,24 @@ def _stale_settings(world: World, settings: Settings, names: Iterable[str]) -> t
     return tuple(notes)
 
 
-def retrain_due(settings: Settings, name: str, trained_on: int) -> int:
+def retrain_due(recipes: Recipes, name: str, trained_on: int) -> int:
     """Return how many new labels make a retraining due."""
-    own = settings.for_attribute(name)
+    own = recipes.of(name)
     return max(own.retrain_labels, int(own.retrain_share * trained_on))
 
 
-def _given_up(world: World, settings: Settings, name: str) -> str | None:
+def _given_up(state: CatalogState, recipes: Recipes, name: str) -> str | None:
     """Return why what was last trained is not live, or None if it is or something has changed that could help."""
-    run = world.last_run.get(name)
+    run = state.last_run.get(name)
     if run is None or run.status == "running":
         return None
-    if run.metrics.get("retry") and run.attempts <= settings.for_attribute(name).retries:
+    if run.metrics.get("retry") and run.attempts <= recipes.of(name).retries:
         return None
-    live = {branch.id for branch in world.live.branches.values()} if world.live else set()
+    live = {branch.id for branch in state.live.branches.values()} if state.live else set()
     if run.status == "promoted" and (run.branch_id is None or run.branch_id in live):
         return None
-    same = run.config_digest == settings.digest_for(name) and run.schema_digest == world.declared[name].digest
-    new, due = world.labels_since_run.get(name, 0), retrain_due(settings, name, world.coverage[name].labelled)
+    same = run.config_digest == recipes.digest(name) and run.schema_digest == state.declared[name].digest
+    new, due = state.labels_since_run.get(name, 0), retrain_due(recipes, name, state.coverage[name].labelled)
     if not same or new >= due:
         return None
     if run.status == "promoted":

@@ -15,15 +15,16 @@ import numpy as np
 from ..catalog import Catalog
 from ..errors import ConfigError, TrainingError
 from ..labels.records import ImageRecord
-from ..nn import RANDOM, build_backbone
+from ..nn.tree import unit_digests
+from ..nn.trunk import RANDOM, build_backbone
 from ..nn.weights import write_weights
 from ..plugins import LoadedPlugins
-from ..registry.trees import unit_digests
 from ..reports import Progress
-from ..settings.models import NOT_IN_DIGEST, Settings
+from ..settings.models import Settings
+from ..settings.recipes import outcome_settings
 from ..training.loop import seed_everything
 from ..training.pretrain import HELD_OUT, METHOD, pretrain
-from .ground import Ground
+from .data import TrainingData
 
 #: Share of the products whose images are held out, to choose the epoch by.
 HELD_OUT_SHARE = 0.1
@@ -82,8 +83,8 @@ def pretrain_trunk(
     the file, TrainingError without images or after a collapse.
     """
     _check_file(out)
-    ground = Ground(catalog, settings, plugins, progress)
-    recipe = ground.recipe(list(plugins.attributes))
+    data = TrainingData(catalog, settings, plugins, progress)
+    recipe = data.recipes.together(plugins.attributes)
     recipe = recipe.model_copy(update={"epochs": epochs or recipe.epochs})
     usable = [image for image in catalog.labels.images() if image.state == "ok" and image.split == "train"]
     if not usable:
@@ -91,19 +92,19 @@ def pretrain_trunk(
     if images is not None:
         order = seed_everything(recipe.seed, "pretrain images").permutation(len(usable))
         usable = [usable[i] for i in sorted(order[:images])]
-    pictures = ground.decode([image.id for image in usable])
+    pictures = data.decode([image.id for image in usable])
     learn, hold = _parted([image for image in usable if image.id in pictures.digests])
     held_out = np.unique(pictures.rows(pictures.pixels, hold))
     train = np.setdiff1d(pictures.rows(pictures.pixels, learn), held_out)  # one file may be two products' image
     seed_everything(recipe.seed, "pretrain weights")
-    backbone = build_backbone(ground.spec)
+    backbone = build_backbone(data.spec)
     digests = sorted(pictures.digests[i] for i in learn)
-    checkpoints = ground.checkpoints(
+    checkpoints = data.checkpoints(
         "pretrain",
         method=METHOD,
         trunk=settings.trunk_identity(),
         weights=unit_digests({"trunk": backbone.trunk, **backbone.upper}),
-        recipe=recipe.model_dump(exclude=set(NOT_IN_DIGEST)),
+        recipe=outcome_settings(recipe),
         images=hashlib.sha256("".join(digests).encode()).hexdigest(),
     )
     done = pretrain(
@@ -112,7 +113,7 @@ def pretrain_trunk(
         train,
         held_out,
         recipe,
-        learnt=ground.spec.weights != RANDOM,
+        learnt=data.spec.weights != RANDOM,
         checkpoints=checkpoints,
         progress=progress,
     )
@@ -120,16 +121,16 @@ def pretrain_trunk(
         file=out,
         weights=_as_written(out, settings.folder),
         method=METHOD,
-        backbone=ground.spec.backbone,
-        image_size=ground.spec.image_size,
-        begun_with=ground.spec.weights,
+        backbone=data.spec.backbone,
+        image_size=data.spec.image_size,
+        begun_with=data.spec.weights,
         images=done.images,
         held_out=len(held_out),
         epochs=done.epochs,
         loss=round(done.loss, 4),
         spread=round(done.spread, 4),
         seconds=round(done.seconds, 3),
-        quarantined=tuple(ground.quarantined.items()),
+        quarantined=tuple(data.quarantined.items()),
     )
     said = ("method", "backbone", "image_size", "images", "epochs", "begun_with")
     metadata = {"attributree": version("attributree"), **{name: str(getattr(report, name)) for name in said}}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import TrainingError
-from ..registry.records import BranchRecord, FinishedRun, NewVersion, TreeVersion, TrunkRecord
+from ..registry.records import BranchRecord, FinishedRun, NewVersion, TrunkRecord
 from ..registry.trees import LoadedTree, Proof, load_tree, prove_unchanged, unchanged_branches
 from .actor import actor, made_with
-from .ground import Ground
+from .data import TrainingData
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,38 +28,39 @@ class Live:
         return self.loaded.branches
 
 
-def load_live(ground: Ground) -> Live | None:
+def load_live(data: TrainingData) -> Live | None:
     """Return the live tree, None if nothing is live yet."""
-    version = ground.catalog.registry.live()
+    version = data.catalog.registry.live()
     if version is None:
         return None
-    return Live(version.id, load_tree(ground.store, version.trunk, version.branches, ground.plugins))
+    return Live(version.id, load_tree(data.store, version.trunk, version.branches, data.plugins))
 
 
 def commit(
-    ground: Ground,
+    data: TrainingData,
     live: Live | None,
     trunk: TrunkRecord,
     new: Sequence[BranchRecord],
     reason: str,
+    probe: npt.NDArray[np.uint8],
     *,
     promote: bool = True,
     finished: Sequence[FinishedRun] = (),
-) -> tuple[Live, TreeVersion, Proof]:
+) -> tuple[Live, Proof]:
     """Store the tree of `trunk`, the `new` branches, and the live ones beside them if they stand on that trunk.
 
-    The proof comes before the promotion; the `finished` runs are closed with it, all in one transaction. Raises
-    TrainingError if a branch cannot be loaded back or a logit of another moved by one bit; OvertakenError if somebody
-    else promoted a tree meanwhile; LeaseError if a run was taken over.
+    The proof, on the pixels `probe` (P, S, S, 3), comes before the promotion; the `finished` runs are closed with it,
+    all in one transaction. Raises TrainingError if a branch cannot be loaded back or a logit of another moved by one
+    bit; OvertakenError if another worker promoted a tree meanwhile; LeaseError if a run was taken over.
     """
     kept = live.branches if live and live.loaded.trunk.digest == trunk.digest else {}
     names = {record.attribute for record in new}
     branches = {**kept, **{record.attribute: record for record in new}}
-    loaded = load_tree(ground.store, trunk, branches, ground.plugins)
+    loaded = load_tree(data.store, trunk, branches, data.plugins)
     for name in sorted(names & loaded.missing.keys()):
         raise TrainingError(f"{name}: the new branch cannot be loaded back: {loaded.missing[name]}")
-    proof = prove(ground, live, loaded)
-    version = ground.catalog.registry.commit_version(
+    proof = _prove(live, loaded, probe)
+    version = data.catalog.registry.commit_version(
         NewVersion(
             trunk=trunk,
             branches=tuple(branches.values()),
@@ -66,21 +70,20 @@ def commit(
             proof=proof.to_json(),
             promote=promote,
             finished=tuple(finished),
-            made_with=made_with(ground.plugins),
+            made_with=made_with(data.plugins),
         )
     )
-    return Live(version.id, replace(loaded, branches=version.branches)), version, proof
+    return Live(version.id, replace(loaded, branches=version.branches)), proof
 
 
-def prove(ground: Ground, live: Live | None, new: LoadedTree) -> Proof:
+def _prove(live: Live | None, new: LoadedTree, probe: npt.NDArray[np.uint8]) -> Proof:
     """Compare the branches that stand in both trees. Raises TrainingError if one bit differs."""
-    assert ground.probe is not None
     if live is None or live.loaded.trunk.digest != new.trunk.digest:
-        return Proof((), len(ground.probe), 0.0)
+        return Proof((), len(probe), 0.0)
     old = live.loaded
     both = unchanged_branches(old.branches, new.branches)
     served = [name for name in both if name in old.tree.branches and name in new.tree.branches]
-    proof = prove_unchanged(old.tree.cpu(), new.tree.cpu(), served, ground.probe)
+    proof = prove_unchanged(old.tree.cpu(), new.tree.cpu(), served, probe)
     if proof.max_abs_diff != 0.0:
         raise TrainingError(f"logits of {', '.join(served)} moved by {proof.max_abs_diff}; nothing was promoted")
     return proof

@@ -1,57 +1,75 @@
-"""What is stored and reported of a trained branch."""
+"""Trained branches on their way into the registry: what is stored and reported of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..label_set import LabelSet
-from ..registry.records import BranchRecord
-from ..settings.models import BranchSettings
-from ..training import Calibration, Grown, Scores
+from ..nn.tree import Branch
+from ..registry.records import BranchRecord, FinishedRun, TrainingRun
+from ..registry.trees import Proof, save_branch
+from ..reports import Result
+from ..training.calibrate import Calibration
+from ..training.grow import Grown
+from ..training.metrics import Scores
+from .actor import made_with
+from .data import TrainingData
 
 
-def branch_record(
-    labels: LabelSet,
-    parts: tuple[str, ...],
-    trunk: str,
-    *,
-    depth: str,
-    head: tuple[str, Mapping[str, Any]],
-    donor: str | None,
-    calibration: Calibration,
-    metrics: dict[str, Any],
-    recipe: BranchSettings,
-    run_id: int | None,
-    made_with: Mapping[str, Any],
-) -> BranchRecord:
-    """Return the record of a branch that was trained on `labels` by the code `made_with`.
+@dataclass(frozen=True, eq=False)
+class TrainedBranch:
+    """A branch that was trained on `labels` in `run`, and is not stored yet.
 
-    `head` is its name, or the plugin that brings it, and what it was made with. It gets its id when it is committed.
+    `head` is its head's name, or the plugin that brings it, and what it was made with. `metrics` is what is reported of
+    it, "depth", "donor" and "verdict" among it.
     """
-    attribute, (whose, options) = labels.attribute, head
-    return BranchRecord(
-        id=None,
-        attribute=attribute.name,
-        parts=parts,
-        trunk=trunk,
-        depth=depth,
-        head=whose,
-        donor=donor,
-        values=attribute.labels.keys,
-        kind=attribute.labels.kind,
-        schema_digest=attribute.digest,
-        revision=labels.revision,
-        fingerprint=labels.fingerprint,
-        labels=len(labels),
-        temperature=calibration.temperature,
-        cut=calibration.cut,
-        calibrated=calibration.calibrated,
-        metrics=metrics,
-        config={**recipe.model_dump(), "head_options": dict(options)},
-        run_id=run_id,
-        made_with={**made_with, "schema": attribute.to_json()},
-    )
+
+    run: TrainingRun
+    labels: LabelSet
+    branch: Branch
+    head: tuple[str, Mapping[str, Any]]
+    calibration: Calibration
+    metrics: dict[str, Any]
+    seconds: float
+
+    def finished(self, status: str) -> FinishedRun:
+        """Return how its run ended."""
+        return FinishedRun(self.run, status, self.seconds, self.metrics)
+
+    def result(self, status: str, reason: str, branch: int | None = None, proof: Proof | None = None) -> Result:
+        """Return what is reported of it. `branch` is the id it is stored under."""
+        name, action = self.run.attribute, self.run.action
+        if proof is None:
+            return Result(name, action, status, reason, branch, self.seconds, self.metrics)
+        return Result(name, action, status, reason, branch, self.seconds, self.metrics, proof.to_json())
+
+    def store(self, data: TrainingData, trunk: str) -> BranchRecord:
+        """Store its weights, and return its record on the trunk of that digest. It gets its id with a tree version."""
+        attribute, (head, options) = self.labels.attribute, self.head
+        return BranchRecord(
+            id=None,
+            attribute=attribute.name,
+            parts=save_branch(data.store, self.branch),
+            trunk=trunk,
+            depth=self.metrics["depth"],
+            head=head,
+            donor=self.metrics["donor"],
+            values=attribute.labels.keys,
+            kind=attribute.labels.kind,
+            schema_digest=attribute.digest,
+            revision=self.labels.revision,
+            fingerprint=self.labels.fingerprint,
+            labels=len(self.labels),
+            temperature=self.calibration.temperature,
+            cut=self.calibration.cut,
+            calibrated=self.calibration.calibrated,
+            metrics=self.metrics,
+            config={**data.recipes.of(attribute.name).model_dump(), "head_options": dict(options)},
+            run_id=self.run.id,
+            made_with={**made_with(data.plugins), "schema": attribute.to_json()},
+        )
 
 
 def describe(grown: Grown) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ..registry.records import BranchRecord, TreeVersion
 from ..registry.trees import load_backbone
 from ..settings.models import Settings
 from .actor import actor
-from .ground import Ground
+from .data import TrainingData, probe_of
 from .promote import commit, load_live
 
 
@@ -46,14 +46,13 @@ def roll_back_branch(
     with catalog.sync_lock():
         live = _live(catalog)
         former = _former_branch(catalog, live, name)
-        ground = Ground(catalog, settings, plugins)
-        loaded = load_live(ground)
+        data = TrainingData(catalog, settings, plugins)
+        loaded = load_live(data)
         assert loaded is not None
-        label_set = catalog.labels.label_set(name)
-        pictures = ground.decode(label_set.image_ids[:64].tolist(), loaded.loaded.backbone.spec.image_size)
-        ground.keep_probe(label_set.image_ids[:64].tolist(), pictures)
-        _, version, _ = commit(ground, loaded, live.trunk, [former], f"back to branch {former.id}, {reason}")
-        return version
+        ids = catalog.labels.label_set(name).image_ids[:64].tolist()
+        probe = probe_of(ids, data.decode(ids, loaded.loaded.backbone.spec.image_size))
+        now, _ = commit(data, loaded, live.trunk, [former], f"back to branch {former.id}, {reason}", probe)
+        return catalog.registry.version(now.version)
 
 
 def _live(catalog: Catalog) -> TreeVersion:

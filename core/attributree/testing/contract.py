@@ -147,7 +147,7 @@ class AttributeContract:
         """A branch is rebuilt from its weights alone: whatever else a head remembers is lost."""
         import torch
 
-        from ..nn import weights_of
+        from ..nn.tree import weights_of
 
         head, other = _head(loaded, declared), _head(loaded, declared)
         features = torch.randn(4, _IN_FEATURES, 4, 4)
@@ -196,7 +196,7 @@ def _head(loaded: LoadedPlugins, attribute: Attribute) -> nn.Module:
     """Return the attribute's head, the plugin's own or the standard one, the same every time."""
     import torch
 
-    from ..nn import build_head
+    from ..nn.heads import build_head
 
     torch.manual_seed(0)
     return build_head(attribute, _IN_FEATURES, loaded)
@@ -206,7 +206,7 @@ def _loss(attribute: Attribute, logits: Tensor) -> Tensor:
     """Return the training loss of `logits` (B, outputs) if image i has value i."""
     import torch
 
-    from ..nn import masked_loss
+    from ..nn.losses import masked_loss
 
     images = logits.shape[0]
     target = torch.zeros(images, attribute.labels.size)

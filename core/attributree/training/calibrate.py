@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..answers import Floats, answer
-from ..nn import log_probabilities, probabilities
+from ..nn.losses import log_probabilities, probabilities
 from ..schema import Labels
 
 

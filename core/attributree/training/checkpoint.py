@@ -35,7 +35,7 @@ class Fit:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class LoopState:
     """A loop between two epochs: where it stands, and its best weights so far. `done`: it has ended."""
 
     fit: Fit
@@ -54,20 +54,20 @@ class Checkpoints:
             if other != self.folder:
                 shutil.rmtree(other, ignore_errors=True)
 
-    def save(self, phase: str, moment: Moment, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, phase: str, state: LoopState, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write one phase: to a temporary name, synced, renamed. Raises TrainingError if the disk refuses."""
-        tensors = {f"best/{name}": tensor for name, tensor in moment.best.items()}
-        if not moment.done:
+        tensors = {f"best/{name}": tensor for name, tensor in state.best.items()}
+        if not state.done:
             tensors |= {f"model/{name}": tensor for name, tensor in module.state_dict().items()}
             for index, slots in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{index}/{slot}": tensor for slot, tensor in slots.items()}
-        said = {"fit": asdict(moment.fit), "steps": moment.steps, "done": moment.done}
+        said = {"fit": asdict(state.fit), "steps": state.steps, "done": state.done}
         path = self._path(phase)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-            save_file(plain, partial, metadata={"moment": json.dumps(said)})
+            save_file(plain, partial, metadata={"state": json.dumps(said)})
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -79,11 +79,11 @@ class Checkpoints:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 
-    def load(self, phase: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> Moment | None:
-        """Put `module` and `optimizer` where the phase was left and return the moment; None if there is none."""
+    def load(self, phase: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState | None:
+        """Put `module` and `optimizer` where the phase was left and return the state; None if there is none."""
         try:
             with safe_open(self._path(phase), framework="pt") as file:
-                said = json.loads((file.metadata() or {})["moment"])
+                said = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except FileNotFoundError:
             return None
@@ -107,7 +107,7 @@ class Checkpoints:
                 fits = tensor.shape == weight.shape
                 state.setdefault(int(index), {})[slot] = torch.empty_like(weight).copy_(tensor) if fits else tensor
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        return Moment(Fit(**said["fit"]), said["steps"], said["done"], groups["best"])
+        return LoopState(Fit(**said["fit"]), said["steps"], said["done"], groups["best"])
 
     def forget(self) -> None:
         """Delete the run's files: its outcome is stored elsewhere now."""

@@ -111,17 +111,17 @@ class _OneFilePlugins:
 
 def _require_travel(sent: Iterable[object]) -> None:
     """Raise TrainingError if a plugin's loss cannot be sent to another process."""
-    for value in sent:
-        for loss in value.values() if isinstance(value, Mapping) else (value,):
-            if not isinstance(loss, GuardedLoss):
-                continue
-            try:
-                ForkingPickler.dumps(loss.loss)
-            except Exception as error:
-                raise TrainingError(
-                    f"{loss.attribute}: its loss cannot be sent to other processes ({error}); its plugin must make it "
-                    "a function or a class at the top of a module. Or train with --executor inline"
-                ) from error
+    found = [part for value in sent for part in (value.values() if isinstance(value, Mapping) else (value,))]
+    for loss in (getattr(part, "loss", None) if not isinstance(part, GuardedLoss) else part for part in found):
+        if not isinstance(loss, GuardedLoss):
+            continue
+        try:
+            ForkingPickler.dumps(loss.loss)
+        except Exception as error:
+            raise TrainingError(
+                f"{loss.attribute}: its loss cannot be sent to other processes ({error}); its plugin must make it "
+                "a function or a class at the top of a module. Or train with --executor inline"
+            ) from error
 
 
 def _work(_: object, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

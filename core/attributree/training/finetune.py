@@ -6,16 +6,15 @@ teaches where labels are missing, and an attribute that lost all the same is gro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..answers import Floats
-from ..nn import Branch, Crown, Reads, Trunk
-from ..plugins.hookspecs import Loss
+from ..nn.tree import Branch, JointModel
+from ..nn.trunk import Reads, Trunk
 from ..reports import Progress
 from ..settings.models import EXIT, BranchSettings
 from .calibrate import Calibration
@@ -23,9 +22,10 @@ from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device, scratch
 from .donors import Donor
 from .gate import Verdict, gate_replaced
-from .grow import Grown, finish, grow
+from .grow import Grown, finish
 from .joint import Rates, Teacher, predict_joint, train_joint
 from .metrics import Scores
+from .progressive import BranchSetup, grow_branch
 
 #: Body and heads begin at learnt weights: their learning rates, as shares of the recipe's.
 RATES = Rates(body=0.3, heads=0.3)
@@ -59,15 +59,13 @@ class Finetuned:
 
 
 def finetune(
-    model: Crown,
+    model: JointModel,
     samples: Mapping[str, Samples],
     live: Mapping[str, Floats],
     teachers: Mapping[str, Teacher],
-    new_heads: Mapping[str, Callable[[], nn.Module]],
+    setups: Mapping[str, BranchSetup],
     recipe: BranchSettings,
-    recipes: Mapping[str, BranchSettings],
     *,
-    losses: Mapping[str, Loss] | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Finetuned:
@@ -75,10 +73,10 @@ def finetune(
 
     `samples` by attribute, all splits, with one view of pixels (S, S, 3) as inputs, the same array for all; `live`
     holds the live tree's probabilities (N, C) of each one's unambiguous validation samples, in today's values;
-    `teachers` its logits on the training images that each attribute applies to; `recipes` each attribute's settings,
-    `recipe` what they train together with, `losses` as in `train_joint`. The best epoch is kept, and the gate alone
-    decides whether it is good enough: depths and epochs of the live branches were chosen on validation, so there they
-    look better than they are.
+    `teachers` its logits on the training images that each attribute applies to; `setups` how each attribute's branch is
+    grown again, with the kind of head that it has; `recipe` is what they train together with. The best epoch is kept,
+    and the gate alone decides whether it is good enough: depths and epochs of the live branches were chosen on
+    validation, so there they look better than they are.
     """
     fit = train_joint(
         model,
@@ -87,17 +85,17 @@ def finetune(
         name="finetune",
         rates=RATES,
         teachers=teachers,
-        losses=losses,
+        losses={name: setup.loss for name, setup in setups.items() if setup.loss},
         checkpoints=checkpoints,
         progress=progress,
     ).fit
     device = pick_device(recipe.device)
     branches = {}
     for name, part in samples.items():
-        found = _refine(model, name, part, live[name], recipes[name], device)
+        setup = setups[name]
+        found = _refine(model, name, part, live[name], setup.recipe, device)
         if not found.verdict.promoted:
-            loss = (losses or {}).get(name)
-            again = _regrow(model, name, part, live[name], new_heads[name], recipes[name], loss, device, progress)
+            again = _regrow(model, part, live[name], setup, device, progress)
             found = again if again.verdict.promoted else found
         branches[name] = found
     model.cpu().eval()
@@ -105,7 +103,7 @@ def finetune(
 
 
 def _refine(
-    model: Crown, name: str, part: Samples, live: Floats, recipe: BranchSettings, device: torch.device
+    model: JointModel, name: str, part: Samples, live: Floats, recipe: BranchSettings, device: torch.device
 ) -> Refined:
     """Calibrate, score and gate a branch as it came out of the joint training."""
     labels = part.labels.attribute.labels
@@ -120,34 +118,30 @@ def _refine(
 
 
 def _regrow(
-    model: Crown,
-    name: str,
+    model: JointModel,
     part: Samples,
     live: Floats,
-    new_head: Callable[[], nn.Module],
-    recipe: BranchSettings,
-    loss: Loss | None,
+    setup: BranchSetup,
     device: torch.device,
     progress: Progress | None,
 ) -> Refined:
-    """Grow a branch on the finetuned trunk, from any of the finetuned branches; `new_head` is its kind of head.
+    """Grow a branch on the finetuned trunk, from any of the finetuned branches.
 
     An exit stays one, and no other branch becomes one: their heads are not alike.
     """
-    reads = model.branch(name).reads
-    features = trunk_features(model.trunk, part, reads, device)
-    limbs = model.limbs()
-    donors = [Donor(other, dict(limb.branch.units.items()), limb.keys) for other, limb in limbs.items() if limb.keys]
-    tell = (lambda what, epoch, of: progress(f"{name} again: {what}", epoch, of)) if progress else None
-    if not limbs[name].keys:
-        exit_recipe = recipe.model_copy(update={"depth": EXIT})
-        grown = grow({reads: features}, [], new_head, exit_recipe, new_exit=new_head, loss=loss, progress=tell)
-    else:
-        depth = "auto" if recipe.depth == EXIT else recipe.depth
-        deep_recipe = recipe.model_copy(update={"depth": depth})
-        grown = grow({reads: features}, donors, new_head, deep_recipe, loss=loss, progress=tell)
-    labels, val = part.labels.attribute.labels, features.part("val", labelled_only=True)
-    verdict = gate_replaced(labels, live, grown.answers, val.labels.target, recipe)
+    name, branches = setup.attribute.name, model.keyed_branches()
+    reads, at_exit = model.branch(name).reads, not branches[name].keys
+    depth = EXIT if at_exit else "auto" if setup.recipe.depth == EXIT else setup.recipe.depth
+    others = {other: keyed for other, keyed in branches.items() if keyed.keys}
+    donors = [Donor(other, dict(keyed.branch.units.items()), keyed.keys) for other, keyed in others.items()]
+    grown, verdict = grow_branch(
+        {reads: trunk_features(model.trunk, part, reads, device)},
+        [] if at_exit else donors,
+        replace(setup, recipe=setup.recipe.model_copy(update={"depth": depth})),
+        may_exit=at_exit,
+        live=lambda: live,
+        progress=(lambda what, epoch, of: progress(f"{name} again: {what}", epoch, of)) if progress else None,
+    )
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..nn import balance, masked_loss, probabilities
+from ..nn.losses import balance, masked_loss, probabilities
 from ..plugins.hookspecs import Loss
 from ..settings.models import BranchSettings
 from .checkpoint import Checkpoints, Fit

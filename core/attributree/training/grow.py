@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ..answers import Floats
 from ..errors import TrainingError
-from ..nn import MAPS, Branch, Reads, copy_units, probabilities
+from ..nn.losses import probabilities
+from ..nn.tree import Branch, copy_units
+from ..nn.trunk import MAPS, Reads
 from ..plugins.hookspecs import Loss
 from ..reports import Progress
 from ..schema import Labels
@@ -19,11 +21,10 @@ from ..settings.models import EXIT, BranchSettings
 from .calibrate import Calibration, calibrate
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device
-from .donors import Donor, choose_donor
+from .donors import ComputedFeatures, Donor, DonorFeatures, average, choose_donor, run_frozen
 from .fit import fit, predict_logits
 from .loop import seed_everything
 from .metrics import Scores, majority_macro_f1, score
-from .tops import ScratchTops, Tops, average, run_frozen
 
 #: What a branch is above the trunk, from cheap to dear: a head alone, or with a donor's units, none, one or all of them
 #: its own. "auto" measures as many as could be worth it.
@@ -62,7 +63,7 @@ def grow(
     recipe: BranchSettings,
     *,
     new_exit: Callable[[], nn.Module] | None = None,
-    tops: Tops | None = None,
+    features: DonorFeatures | None = None,
     loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
@@ -72,14 +73,14 @@ def grow(
     Its maps (C, H, W) are there if anything but an exit is to be tried, its pyramids (P,) if the heads that `new_exit`
     makes read them, for the same images. Without `new_exit` no exit is tried.
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
-    the head is trained on the donor's frozen features, and what is unfrozen starts from there. `tops` gives the
+    the head is trained on the donor's frozen features, and what is unfrozen starts from there. `features` gives the
     donors' features, by default computed on the spot; `loss` is `masked_loss` by default. Raises TrainingError if
     there is nothing to train or to validate on, no donor for what needs one, or the loss stops being a number.
     """
     label_set = next(iter(samples.values())).labels
     name, labels = label_set.attribute.name, label_set.attribute.labels
     device = pick_device(recipe.device)
-    tops = tops or ScratchTops(device)
+    features = features or ComputedFeatures(device)
     train, val = label_set.part("train"), label_set.part("val", labelled_only=True)
     if len(train) < 2 or not len(val):
         raise TrainingError(
@@ -92,7 +93,7 @@ def grow(
         raise TrainingError(f'{name}: depth = "{EXIT}" needs a head for the trunk\'s features, and none was given')
 
     def train_one(branch: Branch, donor: Donor | None, depth: str) -> Candidate:
-        fitted = fit_branch(branch, donor, depth, samples[branch.reads], recipe, tops, loss, checkpoints, progress)
+        fitted = fit_branch(branch, donor, depth, samples[branch.reads], recipe, features, loss, checkpoints, progress)
         return branch.eval(), fitted
 
     candidates, chosen = dict[str, Candidate](), None
@@ -103,7 +104,7 @@ def grow(
         for donor in donors:
             nn.ModuleDict(dict(donor.units)).to(device).eval()
         known, unseen = (samples[MAPS].part(split, labelled_only=True) for split in ("train", "val"))
-        chosen = choose_donor(donors, known, unseen, tops, recipe.seed)
+        chosen = choose_donor(donors, known, unseen, features, recipe.seed)
         candidates |= _try_depths(name, chosen.donor, new_head, recipe.depth, recipe.seed, train_one)
     depth = _cheapest(candidates)
     branch = candidates[depth][0].to(device)
@@ -180,7 +181,7 @@ def fit_branch(
     depth: str,
     samples: Samples,
     recipe: BranchSettings,
-    tops: Tops,
+    features: DonorFeatures,
     loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
@@ -194,7 +195,7 @@ def fit_branch(
     averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
     deeper = depth not in (EXIT, "head")
     if donor and averaged and not deeper:
-        train, val = tops.pooled(donor, train), tops.pooled(donor, val)
+        train, val = features.pooled(donor, train), features.pooled(donor, val)
     elif branch.frozen or not deeper:
         units = dict(list(branch.units.items())[: branch.frozen])
         reduce = None if deeper else average if averaged else reduced

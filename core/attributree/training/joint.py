@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..nn import Crown, balance, log_probabilities, masked_loss, probabilities
+from ..nn.losses import balance, log_probabilities, masked_loss, probabilities
+from ..nn.tree import JointModel
 from ..plugins.hookspecs import Loss
 from ..reports import Progress
 from ..schema import Labels
@@ -59,7 +60,7 @@ class JointFit:
 
 
 def train_joint(
-    model: Crown,
+    model: JointModel,
     samples: Mapping[str, Samples],
     recipe: BranchSettings,
     *,
@@ -101,7 +102,7 @@ class _JointTask:
     def __init__(
         self,
         name: str,
-        model: Crown,
+        model: JointModel,
         samples: Mapping[str, Samples],
         recipe: BranchSettings,
         rates: Rates,
@@ -194,7 +195,7 @@ class _JointTask:
         return dict(self._f1)
 
 
-def predict_joint(model: Crown, samples: Mapping[str, Samples], device: torch.device) -> dict[str, Tensor]:
+def predict_joint(model: JointModel, samples: Mapping[str, Samples], device: torch.device) -> dict[str, Tensor]:
     """Return each attribute's logits (N, K) of its own samples of pixels, in order; an image is run once for all."""
     rows = np.unique(np.concatenate([part.rows[:, 0] for part in samples.values()]))
     logits = logits_at(model, next(iter(samples.values())).inputs[0], rows, list(samples), device)
@@ -203,7 +204,7 @@ def predict_joint(model: Crown, samples: Mapping[str, Samples], device: torch.de
 
 @torch.inference_mode()
 def logits_at(
-    model: Crown,
+    model: JointModel,
     pixels: npt.NDArray[Any],
     rows: npt.NDArray[np.int64],
     names: Sequence[str],
@@ -217,6 +218,15 @@ def logits_at(
         for name, logits in model(batch, names).items():
             out[name].append(logits.float().cpu())
     return {name: torch.cat(out[name]) for name in names}
+
+
+def teach(
+    model: JointModel, pixels: npt.NDArray[Any], rows: Mapping[str, npt.NDArray[np.int64]], device: torch.device
+) -> dict[str, Teacher]:
+    """Return what `model` says of the images at `rows` (M,) of `pixels`, by attribute; an image is run once for all."""
+    every = np.unique(np.concatenate(list(rows.values())))
+    logits = logits_at(model.to(device), pixels, every, list(rows), device)
+    return {name: Teacher(mine, logits[name][np.searchsorted(every, mine)]) for name, mine in rows.items()}
 
 
 def distillation(labels: Labels, logits: Tensor, taught: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError
 from ..settings.models import TrainingSettings
-from .checkpoint import Checkpoints, Fit, Moment
+from .checkpoint import Checkpoints, Fit, LoopState
 from .data import Share, pick_device
 from .record import Recorder
 
@@ -103,43 +103,43 @@ def run_loop(
     share = Share(accelerator.process_index, accelerator.num_processes)
     task.module.to(device)
     optimizer = torch.optim.AdamW([dict(group) for group in task.groups()], weight_decay=WEIGHT_DECAY, fused=True)
-    moment = checkpoints.load(phase, task.module, optimizer) if checkpoints else None
-    if moment is None:
-        moment = _begin(task, accelerator, from_start)
+    state = checkpoints.load(phase, task.module, optimizer) if checkpoints else None
+    if state is None:
+        state = _begin(task, accelerator, from_start)
     module: nn.Module = accelerator.prepare_model(task.module) if accelerator.num_processes > 1 else task.module
-    begun, total = moment.steps, max(1, task.steps()) * recipe.epochs
+    begun, total = state.steps, max(1, task.steps()) * recipe.epochs
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(begun + step, total))
     patience = recipe.patience if patience is None else patience
     saved = time.monotonic()
     if progress:
-        progress(moment.fit.epochs)
+        progress(state.fit.epochs)
     with Recorder(recipe.tensorboard if accelerator.is_main_process else "", task.name, phase) as recorder:
-        while not moment.done:
-            epoch = moment.fit.epochs + 1
+        while not state.done:
+            epoch = state.fit.epochs + 1
             rng = seed_everything(recipe.seed, f"{task.name} {phase} {epoch}")
             taken, mean_loss = _run_epoch(task, module, accelerator, optimizer, scheduler, rng, share, epoch)
             score, loss = _validate(task, accelerator)
-            moment = _advance(moment, task.module, recipe.epochs, patience, taken, score, loss)
+            state = _advance(state, task.module, recipe.epochs, patience, taken, score, loss)
             recorder.add(
                 epoch, train_loss=mean_loss, val_loss=loss, val_score=score, rate=float(scheduler.get_last_lr()[0])
             )
             due = time.monotonic() - saved >= recipe.checkpoint_seconds
-            if checkpoints and accelerator.is_main_process and (due or moment.done):
-                checkpoints.save(phase, moment, task.module, optimizer)
+            if checkpoints and accelerator.is_main_process and (due or state.done):
+                checkpoints.save(phase, state, task.module, optimizer)
                 saved = time.monotonic()
             if progress:
                 progress(epoch)
     accelerator.unwrap_model(module, keep_fp32_wrapper=False)
-    task.module.load_state_dict(moment.best)
+    task.module.load_state_dict(state.best)
     task.module.eval()
-    return moment.fit
+    return state.fit
 
 
-def _begin(task: Task, accelerator: Accelerator, from_start: bool) -> Moment:
+def _begin(task: Task, accelerator: Accelerator, from_start: bool) -> LoopState:
     if not from_start:
-        return Moment(Fit(0, 0, -math.inf, math.inf), 0, done=False, best={})
+        return LoopState(Fit(0, 0, -math.inf, math.inf), 0, done=False, best={})
     score, loss = _validate(task, accelerator)
-    return Moment(Fit(0, 0, score, loss), 0, done=False, best=copy.deepcopy(task.module.state_dict()))
+    return LoopState(Fit(0, 0, score, loss), 0, done=False, best=copy.deepcopy(task.module.state_dict()))
 
 
 def _run_epoch(
@@ -196,14 +196,14 @@ def _validate(task: Task, accelerator: Accelerator) -> tuple[float, float]:
 
 
 def _advance(
-    moment: Moment, module: nn.Module, epochs: int, patience: int, steps: int, score: float, loss: float
-) -> Moment:
-    """Return the moment after one more epoch."""
-    fit, best = replace(moment.fit, epochs=moment.fit.epochs + 1), moment.best
+    state: LoopState, module: nn.Module, epochs: int, patience: int, steps: int, score: float, loss: float
+) -> LoopState:
+    """Return the state after one more epoch."""
+    fit, best = replace(state.fit, epochs=state.fit.epochs + 1), state.best
     if (score, -loss) > (fit.score, -fit.loss):
         fit, best = Fit(fit.epochs, fit.epochs, score, loss), copy.deepcopy(module.state_dict())
     done = fit.epochs >= epochs or fit.epochs - fit.best >= patience
-    return Moment(fit, moment.steps + steps, done, best)
+    return LoopState(fit, state.steps + steps, done, best)
 
 
 def rate_share(step: int, steps: int) -> float:

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from ..errors import TrainingError
-from ..nn import Backbone
+from ..nn.trunk import Backbone
 from ..reports import Progress
 from ..settings.models import TrainingSettings
 from .checkpoint import Checkpoints

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..nn import Backbone, Branch, Crown, Limb, copy_units
+from ..nn.tree import Branch, JointModel, KeyedBranch, copy_units
+from ..nn.trunk import Backbone
 from ..plugins.hookspecs import Loss
 from ..reports import Progress
 from ..settings.models import BranchSettings
@@ -34,10 +35,12 @@ class TrainedTrunk:
     macro_f1: dict[str, float]  # on the validation split, 0..1
 
 
-def one_for_all(backbone: Backbone, heads: Mapping[str, nn.Module]) -> Crown:
+def one_for_all(backbone: Backbone, heads: Mapping[str, nn.Module]) -> JointModel:
     """Return a multi-label model: the whole backbone, its upper units shared by all `heads`."""
     units = copy_units(backbone.upper)
-    return Crown(backbone.trunk, {name: Limb(Branch(units, head), tuple(units)) for name, head in heads.items()})
+    return JointModel(
+        backbone.trunk, {name: KeyedBranch(Branch(units, head), tuple(units)) for name, head in heads.items()}
+    )
 
 
 def train_trunk(
