@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..plugins import LoadedPlugins
+from ..plugins.hookspecs import attributree_loss
 from .models import Settings
 
 
@@ -11,5 +12,5 @@ def tuned(settings: Settings, plugins: LoadedPlugins) -> Settings:
 
     Plans and training read the same, so another loss or augmentation is another configuration of the attribute.
     """
-    losses = {name: plugins.who_is_asked("attributree_loss", name) for name in plugins.attributes}
+    losses = {name: plugins.who_is_asked(attributree_loss, name) for name in plugins.attributes}
     return settings.with_plugins(losses, plugins.augmentations)

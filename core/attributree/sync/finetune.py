@@ -19,7 +19,7 @@ from ..nn import Crown, Tree
 from ..plugins import LoadedPlugins
 from ..registry.records import BranchRecord, FinishedRun, TrainingRun, Work
 from ..registry.trees import LoadedTree, head_factory, save_branch, save_trunk
-from ..reports import REJECTED, PROMOTED, Plan, Progress, Result, SyncReport, TrunkReport
+from ..reports import PROMOTED, REJECTED, Plan, Progress, Result, SyncReport, TrunkReport
 from ..settings.models import NOT_IN_DIGEST, Settings
 from ..training import (
     Executor,

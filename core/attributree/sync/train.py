@@ -29,7 +29,7 @@ from ..nn import MAPS, PYRAMID, RANDOM, Backbone, Branch, HeadFactory, Reads, bu
 from ..plugins import LoadedPlugins
 from ..registry.records import BranchRecord, FinishedRun, TrainingRun, TreeVersion, TrunkRecord, Work
 from ..registry.trees import LoadedTree, Proof, load_units, save_branch, save_trunk, unit_digests
-from ..reports import BUSY, FAILED, REJECTED, PROMOTED, SKIPPED, Action, Progress, Result, TrunkReport
+from ..reports import BUSY, FAILED, PROMOTED, REJECTED, SKIPPED, Action, Progress, Result, TrunkReport
 from ..schema import Attribute
 from ..settings.models import EXIT, NOT_IN_DIGEST, BranchSettings, Settings
 from ..training import (
