@@ -71,6 +71,25 @@ def test_an_object_can_be_a_plugin_without_an_installation(grown: Project) -> No
         assert [result.status for result in workspace.sync().results] == ["promoted"]
 
 
+def test_a_text_that_no_value_spells_is_asked_about_once(new_project: Callable[..., Project]) -> None:
+    project, asked = new_project("garment"), list[str]()
+
+    @hookimpl
+    def attributree_normalize_label(text: str) -> str | None:
+        asked.append(text)
+        return "top" if text == "tpo" else None
+
+    project.run("db", "upgrade")
+    extra = {"shop": SimpleNamespace(attributree_normalize_label=attributree_normalize_label)}
+    with Workspace.open(project.config, extra_plugins=extra) as workspace:
+        workspace.sync(train=False)
+        photos = sorted(project.photos.iterdir())
+        for photo in photos[:2]:
+            file = project.labels([{"image": photo.name, "garment": "tpo"}])
+            assert workspace.ingest(file, images=project.photos).unknown_values == ()
+    assert asked == ["tpo"]
+
+
 @pytest.mark.both_databases("predictions are read while others are written")
 def test_gaps_are_filled_lazily_and_stored(grown: Project) -> None:
     with grown.open() as workspace:

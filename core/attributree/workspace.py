@@ -24,6 +24,7 @@ from .labels.records import Forgotten, IngestSummary, ProductHistory
 from .labels.resolve import Sources
 from .labels.store import LabelStore
 from .plugins import LoadedPlugins, load_plugins
+from .plugins.hookspecs import attributree_after_sync, attributree_normalize_label
 from .registry.predictions import load as load_predictions
 from .registry.records import TreeVersion
 from .registry.store import RegistryStore
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+#: Texts whose meaning is remembered before plugins are asked again.
+_REMEMBERED = 50_000
 
 
 class Workspace:
@@ -225,7 +229,7 @@ class Workspace:
             done=done,
         )
         if report.did_something:
-            for problem in self.plugins.after_sync(report):
+            for problem in self.plugins.each(attributree_after_sync, report=report)[1]:
                 log.warning("%s", problem)
         return report
 
@@ -342,19 +346,26 @@ class Workspace:
 
 
 class _Normalizer:
-    """The catalogue's way to plugins, which are only loaded when a text is unknown."""
+    """Asks plugins what texts mean, each different text once; they are only loaded when a text is unknown."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._warned: set[str] = set()
+        self._known: dict[tuple[str, str], str | None] = {}  # (attribute, text) -> spelling
 
     def who(self, attribute: str) -> str:
-        return self._workspace.plugins.who_is_asked("attributree_normalize_label", attribute)
+        return self._workspace.plugins.who_is_asked(attributree_normalize_label, attribute)
 
     def __call__(self, attribute: Attribute, text: str) -> str | None:
         """Return what plugins say that `text` means; a failure is an error if the workspace is strict."""
+        key = (attribute.name, text)
         try:
-            return self._workspace.plugins.normalize_label(attribute, text)
+            if key not in self._known:
+                answer = self._workspace.plugins.first(attributree_normalize_label, attribute, text=text)
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[key] = answer.value if answer else None
+            return self._known[key]
         except PluginError as error:
             if self._workspace.strict:
                 raise

@@ -11,13 +11,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pluggy
 import pytest
 
 from attributree.plugins import hookspecs
-from attributree.plugins.calls import HOOKS
+from attributree.plugins.hookspecs import HOOKS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "hooks.md"
+CORE = ROOT / "core" / "attributree"
+SOURCE = CORE / "plugins" / "hookspecs.py"
 FIRST_RESULT = "One answer is taken; `None` is none."
 
 
@@ -27,6 +30,17 @@ def specifications(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 SPECS = specifications(hookspecs)
+
+
+def called() -> set[str]:
+    """Return the specifications that the core's code names, beside hookspecs.py: they are what it asks with."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in CORE.rglob("*.py") if path != SOURCE]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return (names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}) & set(SPECS)
+
+
+CALLED = called()
 
 
 def heading(name: str, hook: Callable[..., Any]) -> str:
@@ -63,27 +77,28 @@ def examples(name: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
 
 
-def test_the_specifications_are_the_hooks_that_are_called() -> None:
-    assert tuple(SPECS) == HOOKS
+def test_every_specification_has_a_check_of_its_answers() -> None:
+    assert list(SPECS) == list(HOOKS), "mark it with hookspecs.hookspec(check), and name it attributree_..."
+    assert all(name.startswith("attributree_") for name in SPECS)
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_hook_says_what_it_is_for(name: str) -> None:
     first, _, rest = (inspect.getdoc(SPECS[name]) or "").partition("\n")
-    assert first.startswith("Return ")
-    assert rest.strip()
+    assert first.startswith("Return "), f"{name}: its docstring begins with what a plugin returns"
+    assert rest.strip(), f"{name}: its docstring says, after an empty line, when it is asked and what must hold"
 
 
 def test_the_page_says_what_the_specifications_say() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == render(page), "run: make hooks-reference"
+    assert page == render(page), "docs/hooks.md is not what hookspecs.py says: run `make hooks-reference`"
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_hook_has_an_example_that_takes_its_arguments(name: str) -> None:
     code = ast.parse("\n".join(examples(name)))
     functions = {node.name: node for node in code.body if isinstance(node, ast.FunctionDef)}
-    assert name in functions
+    assert name in functions, f"docs/hooks.md: write an example, def {name}(...), into its section"
     assert [ast.unparse(decorator) for decorator in functions[name].decorator_list] == ["hookimpl"]
     taken = {argument.arg for argument in functions[name].args.args}
     assert taken <= set(inspect.signature(SPECS[name]).parameters)
@@ -91,9 +106,7 @@ def test_a_hook_has_an_example_that_takes_its_arguments(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_hook_is_called_by_the_core(name: str) -> None:
-    core = ROOT / "core" / "attributree"
-    callers = [core / "plugins" / "host.py", core / "plugins" / "start.py"]
-    assert any(f'"{name}"' in path.read_text(encoding="utf-8") for path in callers)
+    assert name in CALLED, f"{name}: hand its specification to LoadedPlugins.first or .each where it is needed"
 
 
 def test_the_hooks_of_this_version_are_written_down_so_that_a_change_raises_it() -> None:
@@ -129,10 +142,12 @@ def test_the_page_says_plainly_that_a_plugin_is_code_with_its_users_rights() -> 
 def test_a_hook_is_tested(name: str) -> None:
     tests = [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")]
     mention = [path for path in tests if name in path.read_text(encoding="utf-8")]
-    assert mention
+    assert mention, f"{name}: no test implements it; tests/plugins/test_hooks.py has those of the other hooks"
 
 
 # -- the generator ---------------------------------------------------------------------------------
+
+hookspec = pluggy.HookspecMarker(hookspecs.PROJECT)
 
 
 def a_module(version: str, *hooks: Callable[..., Any]) -> ModuleType:
@@ -143,7 +158,7 @@ def a_module(version: str, *hooks: Callable[..., Any]) -> ModuleType:
     return module
 
 
-@hookspecs.hookspec
+@hookspec
 def first(path: Path) -> "list[str]":
     """Return the first thing.
 
@@ -152,7 +167,7 @@ def first(path: Path) -> "list[str]":
     raise NotImplementedError
 
 
-@hookspecs.hookspec(firstresult=True)
+@hookspec(firstresult=True)
 def second() -> None:
     """Return the second."""
 

@@ -16,9 +16,9 @@ from torch import nn
 from attributree import Attribute, SingleLabel, hookimpl
 from attributree.errors import PluginError
 from attributree.plugins import LoadedPlugins, PluginInfo, load_plugins
-from attributree.plugins.calls import HOOKS
 from attributree.plugins.discovery import imported_files
-from attributree.plugins.hookspecs import API_VERSION
+from attributree.plugins.hookspecs import API_VERSION, attributree_after_sync, attributree_branch_head
+from attributree.reports import Plan, SyncReport
 from attributree.settings.models import PluginSettings
 from attributree_drawn_shop import garment_attributes
 
@@ -309,42 +309,44 @@ def test_a_file_that_is_gone_is_not_imported_again_in_other_processes(tmp_path: 
 # --- heads -------------------------------------------------------------------------------------------------------
 
 
+def brought(loaded: LoadedPlugins, name: str) -> Any:
+    return loaded.first(attributree_branch_head, loaded.attributes[name], in_features=8)
+
+
 def linear_head(attribute: Attribute, in_features: int) -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_features, attribute.labels.outputs))
 
 
 def test_a_plugin_brings_the_head_of_its_own_attribute() -> None:
     loaded = load(shop=plugin("lining", head=linear_head))
-    head = loaded.branch_head(loaded.attributes["lining"], in_features=8)
-    assert head is not None
-    assert head(torch.zeros(3, 8, 4, 4)).shape == (3, 2)
-    assert loaded.head_owner(loaded.attributes["lining"]) == "shop"
+    answer = brought(loaded, "lining")
+    assert answer is not None
+    assert answer.value(torch.zeros(3, 8, 4, 4)).shape == (3, 2)
+    assert answer.plugin.owner == "shop"
 
 
 def test_a_plugin_without_the_hook_or_that_answers_none_leaves_the_standard_head() -> None:
     loaded = load(a=plugin("lining"), b=plugin("closure", head=lambda attribute, in_features: None))
-    for name in ("lining", "closure"):
-        assert loaded.branch_head(loaded.attributes[name], in_features=8) is None
-        assert loaded.head_owner(loaded.attributes[name]) is None
+    assert brought(loaded, "lining") is brought(loaded, "closure") is None
 
 
 def test_a_plugin_that_never_looks_at_the_attribute_puts_its_head_on_no_other_branch() -> None:
     loaded = load(a=plugin("lining", head=linear_head), b=plugin("closure"))
-    assert loaded.branch_head(loaded.attributes["closure"], in_features=8) is None
+    assert brought(loaded, "closure") is None
 
 
 def test_a_plugin_of_heads_alone_is_asked_where_the_attributes_own_plugin_brings_none() -> None:
     general = plugin(head=lambda attribute, in_features: nn.Identity())
     loaded = load(a=general, b=plugin("lining", head=linear_head), c=plugin("closure"))
     loaded.require_healthy()
-    assert loaded.head_owner(loaded.attributes["closure"]) == "a"
-    assert loaded.head_owner(loaded.attributes["lining"]) == "b"
+    assert brought(loaded, "closure").plugin.name == "a"
+    assert brought(loaded, "lining").plugin.name == "b"
 
 
 def test_of_two_plugins_of_heads_the_first_in_order_of_name_answers() -> None:
     general = [plugin(head=lambda attribute, in_features: nn.Identity()) for _ in range(2)]
     loaded = load(zeta=general[0], alpha=general[1], shop=plugin("lining"))
-    assert loaded.head_owner(loaded.attributes["lining"]) == "alpha"
+    assert brought(loaded, "lining").plugin.name == "alpha"
 
 
 def test_a_default_value_in_the_plugins_signature_does_not_win_over_the_real_argument() -> None:
@@ -355,7 +357,7 @@ def test_a_default_value_in_the_plugins_signature_does_not_win_over_the_real_arg
     made = plugin("lining")
     made.attributree_branch_head = attributree_branch_head
     loaded = load(shop=made)
-    head = loaded.branch_head(loaded.attributes["lining"], in_features=8)
+    head = brought(loaded, "lining").value
     assert isinstance(head, nn.Linear)
     assert head.in_features == 8
 
@@ -366,13 +368,30 @@ def test_a_default_value_in_the_plugins_signature_does_not_win_over_the_real_arg
         (lambda attribute, in_features: 1 / 0, "raised ZeroDivisionError"),
         (lambda attribute, in_features: sys.exit(2), r"called sys.exit\(2\)"),
         (lambda attribute, in_features: "a head", "returned str, not a torch.nn.Module"),
-        (lambda attribute, in_features: nn.Linear, "returned type, not a torch.nn.Module"),
+        (lambda attribute, in_features: nn.Linear, "returned the class Linear, not a torch.nn.Module"),
     ],
 )
 def test_a_head_that_cannot_be_had_is_an_error_that_names_the_plugin(head: Any, reason: str) -> None:
     loaded = load(shop=plugin("lining", head=head))
     with pytest.raises(PluginError, match=f"plugin 'shop': .*{reason}"):
-        loaded.branch_head(loaded.attributes["lining"], in_features=8)
+        brought(loaded, "lining")
+
+
+# --- every answer ------------------------------------------------------------------------------------------------
+
+
+def test_all_plugins_are_asked_with_a_copy_of_their_own_and_failures_are_told_apart() -> None:
+    report = SyncReport(Plan())
+    given: list[SyncReport] = []
+    plugins = {name: plugin(name) for name in ("lining", "hem", "closure")}
+    for name in ("lining", "closure"):
+        plugins[name].attributree_after_sync = hookimpl(lambda report: given.append(report))
+    plugins["hem"].attributree_after_sync = hookimpl(lambda: sys.exit(4))
+    answers, problems = load(**plugins).each(attributree_after_sync, " of today", report=report)
+    assert [answer.plugin.name for answer in answers] == ["closure", "lining"]
+    assert problems == ["plugin 'hem': called sys.exit(4) in attributree_after_sync of today"]
+    assert given == [report, report]
+    assert len({id(one) for one in (report, *given)}) == 3
 
 
 # --- the distributions of this repository ------------------------------------------------------------------------
@@ -439,9 +458,3 @@ def test_the_distributions_read_every_word_of_the_synthetic_catalogue(monkeypatc
                 found = ours.labels.find(text)
                 assert found is not None, (attribute.name, text)
                 assert found.key == value.key
-
-
-def test_the_hooks_are_those_of_the_specification() -> None:
-    import attributree.plugins.hookspecs
-
-    assert set(HOOKS) == {name for name in vars(attributree.plugins.hookspecs) if name.startswith("attributree_")}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.errors import PluginError, SchemaError
 from attributree.plugins import load_plugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.plugins.scaffold import (
     Draft,
     distribution_files,
@@ -151,9 +152,10 @@ def test_a_head_comes_with_it_and_answers(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(folder / "src")
     loaded = load_plugins(entry_points=[EntryPoint("sleeves_too", "attributree_sleeves_too", "attributree")])
     loaded.require_healthy()
-    head = loaded.branch_head(loaded.attributes["hem"], in_features=4)
-    assert type(head).__name__ == "HemHead"
-    assert head(torch.randn(2, 4, 3, 5)).shape == (2, 2)
+    answer = loaded.first(attributree_branch_head, loaded.attributes["hem"], in_features=4)
+    assert answer is not None
+    assert type(answer.value).__name__ == "HemHead"
+    assert answer.value(torch.randn(2, 4, 3, 5)).shape == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -30,10 +31,10 @@ class ExtendedGroup(click.Group):
             found = {}
             try:
                 loaded = load(ctx)
-                found, problems = loaded.commands(self.commands)
-                problems += tuple(f"{info.label} is left out: {info.error}" for info in loaded.problems)
+                found, problems = plugin_commands(loaded, self.commands)
+                problems += [f"{info.label} is left out: {info.error}" for info in loaded.problems]
             except AttributreeError as error:
-                problems = (f"the commands of plugins are left out: {error}",)
+                problems = [f"the commands of plugins are left out: {error}"]
             for problem in () if ctx.params.get("quiet") else problems:
                 say(f"warning: {problem}")
             ctx.meta[__name__] = found
@@ -47,3 +48,27 @@ def load(ctx: click.Context) -> LoadedPlugins:
 
     config = ctx.params.get("config")
     return load_plugins(load_settings(config, required=config is not None).plugins)
+
+
+def plugin_commands(plugins: LoadedPlugins, own: Collection[str]) -> tuple[dict[str, click.Command], list[str]]:
+    """Return the commands that plugins add, by name, and what is wrong with others: one line each.
+
+    `own` are the names of attributree's commands; of two plugins' commands of one name neither is returned.
+    """
+    from ..plugins.hookspecs import attributree_commands
+
+    answers, problems = plugins.each(attributree_commands)
+    claims: dict[str, list[tuple[str, click.Command]]] = {}
+    for answer in answers:
+        for command in answer.value:
+            claims.setdefault(str(command.name), []).append((answer.plugin.label, command))
+    free = {}
+    for name, claim in sorted(claims.items()):
+        labels = " and ".join(dict.fromkeys(label for label, _ in claim))
+        if name in own:
+            problems.append(f"{labels}: the command {name!r} is attributree's own; theirs is left out")
+        elif len(claim) > 1:
+            problems.append(f"{labels}: the command {name!r} is there more than once; none of them is used")
+        else:
+            free[name] = claim[0][1]
+    return free, problems

@@ -6,6 +6,7 @@ import click
 
 from ..errors import PluginError
 from . import Globals, cli, pass_globals
+from .extra import plugin_commands
 from .output import print_json, print_table, say
 
 
@@ -25,7 +26,7 @@ def list_plugins(options: Globals, as_json: bool) -> None:
     settings = load_settings(options.config, database=options.database, required=options.config is not None)
     # A required plugin that is missing is what this list is looked at for: it must not end here.
     loaded = load_plugins(settings.plugins.model_copy(update={"require": ()}))
-    _, clashes = loaded.commands(cli.commands)
+    _, clashes = plugin_commands(loaded, cli.commands)
     if as_json:
         print_json({"plugins": [info.to_json() for info in loaded.plugins]})
     elif not loaded.plugins:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import AttributreeError, CatalogError, PluginError, TrunkError
 from ..plugins import LoadedPlugins
+from ..plugins.hookspecs import attributree_branch_head
 from ..settings.models import Settings
 from ..settings.recipes import Recipes
 from ..workspace import Workspace
@@ -86,6 +87,7 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
         except AttributreeError as error:
             trial.errors[name] = str(error)
         with suppress(PluginError):  # one that fails and is not used is no news
-            if owner := plugins.head_owner(attribute, backbone.out_channels):
-                trial.owners[name] = owner
+            brought = plugins.first(attributree_branch_head, attribute, in_features=backbone.out_channels)
+            if brought:
+                trial.owners[name] = brought.plugin.owner
     return trial

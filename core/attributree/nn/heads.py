@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import PluginError
 from ..heads import HEADS, default_options, new_head
 from ..plugins import LoadedPlugins
+from ..plugins.hookspecs import attributree_branch_head
 from ..schema import Attribute
 from ..settings.head_names import EXIT_HEAD, STANDARD_HEAD
 from ..settings.models import BranchSettings
@@ -39,14 +40,12 @@ def build_head(
     """
     if name is not None:
         return new_head(name, attribute, in_features, **(options or {}))
-    head = plugins.branch_head(attribute, in_features) if plugins else None
-    if head is None:
+    brought = plugins.first(attributree_branch_head, attribute, in_features=in_features) if plugins else None
+    if brought is None:
         return new_head(_standard(pyramid), attribute, pyramid or in_features)
-    problem = _try_head(head, attribute, in_features)
-    if problem and plugins:
-        owner = plugins.head_owner(attribute, in_features)
-        raise PluginError(f"plugin {owner}: the head of {attribute.name!r} {problem}")
-    return head.train()
+    if problem := _try_head(brought.value, attribute, in_features):
+        raise PluginError(f"plugin {brought.plugin.owner}: the head of {attribute.name!r} {problem}")
+    return brought.value.train()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +75,11 @@ class HeadFactory:
 
         Asks plugins for the head to find out, which draws random numbers: ask before seeding.
         """
-        owner = self.plugins.head_owner(self.attribute, self.in_features) if self.plugins and not self.name else None
-        if owner:
+        brought = None
+        if self.plugins and not self.name:
+            brought = self.plugins.first(attributree_branch_head, self.attribute, in_features=self.in_features)
+        if brought:
+            owner = brought.plugin.owner
             return f"plugin {owner}" if owner in HEADS else owner, {}
         name = self.name or _standard(self.pyramid)
         return name, {**default_options(name), **self.options}

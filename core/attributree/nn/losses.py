@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import PluginError, TrainingError
 from ..plugins import LoadedPlugins
-from ..plugins.hookspecs import Loss
+from ..plugins.hookspecs import Loss, attributree_loss
 from ..schema import Attribute, Labels, MultiLabel
 
 #: Largest weight that class balance gives to a rare value.
@@ -125,13 +125,12 @@ def build_loss(attribute: Attribute, plugins: LoadedPlugins | None = None) -> Lo
     It is tried on a dry batch first. Raises PluginError naming the plugin if it fails, returns anything but a finite
     scalar, gives the logits no gradient, or counts an image that says nothing.
     """
-    found = plugins.loss(attribute) if plugins else None
-    if found is None:
+    brought = plugins.first(attributree_loss, attribute) if plugins else None
+    if brought is None:
         return None
-    owner, loss = found
-    if problem := _try_loss(loss, attribute):
-        raise PluginError(f"{owner}: the loss of {attribute.name!r} {problem}")
-    return loss
+    if problem := _try_loss(brought.value, attribute):
+        raise PluginError(f"{brought.plugin.label}: the loss of {attribute.name!r} {problem}")
+    return brought.value
 
 
 def _try_loss(loss: Loss, attribute: Attribute) -> str | None:

@@ -1,4 +1,8 @@
-"""Asking one plugin, so that what goes wrong in it is known by its name and stops nobody else."""
+"""Asking one plugin, so that a fault in it is known by its name and stops no other plugin.
+
+pluggy collects the hooks of a plugin and checks their arguments. Its own calls would ask all plugins at once, and end
+at the first that raises, so each is called by itself here, and traced here: pluggy would not see an import.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,23 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
-import pluggy
 from packaging.utils import canonicalize_name
 
-from ..errors import SchemaError
+from ..errors import PluginError, SchemaError
 from ..schema import Attribute
-from .hookspecs import Augmentation
+from .hookspecs import HOOKS, AnswerError, Augmentation
 
 T = TypeVar("T")
 Status = Literal["ok", "disabled", "failed", "skipped"]
 
-HOOKS: Final = (
-    "attributree_api",
-    "attributree_attributes",
-    "attributree_branch_head",
-    "attributree_loss",
-    "attributree_augmentation",
-    "attributree_normalize_label",
-    "attributree_catalog_source",
-    "attributree_commands",
-    "attributree_after_sync",
-)
 #: Longest form in which a trace shows an argument or an answer.
 _SHORT: Final = 60
 
@@ -45,7 +37,7 @@ class PluginInfo:
     """What is known of one plugin.
 
     `status` is `ok`; `disabled` (never imported); `skipped` (written for another hook API, or not allowed and so never
-    imported); or `failed`. What a failed plugin declared and nobody disputes stays in `attributes` and works; `error`
+    imported); or `failed`. Attributes of a failed plugin that no other declares stay in `attributes` and work; `error`
     says what does not.
     """
 
@@ -62,6 +54,11 @@ class PluginInfo:
         if self.distribution is None:
             return f"plugin {self.name!r}"
         return f"{self.distribution}{f' {self.version}' if self.version else ''} (plugin {self.name!r})"
+
+    @property
+    def owner(self) -> str:
+        """How records call the plugin: its distribution, or its name if it has none."""
+        return self.distribution or self.name
 
     def answers_to(self, name: str) -> bool:
         """Return whether `name`, as written in `disabled` or `require`, means this plugin."""
@@ -82,67 +79,107 @@ class BrokenError(Exception):
         self.status: Status = status
 
 
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What a hook returned, and the plugin that it is from."""
+
+    plugin: PluginInfo
+    value: T
+
+
 @dataclass(eq=False)
 class Plugin:
-    """A plugin on its way from being found to being used: `distribution` or `file` is where it is from."""
+    """A plugin that was found: `distribution` or `file` is where it is from, `hooks` what it implements once started.
+
+    `hooks` holds by name the function and the names of its arguments.
+    """
 
     info: PluginInfo
     load: Callable[[], object]
     distribution: metadata.Distribution | None = None
     file: Path | None = None
     declared: tuple[Attribute, ...] = ()
-    impls: dict[str, pluggy.HookImpl] = field(default_factory=dict)  # hook -> implementation
+    hooks: dict[str, tuple[Callable[..., Any], Collection[str]]] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> str:
         """What names the plugin and its version; of a one-file plugin, its content."""
         if self.file is not None:
             return f"{self.file.name} {hashlib.sha256(self.file.read_bytes()).hexdigest()[:12]}"
-        return " ".join(filter(None, (self.info.distribution or self.info.name, self.info.version)))
+        return " ".join(filter(None, (self.info.owner, self.info.version)))
 
     def fail(self, reason: str, status: Status = "failed") -> None:
-        """Note that something about it is broken, beside what was before."""
+        """Record that something about it is broken, after what was recorded before."""
         error = f"{self.info.error}; {reason}" if self.info.error else reason
         self.info = replace(self.info, status=status, error=error)
 
-    def ask(self, hook: str, check: Callable[[Any], T], doing: str = "", **arguments: object) -> T:
-        """Return what one hook of this plugin alone answers, so that nobody else's failure comes between.
+    def error(self, reason: BrokenError) -> PluginError:
+        """Return an error that names the plugin."""
+        return PluginError(f"{self.info.label}: {reason}")
 
-        `check` turns the answer into what is wanted, reading it to its end. Raises BrokenError, saying what happened
-        `doing` what.
+    def ask(self, hook: Callable[..., T], doing: str = "", **arguments: object) -> T:
+        """Return what this plugin answers to `hook`, a specification of hookspecs.py, checked.
+
+        Raises BrokenError, which says in which hook, and `doing` what.
         """
-        impl = self.impls[hook]
-        # pluggy leaves out arguments that the plugin gave a default; here they are passed as well.
-        wanted = (*impl.argnames, *impl.kwargnames)
-        given = {name: value for name, value in arguments.items() if name in wanted}
+        name = hook.__name__
+        function, names = self.hooks[name]
+        given = {key: value for key, value in arguments.items() if key in names}
+        checked: Callable[[], T] = lambda: HOOKS[name](traced(self.info.label, name, function, **given))  # noqa: E731
+        return attempt(f"in {name}{doing}", checked)
 
-        def answer() -> T:
-            return check(traced(self.info.label, hook, impl.function, **given))
 
-        return attempt(f"in {hook}{doing}", answer)
+def attempt(doing: str, call: Callable[[], T]) -> T:
+    """Return `call()`; whatever a plugin raises, `sys.exit` included, becomes a BrokenError with the reason.
+
+    What it prints goes to stderr: stdout belongs to the command, which may be writing JSON.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            return call()
+    except (KeyboardInterrupt, GeneratorExit, BrokenError):
+        raise
+    except BaseException as error:
+        if _tracing():
+            traceback.print_exception(error, file=sys.stderr)
+        raise BrokenError(_reason(error, doing)) from error
+
+
+def _reason(error: BaseException, doing: str) -> str:
+    """Return what happened, in one line, with the place in the plugin's source."""
+    if isinstance(error, (SchemaError, AnswerError)):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({error.code!r}) {doing}"
+    text = " ".join(str(error).split())[:300]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
+    return f"raised {type(error).__name__}{f': {text}' if text else ''} {doing}{place}"
+
+
+# -- tracing ---------------------------------------------------------------------------------------
+
+
+def _tracing() -> bool:
+    return os.environ.get("ATTRIBUTREE_TRACE_PLUGINS", "") not in ("", "0")
 
 
 def traced(label: str, what: str, call: Callable[..., T], **arguments: object) -> T:
-    """Return `call(**arguments)`; with ATTRIBUTREE_TRACE_PLUGINS=1 stderr says what was called, and what came of it."""
-    if not tracing():
+    """Return `call(**arguments)`; with ATTRIBUTREE_TRACE_PLUGINS=1 write call, answer and duration to stderr."""
+    if not _tracing():
         return call(**arguments)
-    said, start = "raised", time.perf_counter()
+    start = time.perf_counter()
     try:
         answer = call(**arguments)
-        said = _short(answer)
+        result = _short(answer)
     except BaseException as error:
-        said = f"raised {type(error).__name__}"
+        result = f"raised {type(error).__name__}"
         raise
     finally:
         given = ", ".join(f"{name}={_short(value)}" for name, value in arguments.items())
         milliseconds = 1000 * (time.perf_counter() - start)
-        print(f"trace: {label}: {what}({given}) -> {said} in {milliseconds:.1f} ms", file=sys.stderr)  # noqa: T201
+        print(f"trace: {label}: {what}({given}) -> {result} in {milliseconds:.1f} ms", file=sys.stderr)  # noqa: T201
     return answer
-
-
-def tracing() -> bool:
-    """Return whether hook calls are to be shown."""
-    return os.environ.get("ATTRIBUTREE_TRACE_PLUGINS", "") not in ("", "0")
 
 
 def _short(value: object) -> str:
@@ -157,31 +194,3 @@ def _short(value: object) -> str:
         case _:
             text = type(value).__name__
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..."
-
-
-def attempt(doing: str, call: Callable[[], T]) -> T:
-    """Return `call()`; whatever a plugin raises, `sys.exit` included, becomes a BrokenError with the reason.
-
-    What it prints goes to stderr: stdout belongs to the command, which may be writing JSON.
-    """
-    try:
-        with redirect_stdout(sys.stderr):
-            return call()
-    except (KeyboardInterrupt, GeneratorExit, BrokenError):
-        raise
-    except BaseException as error:
-        if tracing():
-            traceback.print_exception(error, file=sys.stderr)
-        raise BrokenError(_reason(error, doing)) from error
-
-
-def _reason(error: BaseException, doing: str) -> str:
-    """Return what happened, in one line, with the place in the plugin's source."""
-    if isinstance(error, SchemaError):
-        return str(error)
-    if isinstance(error, SystemExit):
-        return f"called sys.exit({error.code!r}) {doing}"
-    text = " ".join(str(error).split())[:300]
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
-    return f"raised {type(error).__name__}{f': {text}' if text else ''} {doing}{place}"

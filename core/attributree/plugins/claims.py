@@ -1,4 +1,4 @@
-"""Settling who declares what, and whether all plugins that must work do."""
+"""Who declares what, and whether all plugins that must work do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from ..schema import Attribute, fold
 from .calls import Plugin, PluginInfo
 
 
-def owner(info: PluginInfo) -> str:
-    """Return what an attribute's declaring plugin is called: its distribution, or its name."""
-    return info.distribution or info.name
-
-
 def settle_names(plugins: Sequence[Plugin]) -> tuple[dict[str, Attribute], dict[str, str]]:
-    """Return the attributes and who declares each. A name that is declared twice is given to nobody.
+    """Return the attributes and the owner of each. A name that is declared twice is given to no plugin.
 
     A former name counts as declared: its column belongs to the attribute that had it. Names are compared without regard
     to case and underscores: people could not tell such columns apart.
@@ -26,14 +21,7 @@ def settle_names(plugins: Sequence[Plugin]) -> tuple[dict[str, Attribute], dict[
         for attribute in plugin.declared:
             for column in dict.fromkeys(map(fold, attribute.columns)):
                 claims.setdefault(column, []).append((plugin, attribute))
-    attributes: dict[str, Attribute] = {}
-    declared_by: dict[str, str] = {}
     contested = [claim for claim in claims.values() if len(claim) > 1]
-    refused = {id(attribute) for claim in contested for _, attribute in claim}
-    for plugin in plugins:
-        for attribute in plugin.declared:
-            if id(attribute) not in refused:
-                attributes[attribute.name], declared_by[attribute.name] = attribute, owner(plugin.info)
     for claim in contested:
         for plugin, attribute in claim:
             others = [f"{rival.info.label} as {_called(other)}" for rival, other in claim if rival is not plugin]
@@ -44,10 +32,14 @@ def settle_names(plugins: Sequence[Plugin]) -> tuple[dict[str, Attribute], dict[
                 )
             else:
                 plugin.fail(f"attribute {_called(attribute)} is declared more than once; none of them is used")
+    refused = {id(attribute) for claim in contested for _, attribute in claim}
+    settled: dict[str, tuple[Attribute, str]] = {}
     for plugin in plugins:
-        names = tuple(a.name for a in plugin.declared if attributes.get(a.name) is a)
-        plugin.info = replace(plugin.info, attributes=names)
-    return dict(sorted(attributes.items())), dict(sorted(declared_by.items()))
+        own = {attribute.name: attribute for attribute in plugin.declared if id(attribute) not in refused}
+        settled |= {name: (attribute, plugin.info.owner) for name, attribute in own.items()}
+        plugin.info = replace(plugin.info, attributes=tuple(own))
+    names = sorted(settled)
+    return {name: settled[name][0] for name in names}, {name: settled[name][1] for name in names}
 
 
 def _called(attribute: Attribute) -> str:

@@ -12,16 +12,23 @@ of `plugin_dirs`. It marks its functions with `hookimpl`, and may leave out argu
 Hooks about an attribute are asked in one order: of the plugin that declares it, then, unless that answers, of the
 plugins that declare none, in order of name; the first answer is taken. Hook wrappers are refused: a plugin speaks for
 its own attributes and never rewrites another's answer.
+
+To add a hook: write its specification here, below the check of its answers; raise the minor number of `API_VERSION`;
+call it with `LoadedPlugins.first` (about one attribute) or `LoadedPlugins.each`; run `make hooks-reference`, and write
+an example into its section of docs/hooks.md. tests/meta/test_hooks.py tells what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pluggy
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..errors import SchemaError
 from ..schema import Attribute
@@ -39,10 +46,155 @@ API_VERSION: Final = "1.1"
 #: The project name that hook markers and the plugin manager share; also the entry-point group.
 PROJECT: Final = "attributree"
 
-hookspec = pluggy.HookspecMarker(PROJECT)
-
 #: Marks a function of a plugin as the implementation of the hook of that name.
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+#: Every hook by name, in the order of this module, with the check of its answers.
+HOOKS: Final[dict[str, Callable[[Any], Any]]] = {}
+
+Specification = TypeVar("Specification", bound=Callable[..., Any])
+
+
+class AnswerError(TypeError):
+    """An answer is not what its hook promises; the message names the hook and what it should have been."""
+
+
+def hookspec(check: Callable[[Any], Any], *, optional: bool = False) -> Callable[[Specification], Specification]:
+    """Mark a function as the specification of a hook.
+
+    `check` returns a plugin's answer, read to its end, or raises AnswerError. With `optional`, None is no answer and is
+    not checked, and of several plugins' answers one is taken.
+    """
+
+    def mark(specification: Specification) -> Specification:
+        HOOKS[specification.__name__] = partial(_unless_none, check) if optional else check
+        return pluggy.HookspecMarker(PROJECT)(specification, firstresult=optional)
+
+    return mark
+
+
+def _unless_none(check: Callable[[Any], Any], answer: object) -> Any:
+    return None if answer is None else check(answer)
+
+
+def _wrong(hook: str, answer: object, wanted: str, verb: str = "returned") -> AnswerError:
+    kind = f"the class {answer.__name__}" if isinstance(answer, type) else type(answer).__name__
+    return AnswerError(f"{hook} {verb} {kind}, not {wanted}")
+
+
+def _several(hook: str, answer: object, wanted: str) -> Iterable[object]:
+    if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
+        raise _wrong(hook, answer, wanted)
+    return answer
+
+
+def _is_module(answer: object) -> bool:
+    torch = sys.modules.get("torch")  # not imported to find out: without it there is no module
+    return torch is not None and isinstance(answer, torch.nn.Module)
+
+
+# -- what a plugin supports and declares -----------------------------------------------------------
+
+
+def _check_api(answer: object) -> str:
+    try:
+        return str(SpecifierSet(answer if isinstance(answer, str) else "a range is a string"))
+    except InvalidSpecifier:
+        raise AnswerError(f"attributree_api returned {answer!r}; return a range such as '>=1,<2'") from None
+
+
+@hookspec(_check_api)
+def attributree_api() -> str:
+    """Return the hook API versions that the plugin supports, as a PEP 440 range such as ">=1,<2".
+
+    Optional; a plugin without it is taken to support every version. It is asked before anything else, and a plugin
+    whose range leaves out `API_VERSION` is skipped with a word on what to upgrade. Keep it free of imports.
+    """
+    raise NotImplementedError
+
+
+def _check_attributes(answer: object) -> tuple[Attribute, ...]:
+    if isinstance(answer, Attribute):
+        raise AnswerError("attributree_attributes returned one Attribute; return a list: [Attribute(...)]")
+    attributes = []
+    for attribute in _several("attributree_attributes", answer, "a list of Attribute"):
+        if not isinstance(attribute, Attribute):
+            raise AnswerError(f"attributree_attributes returned a list that holds {attribute!r}, not an Attribute")
+        attributes.append(attribute)
+    return tuple(attributes)
+
+
+@hookspec(_check_attributes)
+def attributree_attributes() -> Iterable[Attribute]:
+    """Return the attributes that the plugin declares.
+
+    Called once when plugins are loaded, by nearly every command, so it must be quick and import no torch. An
+    attribute belongs to one plugin: a name that two declare is given to neither.
+    """
+    raise NotImplementedError
+
+
+# -- how an attribute is learnt --------------------------------------------------------------------
+
+
+def _check_head(answer: object) -> object:
+    if not _is_module(answer):
+        raise _wrong("attributree_branch_head", answer, "a torch.nn.Module")
+    return answer
+
+
+@hookspec(_check_head, optional=True)
+def attributree_branch_head(attribute: Attribute, in_features: int) -> nn.Module | None:
+    """Return a new head for one branch, or None for the standard one (average pooling, dropout, linear).
+
+    The head takes the branch's feature map (B, in_features, H, W) float32 and returns logits
+    (B, attribute.labels.outputs) float32. Heights and widths vary with `image_size`.
+
+    A plugin that declares attributes is asked about those only. One that declares none is asked about every
+    attribute whose own plugin brings no head; the first in order of name that answers is taken. It is tried on a batch
+    of zeros before any training. Import torch in here, not at the top of the plugin.
+    """
+    raise NotImplementedError
+
+
+class Loss(Protocol):
+    """What `attributree_loss` returns: a function, or a module without parameters."""
+
+    def __call__(
+        self, logits: Tensor, target: Tensor, weight: Tensor, *, value_weight: Tensor | None, smoothing: float
+    ) -> Tensor:
+        """Return a scalar: the weighted mean loss over the images that say something."""
+
+
+def _check_loss(answer: Any) -> object:
+    if not callable(answer) or isinstance(answer, type):
+        raise _wrong("attributree_loss", answer, "a function or a module that is one")
+    if _is_module(answer) and next(answer.parameters(), None) is not None:
+        raise AnswerError("attributree_loss returned a module with parameters, which are never trained; use buffers")
+    return answer
+
+
+@hookspec(_check_loss, optional=True)
+def attributree_loss(attribute: Attribute) -> Loss | None:
+    """Return the loss that branches of one attribute are trained with, or None for the standard one.
+
+    It is called as `loss(logits, target, weight, value_weight=..., smoothing=...)` and returns a scalar float32, the
+    weighted mean over what was observed, for B images, C values and K = `attribute.labels.outputs`:
+
+    - `logits` (B, K) float32. Answers are read from them as ever: softmax (single), sigmoid (multi), and for an
+      `Ordinal` the log-odds of going beyond value k having reached it.
+    - `target` (B, C) float32. Single-label and ordinal: 1 for each candidate, so one 1 if the image is labelled,
+      several if it is ambiguous; where sources disagree each value's share of their word, together 1. Multi-label: 1
+      present, 0 absent, NaN unknown, a share where sources disagree.
+    - `weight` (B,) float32, 0 for an image that says nothing: its row must not count. One at least is positive.
+    - `value_weight` (C,) float32 or None, and `smoothing` in 0..1: `[training] class_balance` and `label_smoothing`.
+
+    It is tried on a dry batch before any training: the scalar must be finite, its gradient must reach the logits and
+    leave rows of weight 0 alone. Every training of the branch calls it (grow, trunk, finetune), in every process of
+    torchrun, so it must be a function or an object of a class at the top of a module. It keeps no state between
+    calls. The plugin's name and version are recorded with the branch. Import torch in here.
+    """
+    raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -64,73 +216,13 @@ class Augmentation:
                 )
 
 
-class Loss(Protocol):
-    """What `attributree_loss` returns: a function, or a module without parameters."""
-
-    def __call__(
-        self, logits: Tensor, target: Tensor, weight: Tensor, *, value_weight: Tensor | None, smoothing: float
-    ) -> Tensor:
-        """Return a scalar: the weighted mean loss over the images that say something."""
+def _check_augmentation(answer: object) -> Augmentation:
+    if not isinstance(answer, Augmentation):
+        raise _wrong("attributree_augmentation", answer, "an attributree.Augmentation")
+    return answer
 
 
-@hookspec
-def attributree_api() -> str:
-    """Return the hook API versions that the plugin supports, as a PEP 440 range such as ">=1,<2".
-
-    Optional; without it every version is taken to do. It is asked before anything else, and a plugin whose
-    range leaves out `API_VERSION` is skipped with a word on what to upgrade. Keep it free of imports.
-    """
-    raise NotImplementedError
-
-
-@hookspec
-def attributree_attributes() -> Iterable[Attribute]:
-    """Return the attributes that the plugin declares.
-
-    Called once when plugins are loaded, by nearly every command, so it must be quick and import no torch. An
-    attribute belongs to one plugin: a name that two declare is given to neither.
-    """
-    raise NotImplementedError
-
-
-@hookspec(firstresult=True)
-def attributree_branch_head(attribute: Attribute, in_features: int) -> nn.Module | None:
-    """Return a new head for one branch, or None for the standard one (average pooling, dropout, linear).
-
-    The head takes the branch's feature map (B, in_features, H, W) float32 and returns logits
-    (B, attribute.labels.outputs) float32. Heights and widths vary with `image_size`.
-
-    A plugin that declares attributes is asked about those only. One that declares none is asked about every
-    attribute whose own plugin brings no head; the first in order of name that answers is taken. It is tried on a batch
-    of zeros before any training. Import torch in here, not at the top of the plugin.
-    """
-    raise NotImplementedError
-
-
-@hookspec(firstresult=True)
-def attributree_loss(attribute: Attribute) -> Loss | None:
-    """Return the loss that branches of one attribute are trained with, or None for the standard one.
-
-    It is called as `loss(logits, target, weight, value_weight=..., smoothing=...)` and returns a scalar float32, the
-    weighted mean over what was observed, for B images, C values and K = `attribute.labels.outputs`:
-
-    - `logits` (B, K) float32. Answers are read from them as ever: softmax (single), sigmoid (multi), and for an
-      `Ordinal` the log-odds of going beyond value k having reached it.
-    - `target` (B, C) float32. Single-label and ordinal: 1 for each candidate, so one 1 if the image is labelled,
-      several if it is ambiguous; where sources disagree each value's share of their word, together 1. Multi-label: 1
-      present, 0 absent, NaN unknown, a share where sources disagree.
-    - `weight` (B,) float32, 0 for an image that says nothing: its row must not count. One at least is positive.
-    - `value_weight` (C,) float32 or None, and `smoothing` in 0..1: `[training] class_balance` and `label_smoothing`.
-
-    It is tried on a dry batch before any training: the scalar must be finite, its gradient must reach the logits and
-    leave rows of weight 0 alone. Whoever trains the branch calls it: growing, the trunk, finetuning, in every process
-    of torchrun, so it must be a function or an object of a class at the top of a module. It keeps no state between
-    calls. Which plugin and version it is from is recorded with the branch. Import torch in here.
-    """
-    raise NotImplementedError
-
-
-@hookspec(firstresult=True)
+@hookspec(_check_augmentation, optional=True)
 def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
     """Return what may be done to a training image for one attribute, or None if anything may.
 
@@ -143,24 +235,46 @@ def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
     raise NotImplementedError
 
 
-@hookspec(firstresult=True)
+# -- what is read ----------------------------------------------------------------------------------
+
+
+def _check_spelling(answer: object) -> str:
+    if not isinstance(answer, str):
+        raise _wrong("attributree_normalize_label", answer, "a string or None")
+    return answer
+
+
+@hookspec(_check_spelling, optional=True)
 def attributree_normalize_label(attribute: Attribute, text: str) -> str | None:
     """Return the spelling of a value that `text` means, or None if it means none.
 
     Asked of each different text that no spelling of the attribute's values matches, such as "V-Nk", when observations
-    are read; what was said is stored as it stands all the same. An answer that is no spelling of a value is left
-    aside, and the text reported as unknown. It must be quick, and always give the same answer to the same text.
+    are read. The observation itself is stored as it was written. An answer that is no spelling of a value is dropped,
+    and the text reported as unknown. It must be quick, and always give the same answer to the same text.
     Another version of the plugin (of a one-file plugin, another content) reads all observations again. A text in
     which it fails stays unknown, with a warning, or an error with `--strict`.
     """
     raise NotImplementedError
 
 
-@hookspec(firstresult=True)
+def _check_rows(answer: object) -> Iterator[Mapping[str, object]]:
+    return map(_check_row, _several("attributree_catalog_source", answer, "rows or None"))
+
+
+def _check_row(row: object) -> Mapping[str, object]:
+    if not isinstance(row, Mapping):
+        raise _wrong("attributree_catalog_source", row, "a mapping of columns to cells", "yielded")
+    for column in row:
+        if not isinstance(column, str):
+            raise AnswerError(f"attributree_catalog_source yielded a row whose column {column!r} is not a string")
+    return row
+
+
+@hookspec(_check_rows, optional=True)
 def attributree_catalog_source(path: Path) -> Iterable[Mapping[str, object]] | None:
     """Return the rows of a label file of a format that attributree does not know, or None if it is not yours.
 
-    Asked by `ingest` for a file, which is there, whose suffix is none of its own. A row maps columns to cells: text,
+    Asked by `ingest` for a file that exists and whose suffix is none of its own. A row maps columns to cells: text,
     numbers, true and false, None for empty, or a list of them. Rows are checked as those of any label file: an error
     names file, row (the first one is 1) and column, and nothing is stored. Two plugins that both answer are refused
     and named. Return an iterator to stay in bounded memory, from a function of its own: this one must be able to
@@ -169,7 +283,23 @@ def attributree_catalog_source(path: Path) -> Iterable[Mapping[str, object]] | N
     raise NotImplementedError
 
 
-@hookspec
+# -- the command line, and what happened -----------------------------------------------------------
+
+
+def _check_commands(answer: object) -> tuple[click.Command, ...]:
+    import click
+
+    commands = []
+    for command in _several("attributree_commands", answer, "a list of click commands"):
+        if not isinstance(command, click.Command):
+            raise AnswerError(f"attributree_commands returned a list that holds {command!r}, not a click command")
+        if not command.name:
+            raise AnswerError("attributree_commands returned a command without a name")
+        commands.append(command)
+    return tuple(commands)
+
+
+@hookspec(_check_commands)
 def attributree_commands() -> Iterable[click.Command]:
     """Return click commands and groups that are added to the command line.
 
@@ -180,14 +310,18 @@ def attributree_commands() -> Iterable[click.Command]:
     raise NotImplementedError
 
 
-@hookspec
+def _drop(answer: object) -> None:
+    """Drop whatever was returned: the hook asks for nothing."""
+
+
+@hookspec(_drop)
 def attributree_after_sync(report: SyncReport) -> None:
     """Return nothing; be told of a sync that did something, such as to notify people.
 
     Called once after a sync that registered, changed or orphaned an attribute, or that trained one, whether it was
     promoted, rejected or failed. `report` is frozen and the plugin's own copy: `report.plan.actions` (action,
     attribute, reason), `report.results` (attribute, action, status, reason, branch, seconds, metrics),
-    `report.version`, the live tree version, and `report.to_json()`, what `sync-catalog --json` prints.
-    What it raises is a warning: the sync is done.
+    `report.version`, the live tree version, and `report.to_json()`, what `sync-catalog --json` prints. What it raises
+    is a warning: the sync is done.
     """
     raise NotImplementedError

@@ -1,55 +1,46 @@
-"""Loading plugins: one that is broken is reported with its reason, the others work.
+"""Loading plugins and asking them: one that is broken is reported with its reason, the others work.
 
     loaded = load_plugins(settings.plugins)
-    loaded.attributes["shape"]          # what is declared
-    loaded.problems                     # what is broken, and why
+    loaded.attributes["shape"]                                      # what is declared
+    loaded.first(attributree_loss, loaded.attributes["shape"])      # what plugins answer
+    loaded.problems                                                 # what is broken, and why
 
-Plugins come from the entry-point group `attributree` and from `*.py` files in `plugin_dirs` (`finding`). They are
-started (`starting`) and asked (`asking`) in order of name. Nothing is a singleton: each call makes a fresh manager.
+Plugins come from the entry-point group `attributree` and from `*.py` files in `plugin_dirs` (discovery.py). They are
+started and asked in order of name. Nothing is a singleton: each call makes a fresh manager.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from importlib import metadata
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import pluggy
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from ..errors import PluginError
 from ..schema import Attribute
 from . import hookspecs
-from .allow import refusal
-from .answers import as_augmentation, as_commands, as_head, as_loss, as_nothing, as_row, as_rows, as_spelling
-from .calls import HOOKS, BrokenError, Plugin, PluginInfo, attempt
-from .claims import check_required, owner, settle_names
-from .discovery import from_entry_point, from_folder, given, installed
-from .hookspecs import Augmentation, Loss
-from .start import start
-
-if TYPE_CHECKING:
-    import click
-    from torch import nn
-
-    from ..reports import SyncReport
-
-__all__ = ["HOOKS", "LoadedPlugins", "PluginInfo", "PluginSelection", "load_plugins"]
+from .calls import Answer, BrokenError, Plugin, PluginInfo, attempt, traced
+from .claims import check_required, settle_names
+from .discovery import from_entry_point, from_folder, installed, refusal
+from .hookspecs import HOOKS, Augmentation
 
 T = TypeVar("T")
 
-#: Texts whose meaning is remembered before it is asked for afresh.
-_REMEMBERED: Final = 50_000
 _END: Final = object()
 
 
 class PluginSelection(Protocol):
-    """Which plugins to load; `attributree.config.PluginSettings` is one."""
+    """Which plugins to load; `settings.models.PluginSettings` is one."""
 
     @property
     def disabled(self) -> Sequence[str]: ...
@@ -72,7 +63,6 @@ class LoadedPlugins:
     unmatched: tuple[str, ...]  # names in `disabled` that no plugin answers to
     _found: tuple[Plugin, ...] = field(repr=False)  # in order of name
     _usable: tuple[Plugin, ...] = field(repr=False)
-    _normalized: dict[tuple[str, str], str | None] = field(default_factory=dict, repr=False)  # (attribute, text)
 
     @property
     def plugins(self) -> tuple[PluginInfo, ...]:
@@ -89,98 +79,55 @@ class LoadedPlugins:
         if self.problems:
             raise PluginError("\n".join(f"{info.label}: {info.error}" for info in self.problems))
 
-    def branch_head(self, attribute: Attribute, in_features: int) -> nn.Module | None:
-        """Return the head that a plugin brings for `attribute`, or None for the standard one.
+    def first(self, hook: Callable[..., T | None], attribute: Attribute, **arguments: object) -> Answer[T] | None:
+        """Return the first answer to a hook about `attribute` that is not None, or None if there is none.
 
-        The head takes (B, in_features, H, W) float32 and returns (B, attribute.labels.outputs). Raises
-        PluginError naming the plugin if its hook raises or returns anything but a module.
+        `hook` is a specification of hookspecs.py, `arguments` the others that it names. Raises PluginError naming the
+        plugin if it fails or returns something else than the hook promises.
         """
-        answer = self._first("attributree_branch_head", attribute, as_head, in_features=in_features)
-        return answer[1] if answer else None
+        for plugin in _asked(self._usable, hook, attribute.name):
+            try:
+                value = plugin.ask(hook, f" for attribute {attribute.name!r}", attribute=attribute, **arguments)
+            except BrokenError as error:
+                raise plugin.error(error) from error.__cause__
+            if value is not None:
+                return Answer(plugin.info, value)
+        return None
 
-    def head_owner(self, attribute: Attribute, in_features: int = 512) -> str | None:
-        """Return the distribution (or name) of the plugin whose head `branch_head` returns, or None.
+    def each(self, hook: Callable[..., T], doing: str = "", **arguments: object) -> tuple[list[Answer[T]], list[str]]:
+        """Return what all plugins answer to `hook`, and what went wrong in others: one line each.
 
-        Builds the head to find out, which imports torch and draws random numbers: ask before seeding.
+        Each plugin gets its own copy of `arguments`. `doing` goes into what is said of a failure.
         """
-        answer = self._first("attributree_branch_head", attribute, as_head, in_features=in_features)
-        return owner(answer[0].info) if answer else None
+        answers, problems = [], []
+        for plugin in self._usable:
+            if hook.__name__ in plugin.hooks:
+                try:
+                    answers.append(Answer(plugin.info, plugin.ask(hook, doing, **copy.deepcopy(arguments))))
+                except BrokenError as error:
+                    problems.append(str(plugin.error(error)))
+        return answers, problems
 
-    def loss(self, attribute: Attribute) -> tuple[str, Loss] | None:
-        """Return the loss that a plugin brings for `attribute`, and what messages call the plugin; or None.
-
-        Raises PluginError naming the plugin if its hook raises or returns anything but a loss. It may import torch.
-        """
-        answer = self._first("attributree_loss", attribute, as_loss)
-        return (answer[0].info.label, answer[1]) if answer else None
-
-    def who_is_asked(self, hook: str, attribute: str) -> str:
+    def who_is_asked(self, hook: Callable[..., object], attribute: str) -> str:
         """Return the plugins, with their versions, that a hook about an attribute is asked of; "" if there is none.
 
-        Calls none of them, so it is no answer: but as long as it stays the same, the answer does.
+        Calls none of them: as long as this text stays the same, so does the answer.
         """
-        return ", ".join(plugin.identity for plugin in self._asked(hook, attribute))
-
-    def normalize_label(self, attribute: Attribute, text: str) -> str | None:
-        """Return what plugins say that `text` means, None if nothing; each different text is asked once.
-
-        Raises PluginError naming the plugin that failed.
-        """
-        key = (attribute.name, text)
-        if key not in self._normalized:
-            answer = self._first("attributree_normalize_label", attribute, as_spelling, text=text)
-            if len(self._normalized) >= _REMEMBERED:
-                self._normalized.clear()
-            self._normalized[key] = answer[1] if answer else None
-        return self._normalized[key]
+        return _names(_asked(self._usable, hook, attribute))
 
     def catalog_rows(self, path: Path) -> Iterator[Mapping[str, object]] | None:
-        """Return the rows of a label file that a plugin reads, columns to cells, or None if none of them does.
+        """Return the rows of a label file that a plugin reads, columns to cells, or None if no plugin reads it.
 
         Raises PluginError if one fails or yields something else, or several answer.
         """
-        found = []
-        for plugin in self._implementing("attributree_catalog_source"):
-            with _named(plugin):
-                rows = plugin.ask("attributree_catalog_source", as_rows, f" for {path}", path=path)
-            if rows is not None:
-                found.append((plugin, rows))
-        if len(found) > 1:
-            names = " and ".join(plugin.info.label for plugin, _ in found)
+        answers, problems = self.each(hookspecs.attributree_catalog_source, f" for {path}", path=path)
+        if problems:
+            raise PluginError("\n".join(problems))
+        readers = [(answer.plugin.label, answer.value) for answer in answers if answer.value is not None]
+        if len(readers) > 1:
+            names = " and ".join(label for label, _ in readers)
             raise PluginError(f"{path} is read by {names}; name one of them in `disabled` in the [plugins] section")
-        return _rows(*found[0], path) if found else None
-
-    def commands(self, taken: Collection[str] = ()) -> tuple[dict[str, click.Command], tuple[str, ...]]:
-        """Return the commands that plugins add, by name, and what is wrong with others: one line each.
-
-        Names in `taken` are attributree's own; of two plugins' commands of one name neither is returned.
-        """
-        claims: dict[str, list[tuple[Plugin, click.Command]]] = {}
-        problems = []
-        for plugin in self._implementing("attributree_commands"):
-            try:
-                for command in plugin.ask("attributree_commands", as_commands):
-                    claims.setdefault(str(command.name), []).append((plugin, command))
-            except BrokenError as error:
-                problems.append(f"{plugin.info.label}: {error}")
-        for name, claim in claims.items():
-            names = " and ".join(dict.fromkeys(plugin.info.label for plugin, _ in claim))
-            if name in taken:
-                problems.append(f"{names}: the command {name!r} is attributree's own; theirs is left out")
-            elif len(claim) > 1:
-                problems.append(f"{names}: the command {name!r} is there more than once; none of them is used")
-        free = {name: claim[0][1] for name, claim in claims.items() if len(claim) == 1 and name not in taken}
-        return dict(sorted(free.items())), tuple(problems)
-
-    def after_sync(self, report: SyncReport) -> tuple[str, ...]:
-        """Tell plugins of a sync, each with a copy of `report`; return what went wrong, one line each."""
-        problems = []
-        for plugin in self._implementing("attributree_after_sync"):
-            try:
-                plugin.ask("attributree_after_sync", as_nothing, report=copy.deepcopy(report))
-            except BrokenError as error:
-                problems.append(f"{plugin.info.label}: {error}")
-        return tuple(problems)
+        return _rows(*readers[0], path) if readers else None
 
     def with_attributes(self, own: Mapping[str, Attribute], declared_by: str) -> LoadedPlugins:
         """Return the plugins with attributes that none of them declares, so that they answer for those too."""
@@ -190,24 +137,6 @@ class LoadedPlugins:
             declared_by={**dict.fromkeys(own, declared_by), **self.declared_by},
             augmentations={**_ask_for_augmentations(self._usable, own), **self.augmentations},
         )
-
-    def _implementing(self, hook: str) -> list[Plugin]:
-        return [plugin for plugin in self._usable if hook in plugin.impls]
-
-    def _asked(self, hook: str, attribute: str) -> list[Plugin]:
-        return _asked(self._usable, hook, attribute)
-
-    def _first(
-        self, hook: str, attribute: Attribute, check: Callable[[Any], T | None], **arguments: object
-    ) -> tuple[Plugin, T] | None:
-        """Return the first answer about `attribute` that is not None, and whose it is."""
-        for plugin in self._asked(hook, attribute.name):
-            doing = f" for attribute {attribute.name!r}"
-            with _named(plugin):
-                answer = plugin.ask(hook, check, doing, attribute=attribute, **arguments)
-            if answer is not None:
-                return plugin, answer
-        return None
 
 
 def load_plugins(
@@ -226,7 +155,7 @@ def load_plugins(
     found = [
         *(installed() if entry_points is None else map(from_entry_point, entry_points)),
         *(plugin for folder in folders for plugin in from_folder(folder)),
-        *(given(name, plugin) for name, plugin in (extra or {}).items()),
+        *(Plugin(PluginInfo(name), partial(_same, plugin)) for name, plugin in (extra or {}).items()),
     ]
     found.sort(key=lambda plugin: (plugin.info.name, plugin.info.distribution or ""))
 
@@ -240,14 +169,17 @@ def load_plugins(
         try:
             if reason := attempt("when its files were checked", partial(refusal, plugin, allow)):
                 raise BrokenError(reason, "skipped")
-            start(plugin, manager)
+            _start(plugin, manager)
         except BrokenError as error:
             plugin.fail(str(error), error.status)
         else:
             usable.append(plugin)
 
     attributes, declared_by = settle_names(usable)
-    attributes = {name: _with_normalizers(usable, attribute) for name, attribute in attributes.items()}
+    for name, attribute in attributes.items():
+        # Part of the schema: another version of a plugin that normalizes reads all observations again.
+        asked = _names(_asked(usable, hookspecs.attributree_normalize_label, name))
+        attributes[name] = replace(attribute, normalized_by=asked)
     augmentations = _ask_for_augmentations(usable, attributes)
     infos = tuple(plugin.info for plugin in found)
     check_required(tuple(settings.require) if settings else (), infos)
@@ -255,29 +187,108 @@ def load_plugins(
     return LoadedPlugins(attributes, declared_by, augmentations, manager, unmatched, tuple(found), tuple(usable))
 
 
-def _asked(plugins: Sequence[Plugin], hook: str, attribute: str) -> list[Plugin]:
+def _same(plugin: object) -> object:
+    return plugin
+
+
+# -- starting one ----------------------------------------------------------------------------------
+
+
+def _start(plugin: Plugin, manager: pluggy.PluginManager) -> None:
+    """Import one plugin, register it and ask what it declares. Raises BrokenError and leaves no trace of it."""
+    attempt("on import", lambda: plugin.identity)  # of the content that is imported, even if the file changes
+    module = attempt("on import", partial(traced, plugin.info.label, "import", plugin.load))
+    attempt("in attributree_api", partial(_require_api, plugin, module, manager))
+    key = plugin.info.name if not manager.has_plugin(plugin.info.name) else plugin.info.label
+    if any(other is module for _, other in manager.list_name_plugin()):
+        raise BrokenError(f"the same object is already registered as plugin {manager.get_name(module)!r}")
+    try:
+        attempt("when its hooks were collected", partial(manager.register, module, name=key))
+        attempt("when its hooks were collected", partial(_collect_hooks, plugin, module, manager))
+        if hookspecs.attributree_attributes.__name__ in plugin.hooks:
+            plugin.declared = tuple(plugin.ask(hookspecs.attributree_attributes))
+    except BrokenError:
+        if manager.has_plugin(key):
+            manager.unregister(name=key)
+        raise
+
+
+def _require_api(plugin: Plugin, module: object, manager: pluggy.PluginManager) -> None:
+    """Raise BrokenError if the plugin says that it was written for another hook API.
+
+    This comes before registration: a plugin for a later API may have hooks and arguments that are unknown here.
+    """
+    hook = hookspecs.attributree_api
+    # pluggy before 1.7 fails on a name that is not there.
+    if hook.__name__ not in dir(module) or manager.parse_hookimpl_opts(module, hook.__name__) is None:
+        return
+    plugin.hooks[hook.__name__] = getattr(module, hook.__name__), ()
+    supported = SpecifierSet(plugin.ask(hook))
+    if not supported.contains(hookspecs.API_VERSION, prereleases=True):
+        upgrade = "attributree" if _wants_newer(supported) else "the plugin"
+        raise BrokenError(
+            f"supports hook API {str(supported)!r}, this attributree has {hookspecs.API_VERSION}; upgrade {upgrade}",
+            status="skipped",
+        )
+
+
+def _wants_newer(supported: SpecifierSet) -> bool:
+    """Return whether the range lies above our hook API."""
+    for part in supported:
+        try:
+            version = Version(part.version.removesuffix(".*"))
+        except InvalidVersion:  # "===anything"
+            continue
+        if part.operator in (">=", ">", "~=", "==", "===") and version >= Version(hookspecs.API_VERSION):
+            return True
+    return False
+
+
+def _collect_hooks(plugin: Plugin, module: object, manager: pluggy.PluginManager) -> None:
+    """Keep the plugin's implementation of each hook. Raises BrokenError on one that would not be called as written."""
+    for caller in manager.get_hookcallers(module) or ():
+        name, impl = caller.name, next(impl for impl in caller.get_hookimpls() if impl.plugin is module)
+        if name not in HOOKS and not impl.optionalhook:
+            (near,) = get_close_matches(name, HOOKS, n=1, cutoff=0.0)
+            raise BrokenError(f"{name} is not a hook; did you mean {near}?")
+        if impl.wrapper or impl.hookwrapper:
+            raise BrokenError(f"{name} is a hook wrapper, which attributree does not call; make it plain")
+        if caller.spec and caller.spec.opts.get("firstresult") and inspect.isgeneratorfunction(impl.function):
+            raise BrokenError(f"{name} is a generator and cannot return None; return one of another function")
+        if name in HOOKS:
+            # pluggy leaves out arguments that the plugin gave a default; they are passed here as well.
+            plugin.hooks[name] = impl.function, (*impl.argnames, *impl.kwargnames)
+    for name in HOOKS:
+        if name not in plugin.hooks and callable(getattr(module, name, None)):
+            raise BrokenError(f"{name} is not marked; put @attributree.hookimpl above it")
+    if not plugin.hooks.keys() - {hookspecs.attributree_api.__name__}:
+        raise BrokenError("implements no hook; define attributree_attributes and put @attributree.hookimpl above it")
+
+
+# -- asking several --------------------------------------------------------------------------------
+
+
+def _asked(plugins: Sequence[Plugin], hook: Callable[..., object], attribute: str) -> list[Plugin]:
     """Return who is asked a hook about an attribute, in order: its own plugin, then those without attributes."""
     own = [plugin for plugin in plugins if attribute in plugin.info.attributes]
     # A plugin with attributes of its own is not asked about another's: one that forgets to look at
     # `attribute.name` would put its head on every branch of the tree.
     general = [plugin for plugin in plugins if not plugin.declared]
-    return [plugin for plugin in (*own, *general) if hook in plugin.impls]
+    return [plugin for plugin in (*own, *general) if hook.__name__ in plugin.hooks]
 
 
-def _with_normalizers(plugins: Sequence[Plugin], attribute: Attribute) -> Attribute:
-    """Return an attribute with who normalizes its texts: another version reads all that was said again."""
-    asked = _asked(plugins, "attributree_normalize_label", attribute.name)
-    return replace(attribute, normalized_by=", ".join(plugin.identity for plugin in asked))
+def _names(plugins: Iterable[Plugin]) -> str:
+    return ", ".join(plugin.identity for plugin in plugins)
 
 
 def _ask_for_augmentations(plugins: Sequence[Plugin], attributes: Mapping[str, Attribute]) -> dict[str, Augmentation]:
     """Return what plugins allow to be done to images. One that fails is reported, and allows nothing."""
     found: dict[str, Augmentation] = {}
-    hook = "attributree_augmentation"
+    hook = hookspecs.attributree_augmentation
     for name, attribute in attributes.items():
         for plugin in _asked(plugins, hook, name):
             try:
-                answer = plugin.ask(hook, as_augmentation, f" for attribute {name!r}", attribute=attribute)
+                answer = plugin.ask(hook, f" for attribute {name!r}", attribute=attribute)
             except BrokenError as error:
                 plugin.fail(f"{error}; it is trained without augmentation")
                 answer = Augmentation(flip=False, crop=False)
@@ -287,22 +298,15 @@ def _ask_for_augmentations(plugins: Sequence[Plugin], attributes: Mapping[str, A
     return found
 
 
-@contextmanager
-def _named(plugin: Plugin) -> Iterator[None]:
-    """Turn what is wrong with a plugin's answer into a PluginError that names it."""
-    try:
-        yield
-    except BrokenError as error:
-        raise PluginError(f"{plugin.info.label}: {error}") from error.__cause__
-
-
-def _rows(plugin: Plugin, rows: Iterator[object], path: Path) -> Iterator[Mapping[str, object]]:
-    """Yield a plugin's rows, each checked. Raises PluginError naming plugin, file and row."""
+def _rows(label: str, rows: Iterable[Mapping[str, object]], path: Path) -> Iterator[Mapping[str, object]]:
+    """Yield a plugin's rows. Raises PluginError naming plugin, file and row."""
+    remaining = iter(rows)
     for number in count(1):
-        with _named(plugin):
-            doing = f"in attributree_catalog_source at row {number} of {path}"
-            row = attempt(doing, lambda: next(rows, _END))
-            if row is _END:
-                return
-            checked = attempt(doing, partial(as_row, row))
-        yield checked
+        doing = f"in attributree_catalog_source at row {number} of {path}"
+        try:
+            row = attempt(doing, lambda: next(remaining, _END))
+        except BrokenError as error:
+            raise PluginError(f"{label}: {error}") from error.__cause__
+        if not isinstance(row, Mapping):
+            return
+        yield row

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from ..plugins import LoadedPlugins
-from ..plugins.hookspecs import Augmentation
+from ..plugins.hookspecs import Augmentation, attributree_loss
 from .models import NOT_IN_DIGEST, STANDARD_LOSS, AttributeSettings, BranchSettings, Settings
 
 
@@ -28,7 +28,7 @@ class Recipes:
     @classmethod
     def read(cls, settings: Settings, plugins: LoadedPlugins) -> Self:
         """Return the recipes of all that `plugins` declare. Calls no plugin and imports no torch."""
-        losses = {name: plugins.who_is_asked("attributree_loss", name) for name in plugins.attributes}
+        losses = {name: plugins.who_is_asked(attributree_loss, name) for name in plugins.attributes}
         return cls(settings, losses, plugins.augmentations)
 
     def of(self, name: str) -> BranchSettings:

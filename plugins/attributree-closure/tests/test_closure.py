@@ -2,6 +2,7 @@
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -18,7 +19,7 @@ class TestClosure(AttributeContract):
 
     def test_it_is_the_only_one_and_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
         assert list(loaded.attributes) == ["closure"]
-        assert loaded.branch_head(declared, in_features=8) is None
+        assert loaded.first(attributree_branch_head, declared, in_features=8) is None
 
     def test_exactly_one_closure_holds_and_bags_are_not_asked(self, declared: Attribute) -> None:
         assert declared.labels.kind == "single"

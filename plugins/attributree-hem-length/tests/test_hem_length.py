@@ -2,6 +2,7 @@
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -12,7 +13,7 @@ class TestHemLength(AttributeContract):
 
     def test_it_is_the_only_one_and_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
         assert list(loaded.attributes) == ["hem_length"]
-        assert loaded.branch_head(declared, in_features=8) is None
+        assert loaded.first(attributree_branch_head, declared, in_features=8) is None
 
     def test_the_values_are_steps_from_the_midriff_to_the_thigh(self, declared: Attribute) -> None:
         assert declared.labels.kind == "ordinal"

@@ -2,6 +2,7 @@
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -15,7 +16,7 @@ class TestWaistRise(AttributeContract):
         for attribute in loaded.attributes.values():
             assert attribute.applies("jeans")
             assert not attribute.applies("top")
-            assert loaded.branch_head(attribute, in_features=8) is None
+            assert loaded.first(attributree_branch_head, attribute, in_features=8) is None
 
     def test_the_values_are_steps_upwards(self, declared: Attribute) -> None:
         assert declared.labels.kind == "ordinal"

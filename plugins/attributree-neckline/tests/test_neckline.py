@@ -6,6 +6,7 @@ from torch import nn
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -33,9 +34,10 @@ class TestNeckline(AttributeContract):
     @pytest.fixture
     def head(self, loaded: LoadedPlugins, declared: Attribute) -> nn.Module:
         torch.manual_seed(0)
-        head = loaded.branch_head(declared, in_features=4)
-        assert type(head).__name__ == "MultiscaleHead"
-        return head
+        answer = loaded.first(attributree_branch_head, declared, in_features=4)
+        assert answer is not None
+        assert type(answer.value).__name__ == "MultiscaleHead"
+        return answer.value
 
     def test_every_cell_of_the_map_counts(self, head: nn.Module) -> None:
         features = torch.randn(2, 4, 6, 6, requires_grad=True)

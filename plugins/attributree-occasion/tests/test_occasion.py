@@ -2,6 +2,7 @@
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -18,7 +19,7 @@ class TestOccasion(AttributeContract):
 
     def test_it_is_the_only_one_and_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
         assert list(loaded.attributes) == ["occasion"]
-        assert loaded.branch_head(declared, in_features=8) is None
+        assert loaded.first(attributree_branch_head, declared, in_features=8) is None
 
     def test_an_occasion_that_is_not_listed_is_unknown(self, declared: Attribute) -> None:
         assert declared.labels.kind == "multi"

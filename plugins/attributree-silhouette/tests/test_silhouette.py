@@ -2,6 +2,7 @@
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -13,7 +14,7 @@ class TestSilhouette(AttributeContract):
     def test_two_attributes_are_declared_and_no_head(self, loaded: LoadedPlugins) -> None:
         assert list(loaded.attributes) == ["fit", "silhouette"]
         for attribute in loaded.attributes.values():
-            assert loaded.branch_head(attribute, in_features=8) is None
+            assert loaded.first(attributree_branch_head, attribute, in_features=8) is None
 
     def test_exactly_one_silhouette_holds_and_only_tops_are_asked(self, declared: Attribute) -> None:
         assert declared.labels.kind == "single"

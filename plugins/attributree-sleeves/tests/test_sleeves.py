@@ -2,6 +2,7 @@
 
 from attributree import Attribute
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.testing import AttributeContract
 
 
@@ -19,7 +20,7 @@ class TestSleeveLength(AttributeContract):
     def test_two_attributes_are_declared_and_no_head(self, loaded: LoadedPlugins) -> None:
         assert list(loaded.attributes) == ["sleeve_length", "sleeve_style"]
         for attribute in loaded.attributes.values():
-            assert loaded.branch_head(attribute, in_features=8) is None
+            assert loaded.first(attributree_branch_head, attribute, in_features=8) is None
 
     def test_the_values_are_steps_from_none_to_the_wrist(self, declared: Attribute) -> None:
         labels = declared.labels

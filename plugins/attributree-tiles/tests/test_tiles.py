@@ -11,6 +11,7 @@ import pytest
 
 from attributree import Attribute, Workspace
 from attributree.plugins import LoadedPlugins
+from attributree.plugins.hookspecs import attributree_branch_head
 from attributree.schema import NOT_APPLICABLE
 from attributree.testing import AttributeContract
 
@@ -44,7 +45,7 @@ class TestTileShape(AttributeContract):
         for attribute in loaded.attributes.values():
             assert attribute.applies("tile")
             assert not attribute.applies("dress")
-            assert loaded.branch_head(attribute, in_features=8) is None
+            assert loaded.first(attributree_branch_head, attribute, in_features=8) is None
 
     def test_exactly_one_shape_holds_and_mosaics_are_asked(self, declared: Attribute) -> None:
         assert declared.labels.kind == "single"
