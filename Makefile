@@ -1,5 +1,6 @@
 # Every target sets up .venv by itself if it is missing or older than the requirements.
-# What tests, demo and benchmarks draw their catalogues with is a distribution of its own, installed beside the core.
+# Tests, demo and benchmarks draw their catalogues with attributree-drawn-shop, which is installed beside the core, and so
+# is attributree-label-studio, whose commands are tested.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,9 +19,10 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyproject.toml
+$(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyproject.toml \
+		plugins/attributree-label-studio/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop -e plugins/attributree-label-studio
 	@touch $@
 
 demo: $(STAMP)

@@ -1,11 +1,10 @@
-"""export and label-studio, as they are typed."""
+"""export, as it is typed."""
 
 import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
@@ -71,8 +70,6 @@ def test_an_export_is_summed_up_as_json(registered: Project) -> None:
         (["export", "x.xlsx"], 1, "x.xlsx: .xlsx is not known; name it .csv, .jsonl or .parquet, or give --format"),
         (["export", "x.csv", "--attribute", "tune"], 1, "'tune' is neither declared nor a column"),
         (["export", "nowhere/x.csv"], 1, "nowhere/x.csv cannot be written: No such file or directory"),
-        (["label-studio", "export", "x.json", "--attribute", "tone"], 1, "'tone' is not declared in the catalogue"),
-        (["label-studio", "import", "nowhere.json"], 1, "nowhere.json: cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(
@@ -85,9 +82,7 @@ def test_what_cannot_be_exported_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predictions_of_gaps_are_exported_beside_them_and_reviewed_in_label_studio(
-    grown: Project, new_project: Callable[..., Project]
-) -> None:
+def test_predictions_of_gaps_are_exported_beside_them(grown: Project, new_project: Callable[..., Project]) -> None:
     gaps = len(grown.run("predict", "--missing").lines)
     file = grown.folder / "export.jsonl"
     assert f", {gaps} predictions (revision " in grown.run("export", file, "--predictions").err
@@ -102,33 +97,3 @@ def test_predictions_of_gaps_are_exported_beside_them_and_reviewed_in_label_stud
     other.run("ingest", file, "--images", grown.photos)
     other.run("sync-catalog", "--no-train")
     assert coverage(other)["sleeves"]["unknown"] == gaps
-
-    tasks = grown.folder / "tasks.json"
-    assert grown.run("label-studio", "export", tasks, "--json").json["predictions"] == gaps
-    view = ElementTree.fromstring(grown.run("label-studio", "config").out)
-    assert [choices.get("name") for choices in view.iter("Choices")] == ["garment", "sleeves"]
-    reviewed = [task for task in json.loads(tasks.read_text(encoding="utf-8")) if task["predictions"]]
-    for number, task in enumerate(reviewed, 1):
-        result = task["predictions"][0]["result"]
-        task["id"] = number
-        task["annotations"] = [{"id": 100 + number, "completed_by": {"email": "anna@x.example"}, "result": result}]
-    tasks.write_text(json.dumps(reviewed), encoding="utf-8")
-    outcome = grown.run("label-studio", "import", tasks)
-    assert (outcome.code, outcome.out) == (0, "")
-    assert f"{gaps} annotations in {gaps} tasks, 0 skipped; {gaps} new observations, 0 known already" in outcome.err
-    assert f"  by anna@x.example {gaps}" in outcome.err
-    assert coverage(grown)["sleeves"]["unknown"] == 0
-    assert "anna@x.example" in grown.run("history", reviewed[0]["data"]["sku"]).out
-
-
-def test_a_review_of_an_unknown_image_is_told_and_held_back(registered: Project) -> None:
-    annotation = {"id": 1, "completed_by": 3, "result": []}
-    tasks = [{"id": 1, "data": {"image": "gone.jpg"}, "annotations": [annotation]}]
-    file = registered.folder / "reviews.json"
-    file.write_text(json.dumps(tasks))
-    assert registered.run("label-studio", "import", file).code == 0
-    outcome = registered.run("--strict", "label-studio", "import", file)
-    assert outcome.code == 3
-    assert "  task 1: gone.jpg: no such image in the catalogue; left out" in outcome.err
-    (summary,) = registered.run("label-studio", "import", file, "--json").json["files"]
-    assert summary["unknown_images"] == ["task 1: gone.jpg"]

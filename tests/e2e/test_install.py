@@ -104,14 +104,14 @@ def test_what_is_installed_is_the_wheel_with_its_migrations(environment: Environ
     assert (package.parent / "py.typed").is_file()
 
 
-def test_the_wheel_holds_no_drawn_garments(built: Path) -> None:
+def test_the_wheel_holds_no_drawn_garments_and_nothing_for_one_tool(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert {"attributree/testing/contract.py", "attributree/testing/fixtures.py"} <= names
-    assert [name for name in names if re.search("garment|drawn", name)] == []
+    assert [name for name in names if re.search("garment|drawn|studio", name)] == []
 
 
-@pytest.mark.parametrize("distribution", ["attributree-drawn-shop"])
+@pytest.mark.parametrize("distribution", ["attributree-drawn-shop", "attributree-label-studio"])
 def test_the_wheel_of_a_distribution_beside_the_core_holds_its_package_alone(
     distribution: str, variables: dict[str, str], tmp_path: Path
 ) -> None:

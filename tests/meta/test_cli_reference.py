@@ -33,9 +33,7 @@ def commands(command: click.Command, path: str, parent: click.Context | None = N
     context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
+        for name, child in sorted(command.commands.items()):  # its own: those of plugins stand in their READMEs
             yield from commands(child, f"{path} {name}", context)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
+from operator import attrgetter
 
 import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
@@ -133,30 +134,44 @@ def observe(
     annotator: str | None = None,
     cause: str = "review",
 ) -> int:
-    """Store observations on known images; return how many were not standing already.
+    """Store observations on known images, all of them or nothing; return how many were not standing already.
 
-    The last one counts if an image is there twice. Raises UnknownNameError for an unknown image and CatalogError
-    for an empty text or a reserved column.
+    Each `detail` has a revision of its own, in the order in which details first come, and `source` stands in for an
+    empty one. Within a revision the last word of an annotator on an image counts. Raises UnknownNameError for an
+    unknown image and CatalogError for an empty text or a reserved column.
     """
-    log = Log(connection, cause, source)
     for item in said:
         if not item.raw.strip() or "\0" in item.raw:
             raise CatalogError(f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text")
         if item.attribute in RESERVED_COLUMNS:
             raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
-    last = {(item.image_id, item.attribute): item for item in said}
-    for part in chunks([*last.values()], _CHUNK):
+    said = [item if item.annotator is not None else replace(item, annotator=annotator) for item in said]
+    last = {(item.detail, item.annotator, item.image_id, item.attribute): item for item in said}
+    order = {detail: place for place, detail in enumerate(dict.fromkeys(item.detail for item in said))}
+    log = Log(connection, cause, source)
+    detail = ""
+    for part in chunks(sorted(last.values(), key=lambda item: order[item.detail]), _CHUNK):
         known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
         for item in part:
             if item.image_id not in known:
                 require_image(connection, item.image_id)
-        wanted: Texts = defaultdict(dict)
-        for item in part:
-            wanted[item.attribute][item.image_id] = item.raw.strip()
-        standing = log.standing((source, annotator), sorted(known), wanted)
-        for column, texts in wanted.items():
-            wanted[column] = {image: raw for image, raw in texts.items() if standing[column].get(image) != raw}
-        log.append((source, annotator), wanted)
+        columns = {item.attribute for item in part}
+        standing: dict[Voice, Texts] = {}
+        for described, items in groupby(part, key=attrgetter("detail")):
+            if described != detail:
+                log.turn(described or source)
+                detail = described
+            fresh: dict[Voice, Texts] = {}
+            for item in items:
+                voice = (source, item.annotator)
+                if voice not in standing:
+                    standing[voice] = log.standing(voice, sorted(known), columns)
+                raw = item.raw.strip()
+                if standing[voice][item.attribute].get(item.image_id) != raw:
+                    standing[voice][item.attribute][item.image_id] = raw
+                    fresh.setdefault(voice, defaultdict(dict))[item.attribute][item.image_id] = raw
+            for voice, texts in fresh.items():
+                log.append(voice, texts)
     if log.new:
         log.finish()
     return log.new

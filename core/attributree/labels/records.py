@@ -100,57 +100,35 @@ class ExportSummary:
         return asdict(self) | {"columns": list(self.columns), "roots": list(self.roots)}
 
 
-@dataclass(frozen=True)
-class TaskSummary:
-    """What was written for Label Studio: tasks, and in them predicted and reviewed answers."""
-
-    file: str
-    attributes: tuple[str, ...]
-    tasks: int
-    predictions: int
-    annotations: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON-ready data."""
-        return asdict(self) | {"attributes": list(self.attributes)}
-
-
-@dataclass(frozen=True)
-class ReviewSummary:
-    """What one export of Label Studio's brought. `annotators` counts annotations; "" is nobody that it names.
-
-    `unknown_images` are tasks with annotations whose image is not in the catalogue; `undeclared` counts answers to
-    questions that no attribute asks.
-    """
-
-    file: str
-    source: str
-    tasks: int
-    annotations: int
-    skipped: int
-    observations_new: int
-    observations_same: int
-    annotators: dict[str, int]
-    unknown_images: tuple[str, ...]
-    unknown_values: tuple[UnknownValue, ...]
-    undeclared: dict[str, int]
-    revision: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON-ready data."""
-        return asdict(self) | {
-            "unknown_images": list(self.unknown_images),
-            "unknown_values": [asdict(item) for item in self.unknown_values],
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class NewObservation:
-    """What somebody says about one image, verbatim, as it would stand in a label file's cell."""
+    """What is said about one image, verbatim, as it would stand in a label file's cell.
+
+    `annotator` None is the annotator that `observe` is given. Observations of one `detail` share a revision, which it
+    describes: such as the ids that a tool wants back.
+    """
 
     image_id: int
     attribute: str
     raw: str
+    annotator: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewestObservation:
+    """The newest that an annotator says of an attribute on an image.
+
+    `column` is the attribute's name when it was said; `cause` and `detail` describe the revision.
+    """
+
+    image_id: int
+    attribute: str
+    column: str
+    raw: str
+    annotator: str | None
+    cause: str
+    detail: str
 
 
 # -- attributes and annotations --------------------------------------------------------------------

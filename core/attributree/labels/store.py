@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
 from ..errors import CatalogError
 from ..schema import Attribute
-from . import auto, coverage, export, history, observations, precedence, queries, schemas
+from . import auto, coverage, export, history, observations, precedence, queries, reviews, schemas
 from .annotations import followed
 from .ingest import DEFAULT_SOURCE, ingest
 from .look import read_and_look
 from .readers import Formats
-from .records import Coverage, IngestSummary
+from .records import Coverage, ImageRecord, IngestSummary
 from .resolve import Sources
 
 
@@ -85,6 +85,13 @@ class LabelStore(Store):
         """Wait up to `seconds` for a revision after `revision`; return whether there is one."""
         return self.database.wait(lambda c: queries.revision(c) > revision, seconds)
 
+    def pages(self, size: int = 500, *, state: str | None = None) -> Iterator[list[ImageRecord]]:
+        """Yield the images by id, `size` at a time; each page is read by itself, when it is asked for."""
+        last = 0
+        while page := self.page(last, size, state=state):
+            yield page
+            last = page[-1].id
+
     observe = writing(observations.observe)
     quarantine = writing(observations.quarantine)
     record_files = writing(observations.record_files)
@@ -101,6 +108,9 @@ class LabelStore(Store):
     sources = reading(followed)
 
     images = reading(queries.images)
+    page = reading(reviews.page)
+    image_ids = reading(reviews.image_ids)
+    newest_observations = reading(reviews.newest_observations)
     quarantined = reading(queries.quarantined)
     missing = reading(queries.missing)
     annotations = reading(queries.annotated)

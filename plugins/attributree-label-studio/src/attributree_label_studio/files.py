@@ -1,4 +1,4 @@
-"""Label Studio's exports to tasks, JSON and JSON-MIN, one task at a time. Pure; they are stored by `studio_reviews`."""
+"""Label Studio's exports to tasks, JSON and JSON-MIN, one task at a time. Pure; `reviews` stores them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ..labels.lines import MAX_ROW, refuse, storable
-from ..schema import RESERVED_COLUMNS, SEPARATOR
+from attributree.errors import IngestError
+from attributree.schema import RESERVED_COLUMNS, SEPARATOR
 
 #: Name of the one object tag, and of the data that it shows.
 IMAGE = "image"
 
-#: Characters of the file that are read at once.
-_BLOCK = 1 << 20
+#: Characters of the file that are read at once, and of a task at most.
+_BLOCK, _MAX_TASK = 1 << 20, 4_000_000
 _BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -51,7 +51,7 @@ class StudioTask:
 
 
 class _UnfitError(Exception):
-    """What a task has that no export of Label Studio's has."""
+    """A task has what no export of Label Studio has."""
 
 
 def read_tasks(file: Path, attributes: set[str]) -> Iterator[StudioTask]:
@@ -61,11 +61,16 @@ def read_tasks(file: Path, attributes: set[str]) -> Iterator[StudioTask]:
     """
     for number, task in enumerate(_read_array(file), 1):
         if not isinstance(task, dict):
-            raise refuse(file, "is not an object with data and annotations", row=number)
+            raise _refused(file, "is not an object with data and annotations", row=number)
         try:
             yield _minimal(number, task, attributes) if "annotation_id" in task else _full(number, task)
         except _UnfitError as problem:
-            raise refuse(file, str(problem), row=number) from None
+            raise _refused(file, str(problem), row=number) from None
+
+
+def _refused(file: Path, problem: str, *, row: int | None = None) -> IngestError:
+    """Return the error for a file that is refused whole; a task is called a row, as in other files."""
+    return IngestError(f"{file}: {problem}" if row is None else f"{file}, row {row}: {problem}")
 
 
 def _read_array(file: Path) -> Iterator[Any]:
@@ -76,7 +81,7 @@ def _read_array(file: Path) -> Iterator[Any]:
         with file.open(encoding="utf-8-sig") as opened:
             text = opened.read(_BLOCK).lstrip()
             if not text.startswith("["):
-                raise refuse(file, "is no array of tasks; export them from Label Studio as JSON or JSON-MIN")
+                raise _refused(file, "is no array of tasks; export them from Label Studio as JSON or JSON-MIN")
             at = 1
             while True:
                 found = _BETWEEN.match(text, at)
@@ -86,17 +91,17 @@ def _read_array(file: Path) -> Iterator[Any]:
                 try:
                     task, at = decoder.raw_decode(text, at)
                 except (ValueError, RecursionError) as error:
-                    more = opened.read(_BLOCK) if len(text) - at <= MAX_ROW else ""
+                    more = opened.read(_BLOCK) if len(text) - at <= _MAX_TASK else ""
                     if not more:
-                        raise refuse(file, f"not JSON, cut short or too long ({error})", row=number + 1) from None
+                        raise _refused(file, f"not JSON, cut short or too long ({error})", row=number + 1) from None
                     text, at = text[at:] + more, 0
                     continue
                 number += 1
                 yield task
     except UnicodeDecodeError as error:
-        raise refuse(file, f"not UTF-8 ({error.reason})", row=number + 1) from None
+        raise _refused(file, f"not UTF-8 ({error.reason})", row=number + 1) from None
     except OSError as error:
-        raise refuse(file, f"cannot be read: {error.strerror or error}") from None
+        raise _refused(file, f"cannot be read: {error.strerror or error}") from None
 
 
 def _full(number: int, task: Mapping[str, Any]) -> StudioTask:
@@ -150,7 +155,7 @@ def _paths(data: Mapping[str, Any]) -> tuple[str, ...]:
     """Return how the catalogue may know the image: by the path that we wrote, or by what Label Studio shows."""
     shown = data.get(IMAGE)
     local = unquote(shown.partition("?d=")[2]) if isinstance(shown, str) else None
-    found = [text for text in (data.get("path"), shown, local) if isinstance(text, str) and text and storable(text)]
+    found = [text for text in (data.get("path"), shown, local) if isinstance(text, str) and text and _storable(text)]
     return tuple(dict.fromkeys(found))
 
 
@@ -182,8 +187,13 @@ def _id(value: object, where: str) -> int | str | None:
     return _text(value, where)
 
 
+def _storable(text: str) -> bool:
+    """Return whether a database takes `text`: it has no NUL and no half surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value.strip() or not storable(value):
+    if not isinstance(value, str) or not value.strip() or not _storable(value):
         raise _UnfitError(f"{where} is {value!r}, which is no text")
     return value.strip()
 

@@ -8,30 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from attributree import Attribute, MultiLabel, SingleLabel, Value
-from attributree.catalog import Catalog
+from attributree import Attribute, Workspace
 from attributree.errors import CatalogError, IngestError, UnknownNameError
-from attributree.label_studio import files as studio_files
-from attributree.label_studio.reviews import import_reviews
-from attributree.label_studio.tasks import TaskOptions, asked, export_tasks, labelling_config
 from attributree.labels.records import NewObservation
-from attributree.registry.predictions import load as load_predictions
-from support.catalogues import Shop
+from attributree_label_studio import files as studio_files
+from attributree_label_studio.reviews import import_reviews
+from attributree_label_studio.tasks import TaskOptions, declared_attributes, export_tasks, labelling_config
 
-NECKLINE = Attribute(
-    "neckline", SingleLabel((Value("crew", "Crew <&>"), Value("v_neck", "V-neck"))), applies_to=("top",)
-)
-COLOUR = Attribute("colour", MultiLabel(("red", "blue")))
-
-
-@pytest.fixture
-def stocked(catalog: Catalog, shop: Shop) -> Catalog:
-    """A catalogue of four tops, two of which have gaps."""
-    for attribute in (NECKLINE, COLOUR):
-        catalog.labels.declare(attribute, "test")
-    rows = ["a.png,S1,top,crew,red", "b b.png,S2,top,,", "c.png,S3,top,,blue", "d.png,S4,top,crew,"]
-    catalog.labels.ingest(shop.labels("image,sku,article_type,neckline,colour", *rows))
-    return catalog
+Shop = Any
 
 
 def item(name: str, *choices: str, region: str = "Dx_aB91ISN") -> dict[str, Any]:
@@ -81,7 +65,7 @@ ANNA = {"id": 3, "email": "anna@x.example", "first_name": "Anna", "last_name": "
 
 
 def test_what_label_studio_exports_goes_in_and_out_with_ids_choices_and_annotators(
-    stocked: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    stocked: Workspace, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(studio_files, "_BLOCK", 40)  # tasks are read across the bounds of blocks
     tasks = [
@@ -112,16 +96,18 @@ def test_what_label_studio_exports_goes_in_and_out_with_ids_choices_and_annotato
     assert stocked.labels.revision() == revision
 
 
-def test_a_review_outranks_the_import_and_is_named(stocked: Catalog, shop: Shop) -> None:
+def test_a_review_outranks_the_import_and_is_named(stocked: Workspace, shop: Shop) -> None:
     import_reviews(stocked, write(shop, [task(1, "a.png", annotation(1, ANNA, item("neckline", "v_neck")))]))
     assert stocked.labels.annotations("neckline", [1])[1].values == ("v_neck",)
-    said = stocked.labels.history("S1", load_predictions).images[0].observations[-1]
+    said = stocked.history("S1").images[0].observations[-1]
     assert (said.raw, said.source, said.annotator, said.cause) == ("v_neck", "review", "anna@x.example", "label-studio")
 
 
-def test_reviews_of_a_renamed_attribute_go_out_under_its_name_of_today(stocked: Catalog, shop: Shop) -> None:
+def test_reviews_of_a_renamed_attribute_go_out_under_its_name_of_today(
+    stocked: Workspace, shop: Shop, neckline: Attribute
+) -> None:
     import_reviews(stocked, write(shop, [task(1, "a.png", annotation(1, ANNA, item("neckline", "v_neck")))]))
-    stocked.labels.declare(Attribute("neck", NECKLINE.labels, formerly=("neckline",)), "test")
+    stocked.labels.declare(Attribute("neck", neckline.labels, formerly=("neckline",)), "test")
     export_tasks(stocked, file := shop.folder / "tasks.json", TaskOptions(attributes=("neck",), reviews="review"))
     (reviewed,) = [row for row in told_of(json.loads(file.read_text())) if row]
     assert reviewed == [("neck", ["v_neck"])]
@@ -135,14 +121,14 @@ def told_of(tasks: list[dict[str, Any]]) -> list[Any]:
     ]
 
 
-def test_the_last_word_of_an_annotator_counts(stocked: Catalog, shop: Shop) -> None:
+def test_the_last_word_of_an_annotator_counts(stocked: Workspace, shop: Shop) -> None:
     later = annotation(1, 5, item("neckline", "crew"), updated_at="2024-05-01T00:00:00Z")
     earlier = annotation(2, 5, item("neckline", "v_neck"), updated_at="2024-04-01T00:00:00Z")
     import_reviews(stocked, write(shop, [task(1, "c.png", later, earlier)]))
     assert stocked.labels.annotations("neckline", [3])[3].values == ("crew",)
 
 
-def test_json_min_is_read_too(stocked: Catalog, shop: Shop) -> None:
+def test_json_min_is_read_too(stocked: Workspace, shop: Shop) -> None:
     rows = [
         {"id": 1, "annotation_id": 9, "annotator": 4, "image": "/data/local-files/?d=b%20b.png", "neckline": "v_neck"},
         {"id": 2, "annotation_id": 8, "annotator": "ben@x.example", "image": "c.png", "neckline": "n/a", "sku": "S3",
@@ -155,7 +141,7 @@ def test_json_min_is_read_too(stocked: Catalog, shop: Shop) -> None:
     assert stocked.labels.annotations("neckline", [3])[3].state == "not_applicable"
 
 
-def test_what_cannot_be_placed_or_read_is_told(stocked: Catalog, shop: Shop) -> None:
+def test_what_cannot_be_placed_or_read_is_told(stocked: Workspace, shop: Shop) -> None:
     tasks = [
         task(1, "gone.png", annotation(1, 4, item("neckline", "crew"))),
         task(2, "a.png", annotation(2, 4, item("neckline", "crwe"), item("season", "summer"))),
@@ -167,7 +153,7 @@ def test_what_cannot_be_placed_or_read_is_told(stocked: Catalog, shop: Shop) -> 
     assert summary.observations_new == 2
 
 
-def test_an_image_below_two_roots_is_known_by_its_id(stocked: Catalog, shop: Shop, tmp_path: Path) -> None:
+def test_an_image_below_two_roots_is_known_by_its_id(stocked: Workspace, shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     stocked.labels.ingest(shop.labels("image,colour", "a.png,blue", name="more.csv"), images=tmp_path / "other")
     one = task(1, "a.png", annotation(1, 4, item("neckline", "v_neck")))
@@ -199,7 +185,7 @@ def one_task(*result: dict[str, Any]) -> str:
     ],
 )
 def test_what_is_no_export_of_label_studio_is_refused(
-    stocked: Catalog, shop: Shop, content: str | bytes, problem: str
+    stocked: Workspace, shop: Shop, content: str | bytes, problem: str
 ) -> None:
     path = shop.folder / "export.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -210,7 +196,7 @@ def test_what_is_no_export_of_label_studio_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_bad_task_leaves_nothing_of_those_before_it(stocked: Catalog, shop: Shop) -> None:
+def test_a_bad_task_leaves_nothing_of_those_before_it(stocked: Workspace, shop: Shop) -> None:
     good = [task(i, "b b.png", annotation(i, i, item("colour", "red"))) for i in range(600)]
     before = stocked.labels.counts()
     with pytest.raises(IngestError, match="row 601: is not an object"):
@@ -222,7 +208,7 @@ def test_a_bad_task_leaves_nothing_of_those_before_it(stocked: Catalog, shop: Sh
         import_reviews(stocked, write(shop, []), source=" ")
 
 
-def test_tasks_show_what_was_predicted_for_gaps(stocked: Catalog, shop: Shop, predict: Callable[..., int]) -> None:
+def test_tasks_show_what_was_predicted_for_gaps(stocked: Workspace, shop: Shop, predict: Callable[..., int]) -> None:
     version = predict(
         stocked,
         "neckline",
@@ -257,7 +243,7 @@ def test_tasks_show_what_was_predicted_for_gaps(stocked: Catalog, shop: Shop, pr
 
 
 def test_a_prediction_that_nobody_reviewed_is_no_review(
-    stocked: Catalog, shop: Shop, predict: Callable[..., int]
+    stocked: Workspace, shop: Shop, predict: Callable[..., int]
 ) -> None:
     predict(stocked, "neckline", {"b b.png": ("v_neck", "accept")})
     out = shop.folder / "tasks.json"
@@ -266,8 +252,8 @@ def test_a_prediction_that_nobody_reviewed_is_no_review(
     assert 2 not in stocked.labels.annotations("neckline", [2])
 
 
-def test_the_labelling_configuration_shows_titles_and_stores_keys() -> None:
-    view = ElementTree.fromstring(labelling_config([NECKLINE, COLOUR]))
+def test_the_labelling_configuration_shows_titles_and_stores_keys(neckline: Attribute, colour: Attribute) -> None:
+    view = ElementTree.fromstring(labelling_config([neckline, colour]))
     assert [(image.get("name"), image.get("value")) for image in view.iter("Image")] == [("image", "$image")]
     groups = {choices.get("name"): choices for choices in view.iter("Choices")}
     assert {name: (group.get("choice"), group.get("toName")) for name, group in groups.items()} == {
@@ -279,7 +265,7 @@ def test_the_labelling_configuration_shows_titles_and_stores_keys() -> None:
 
 
 def test_reviews_that_did_not_come_from_label_studio_are_annotations_without_an_id(
-    stocked: Catalog, shop: Shop
+    stocked: Workspace, shop: Shop
 ) -> None:
     stocked.labels.observe([NewObservation(2, "neckline", "crew")], source="review", annotator="ben@x.example")
     out = shop.folder / "tasks.json"
@@ -291,14 +277,20 @@ def test_reviews_that_did_not_come_from_label_studio_are_annotations_without_an_
     assert "id" not in made
 
 
-def test_nothing_is_asked_where_nothing_is_declared(catalog: Catalog, stocked: Catalog) -> None:
+def test_nothing_is_asked_where_nothing_is_declared(stocked: Workspace) -> None:
     with pytest.raises(
         UnknownNameError, match=r"'necklace' is not declared in the catalogue \(there: colour, neckline\)"
     ):
-        asked(stocked, ["necklace"])
+        declared_attributes(stocked, ["necklace"])
     for name in ("neckline", "colour"):
-        catalog.labels.orphan(name)
+        stocked.labels.orphan(name)
     with pytest.raises(CatalogError, match="no attribute is declared in the catalogue yet; run sync-catalog first"):
-        asked(
-            catalog,
-        )
+        declared_attributes(stocked)
+
+
+def test_what_two_annotations_say_is_kept_with_a_revision_each(stocked: Workspace, shop: Shop) -> None:
+    before = stocked.labels.revision()
+    said = [annotation(number, number, item("neckline", "crew"), item("colour", "red")) for number in (1, 2)]
+    summary = import_reviews(stocked, write(shop, [task(1, "c.png", *said)]))
+    assert (summary.observations_new, summary.revision) == (4, before + 2)
+    assert import_reviews(stocked, write(shop, [task(1, "c.png", *said[:1])])).observations_same == 2

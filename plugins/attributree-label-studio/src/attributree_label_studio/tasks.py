@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from sqlalchemy import Connection, select
+from attributree import Attribute, Workspace
+from attributree.errors import CatalogError, UnknownNameError
+from attributree.labels.records import ImageRecord, PredictionRecord
+from attributree.labels.writers import replacing
+from attributree.schema import NOT_APPLICABLE, SEPARATOR
 
-from ..catalog import Catalog
-from ..database.tables import LabelColumn, Observation, Revision, VoiceRow
-from ..errors import CatalogError, UnknownNameError
-from ..labels.annotations import newest_last
-from ..labels.export import pages
-from ..labels.queries import annotated
-from ..labels.records import PredictionRecord, TaskSummary
-from ..labels.schemas import declared
-from ..labels.writers import replacing
-from ..registry.predictions import load as load_predictions
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .files import IMAGE
 
 #: The cause of revisions that hold an annotation of Label Studio's; their details are JSON.
@@ -45,6 +38,21 @@ class TaskOptions:
     reviews: str | None = None
 
 
+@dataclass(frozen=True)
+class TaskSummary:
+    """What was written: tasks, and in them predicted and reviewed answers."""
+
+    file: str
+    attributes: tuple[str, ...]
+    tasks: int
+    predictions: int
+    annotations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready data."""
+        return asdict(self)
+
+
 def labelling_config(attributes: Iterable[Attribute]) -> str:
     """Return the labelling configuration in XML: one group of choices for each attribute.
 
@@ -65,40 +73,38 @@ def labelling_config(attributes: Iterable[Attribute]) -> str:
     return ElementTree.tostring(view, encoding="unicode") + "\n"
 
 
-def asked(catalog: Catalog, wanted: Sequence[str] = ()) -> list[Attribute]:
-    """Return the declared attributes, by name, or those `wanted`. Raises UnknownNameError, or CatalogError for none."""
-    return catalog.labels.read(lambda connection: _asked(connection, wanted))
+def declared_attributes(workspace: Workspace, names: Sequence[str] = ()) -> list[Attribute]:
+    """Return the declared attributes, by name, or those of `names`.
 
-
-def _asked(connection: Connection, wanted: Sequence[str]) -> list[Attribute]:
-    known = {name: attribute for name, (_, attribute) in sorted(declared(connection).items())}
+    Raises UnknownNameError, or CatalogError if none is declared.
+    """
+    found = workspace.labels.attributes()
+    known = {name: attribute.today for name, attribute in found.items() if attribute.state == "declared"}
     if not known:
         raise CatalogError("no attribute is declared in the catalogue yet; run sync-catalog first")
-    for name in wanted:
+    for name in names:
         if name not in known:
             raise UnknownNameError(f"attribute {name!r} is not declared in the catalogue (there: {', '.join(known)})")
-    return [known[name] for name in dict.fromkeys(wanted)] if wanted else list(known.values())
+    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
 def export_tasks(
-    catalog: Catalog,
+    workspace: Workspace,
     file: Path,
     options: TaskOptions | None = None,
     *,
     progress: Callable[[int], None] | None = None,
 ) -> TaskSummary:
-    """Write tasks of the images in state ok to `file`, which is there whole or not at all, in bounded memory."""
-    return catalog.labels.read(lambda connection: _export(connection, file, options or TaskOptions(), progress))
+    """Write tasks of the images in state ok to `file`, which is there whole or not at all, in bounded memory.
 
-
-def _export(
-    connection: Connection, file: Path, options: TaskOptions, progress: Callable[[int], None] | None
-) -> TaskSummary:
-    attributes = _asked(connection, options.attributes)
+    Raises CatalogError and UnknownNameError.
+    """
+    options = options or TaskOptions()
+    names = tuple(attribute.name for attribute in declared_attributes(workspace, options.attributes))
     tasks = predictions = annotations = 0
     with replacing(file) as partial, partial.open("w", encoding="utf-8", newline="\n") as opened:
-        for images in pages(connection, state="ok"):
-            for task in _tasks(connection, images, attributes, options):
+        for images in workspace.labels.pages(state="ok"):
+            for task in _tasks(workspace, images, names, options):
                 opened.write(",\n" if tasks else "[\n")
                 opened.write(json.dumps(task, ensure_ascii=False))
                 tasks += 1
@@ -107,14 +113,15 @@ def _export(
             if progress is not None:
                 progress(tasks)
         opened.write("\n]\n" if tasks else "[]\n")
-    return TaskSummary(str(file), tuple(attribute.name for attribute in attributes), tasks, predictions, annotations)
+    return TaskSummary(str(file), names, tasks, predictions, annotations)
 
 
 def _tasks(
-    connection: Connection, images: Sequence[Any], attributes: Sequence[Attribute], options: TaskOptions
+    workspace: Workspace, images: Sequence[ImageRecord], names: Sequence[str], options: TaskOptions
 ) -> Iterator[dict[str, Any]]:
-    gaps = _gaps(connection, [image.id for image in images], [attribute.name for attribute in attributes])
-    reviews = _reviews(connection, images, attributes, options.reviews) if options.reviews else {}
+    ids = [image.id for image in images]
+    gaps = _gaps(workspace, ids, names)
+    reviews = _reviews(workspace, ids, names, options.reviews) if options.reviews else {}
     for image in images:
         predicted = gaps.get(image.id, [])
         if options.only_review and not any(record.decision == "review" for record in predicted):
@@ -130,12 +137,12 @@ def _tasks(
             yield {**task, "annotations": said} | ({} if number is None else {"id": number})
 
 
-def _gaps(connection: Connection, ids: Sequence[int], names: Sequence[str]) -> dict[int, list[PredictionRecord]]:
+def _gaps(workspace: Workspace, ids: Sequence[int], names: Sequence[str]) -> dict[int, list[PredictionRecord]]:
     """Return the predictions for what is unknown or ambiguous, by image."""
     gaps: dict[int, list[PredictionRecord]] = {}
     for name in names:
-        known = annotated(connection, name, ids)
-        for record in load_predictions(connection, name, ids):
+        known = workspace.labels.annotations(name, ids)
+        for record in workspace.registry.predictions(name, ids):
             now = known.get(record.image_id)
             if record.values and (now is None or now.state == "ambiguous"):
                 gaps.setdefault(record.image_id, []).append(record)
@@ -168,28 +175,16 @@ def _result(name: str, choices: Sequence[str], region: str | None = None) -> dic
 
 
 def _reviews(
-    connection: Connection, images: Sequence[Any], attributes: Sequence[Attribute], source: str
+    workspace: Workspace, ids: Sequence[int], names: Sequence[str], source: str
 ) -> dict[int, dict[Any, list[dict[str, Any]]]]:
     """Return what reviewers say of a page of images, as annotations by image and number of the task."""
-    names = {column: attribute.name for attribute in attributes for column in attribute.columns}
-    order = {name: position for position, name in enumerate(names.values())}
-    query = (
-        select(Observation.image_id, LabelColumn.name, Observation.raw, VoiceRow.annotator)
-        .add_columns(Revision.cause, Revision.detail)
-        .join(LabelColumn, LabelColumn.id == Observation.column_id)
-        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
-        .join(Revision, Revision.id == Observation.revision)
-        .where(Observation.image_id.between(images[0].id, images[-1].id))
-        .where(VoiceRow.source == source, LabelColumn.name.in_(names))
-        .order_by(*newest_last([attribute.columns for attribute in attributes]))
-    )
-    standing = {(row.image_id, row.annotator, names[row.name]): row for row in connection.execute(query)}
     made: dict[tuple[int, Any, Any, str | None], dict[str, Any]] = {}
-    for (image_id, annotator, name), row in sorted(standing.items(), key=lambda item: order[item[0][2]]):
-        told: Mapping[str, Any] = json.loads(row.detail) if row.cause == CAUSE else {}
-        key = (image_id, told.get("task"), told.get("annotation"), annotator)
-        annotation = made.setdefault(key, _annotation(told, annotator))
-        annotation["result"].append(_result(name, row.raw.split(SEPARATOR), told.get("regions", {}).get(row.name)))
+    for said in workspace.labels.newest_observations(source, names, ids):
+        told: Mapping[str, Any] = json.loads(said.detail) if said.cause == CAUSE else {}
+        key = (said.image_id, told.get("task"), told.get("annotation"), said.annotator)
+        annotation = made.setdefault(key, _annotation(told, said.annotator))
+        region = told.get("regions", {}).get(said.column)
+        annotation["result"].append(_result(said.attribute, said.raw.split(SEPARATOR), region))
     found: dict[int, dict[Any, list[dict[str, Any]]]] = {}
     for (image_id, task, _, _), annotation in made.items():
         found.setdefault(image_id, {}).setdefault(task, []).append(annotation)
