@@ -7,6 +7,7 @@ import pytest
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value, __version__
 from attributree.catalog import Catalog
 from attributree.errors import CatalogError
+from attributree.jsonable import jsonable
 from attributree.labels import readers
 from attributree.labels.records import PredictionRecord
 from attributree.registry.predictions import load as load_predictions
@@ -314,7 +315,7 @@ def test_every_change_says_what_when_and_by_which_plugin_and_code(hems: Catalog)
     assert {c.attributree for c in hems.labels.changes("length")} == {__version__}
     assert first.revision < last.revision == hems.labels.revision()
     assert first.created_at <= last.created_at
-    assert first.to_json()["schema"]["name"] == "hem"
+    assert jsonable(first)["schema"]["name"] == "hem"
 
 
 def test_a_change_that_is_refused_leaves_no_trace(hems: Catalog) -> None:

@@ -18,6 +18,7 @@ from attributree.errors import CatalogError, IngestError, UnknownNameError
 from attributree.images import helpers
 from attributree.images.decode import inspect_image
 from attributree.images.headers import plain_file
+from attributree.jsonable import jsonable
 from attributree.labels import look, names, readers
 from attributree.labels.ingest import split_of
 from attributree.labels.records import FileState, IngestSummary, NewObservation, Quarantine, UnknownValue
@@ -63,7 +64,7 @@ def test_a_file_is_stored_and_summed_up(catalog: Catalog, shop: Shop) -> None:
         undeclared={"fabric": 2},
         revision=2,
     )
-    assert json.loads(json.dumps(summary.to_json()))["unknown_values"][0]["nearest"] == "v_neck"
+    assert json.loads(json.dumps(jsonable(summary)))["unknown_values"][0]["nearest"] == "v_neck"
     assert done == [3]
     assert catalog.labels.undeclared() == {"fabric": 2}
     counts = catalog.labels.counts()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..jsonable import jsonable
 from . import Globals, cli, pass_globals
 from .output import Reporter, print_json, print_table, say
 
@@ -49,10 +50,10 @@ def ingest(options: Globals, files: tuple[Path, ...], images: Path | None, sourc
             tell = partial(reporter.count, f"{file.name}, rows")
             summaries.append(workspace.ingest(file, images=images, source=source, progress=tell))
     if as_json:
-        print_json({"files": [summary.to_json() for summary in summaries]})
+        print_json({"files": summaries})
     elif not options.quiet:
         for summary in summaries:
-            _show_summary(summary.to_json())
+            _show_summary(jsonable(summary))
     options.held_back(any(summary.quarantined for summary in summaries))
 
 

@@ -71,7 +71,7 @@ def export(
         if to_stdout:
             _copy_to_stdout(Path(folder) / "stdout")
     if as_json:
-        print_json(summary.to_json())
+        print_json(summary)
     elif not options.quiet:
         more = f", {summary.predicted} predictions" if predictions else ""
         say(f"{file}: {summary.images} images in {summary.rows} rows{more} (revision {summary.revision})")

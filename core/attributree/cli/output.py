@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from ..jsonable import jsonable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -30,8 +32,8 @@ def say(message: str = "") -> None:
 
 
 def print_json(document: object) -> None:
-    """Write one JSON document to stdout."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    """Write one JSON document to stdout; `document` is anything that `jsonable` takes."""
+    click.echo(json.dumps(jsonable(document), ensure_ascii=False, indent=2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

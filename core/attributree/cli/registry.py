@@ -67,7 +67,7 @@ def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None
             workspace.registry.cancel_run(cancel, actor())
         found = workspace.registry.runs(attribute)[-limit:]
     if as_json:
-        print_json({"runs": [run.to_json() for run in found]})
+        print_json({"runs": found})
         return
     print_table(
         "training runs",
@@ -94,7 +94,7 @@ def changes(options: Globals, attribute: str | None, as_json: bool) -> None:
     with options.workspace() as workspace:
         found = workspace.labels.changes(attribute)
     if as_json:
-        print_json({"changes": [change.to_json() for change in found]})
+        print_json({"changes": found})
         return
     print_table(
         "schema changes",

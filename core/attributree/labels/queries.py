@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from ..database.engine import chunks
+from ..database.mapping import record_of
 from ..database.tables import AnnotationRow, AnnotationValue, AttributeValue, Image, ImagesRoot, Product, Revision
 from ..errors import UnknownNameError
 from ..label_set import LabelSet
@@ -70,7 +71,8 @@ def images(
     if ids is not None or paths is not None:
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
         queries += [query.where(here) for here in _at(connection, [str(path) for path in paths or ()])]
-    found = {row.id: _image(row) for part in queries for row in connection.execute(part)}
+    rows = (row for part in queries for row in connection.execute(part))
+    found = {row.id: record_of(ImageRecord, row, file=Path(row.file or f"{row.folder}/{row.path}")) for row in rows}
     return [found[image_id] for image_id in sorted(found)]
 
 
@@ -93,24 +95,6 @@ def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[
             yield (Image.root_id == root) & Image.file.is_(None) & Image.path.in_(part)
     for part in chunks(files):
         yield Image.file.in_(part)
-
-
-def _image(row: Any) -> ImageRecord:
-    return ImageRecord(
-        id=row.id,
-        path=row.path,
-        file=Path(row.file or f"{row.folder}/{row.path}"),
-        sku=row.sku,
-        article_type=row.article_type,
-        title=row.title,
-        split=row.split,
-        state=row.state,
-        reason=row.reason,
-        digest=row.digest,
-        bytes=row.bytes,
-        mtime_ns=row.mtime_ns,
-        description=row.description,
-    )
 
 
 def other_types(connection: Connection, reader: Reader) -> list[str]:

@@ -6,13 +6,14 @@ Times are aware and in UTC, paths absolute, values always today's keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from ..jsonable import jsonable
 from ..schema import Attribute
 from .lineage import follow
 
@@ -73,13 +74,6 @@ class IngestSummary:
     undeclared: dict[str, int]
     revision: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON-ready data."""
-        return asdict(self) | {
-            "quarantined": [asdict(item) for item in self.quarantined],
-            "unknown_values": [asdict(item) for item in self.unknown_values],
-        }
-
 
 @dataclass(frozen=True)
 class ExportSummary:
@@ -94,10 +88,6 @@ class ExportSummary:
     columns: tuple[str, ...]
     roots: tuple[str, ...]
     revision: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON-ready data."""
-        return asdict(self) | {"columns": list(self.columns), "roots": list(self.roots)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +181,6 @@ class SchemaChange:
     actor: str
     schema: Attribute
     digest: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the change as `changes --json` shows it."""
-        told = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**told, "created_at": self.created_at.isoformat(), "schema": self.schema.to_json()}
 
 
 @dataclass(frozen=True)
@@ -326,25 +311,12 @@ class ProductHistory:
 
     def to_json(self) -> dict[str, Any]:
         """Return the product as `history --json` shows it."""
-        return {
-            "sku": self.sku,
-            "article_type": self.article_type,
-            "title": self.title,
-            "split": self.split,
-            "images": [
-                {
-                    "image": kept.image.path,
-                    "state": kept.image.state,
-                    "reason": kept.image.reason,
-                    "observations": [
-                        {**asdict(said), "created_at": said.created_at.isoformat()} for said in kept.observations
-                    ],
-                    "annotations": {name: asdict(now) for name, now in kept.annotations.items()},
-                    "predictions": {name: asdict(now) for name, now in kept.predictions.items()},
-                }
-                for kept in self.images
-            ],
-        }
+        images = [
+            {**vars(kept), "image": kept.image.path, "state": kept.image.state, "reason": kept.image.reason}
+            for kept in self.images
+        ]
+        told: dict[str, Any] = jsonable({**vars(self), "images": images})
+        return told
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ..database.leases import held
+from ..database.mapping import record_of
 from ..database.tables import (
     AttributeRow,
     AttributeValue,
@@ -51,16 +52,12 @@ def attributes(connection: Connection) -> dict[str, CatalogAttribute]:
         values.setdefault(row.attribute_id, []).append(value)
     former = _former_names(connection)
     return {
-        row.name: CatalogAttribute(
-            name=row.name,
-            title=row.title,
-            kind=row.kind,
-            declared_by=row.declared_by,
+        row.name: record_of(
+            CatalogAttribute,
+            row,
             schema=Attribute.from_json(row.schema),
             digest=row.schema_digest,
-            state=row.state,
-            revision=row.revision,
-            values=tuple(values.get(row.id, [])),
+            values=tuple(values.get(row.id, ())),
             former_names=former.get(row.id, ()),
         )
         # Not by the database, whose order may be that of a language.
@@ -180,7 +177,7 @@ def _record(
 def changes(connection: Connection, name: str | None = None) -> list[SchemaChange]:
     """Return what became of an attribute, or of all, oldest first. A former name is followed."""
     query = (
-        select(SchemaChangeRow, AttributeRow.name, Revision.created_at)
+        select(SchemaChangeRow, AttributeRow.name.label("attribute"), Revision.created_at)
         .join(AttributeRow, AttributeRow.id == SchemaChangeRow.attribute_id)
         .join(Revision, Revision.id == SchemaChangeRow.revision)
         .order_by(SchemaChangeRow.id)
@@ -188,19 +185,7 @@ def changes(connection: Connection, name: str | None = None) -> list[SchemaChang
     if name is not None:
         query = query.where(AttributeRow.id == attribute_id(connection, name))
     return [
-        SchemaChange(
-            attribute=row.name,
-            change=row.change,
-            detail=row.detail,
-            revision=row.revision,
-            created_at=row.created_at,
-            declared_by=row.declared_by,
-            plugin_version=row.plugin_version,
-            attributree=row.attributree,
-            actor=row.actor,
-            schema=Attribute.from_json(row.schema),
-            digest=row.schema_digest,
-        )
+        record_of(SchemaChange, row, schema=Attribute.from_json(row.schema), digest=row.schema_digest)
         for row in connection.execute(query)
     ]
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..database.engine import chunks
+from ..database.mapping import columns_of
 from ..database.tables import Image, Prediction, PredictionValue, Product
 from ..errors import CatalogError
 from ..labels.records import PredictionRecord
@@ -43,17 +44,7 @@ def _save_chunk(
     )
     connection.execute(
         statement,
-        [
-            {
-                "image_id": record.image_id,
-                "attribute_id": attribute,
-                "version_id": record.version,
-                "branch_id": record.branch_id,
-                "confidence": record.confidence,
-                "decision": record.decision,
-            }
-            for record in records
-        ],
+        [columns_of(Prediction, record, attribute_id=attribute, version_id=record.version) for record in records],
     )
     stored = select(Prediction.image_id, Prediction.id).where(
         Prediction.attribute_id == attribute, Prediction.image_id.in_([record.image_id for record in records])

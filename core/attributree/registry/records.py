@@ -6,9 +6,11 @@ Times are aware and in UTC, values always today's keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from ..jsonable import jsonable
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,6 @@ class BranchRecord:
     run_id: int | None = None
     created_at: datetime | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the branch as it stands in a manifest."""
-        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("attribute", "trunk")}
-        created_at = self.created_at.isoformat() if self.created_at else None
-        return {**told, "parts": list(self.parts), "values": list(self.values), "created_at": created_at}
 
     @property
     def head_options(self) -> Mapping[str, Any]:
@@ -112,11 +108,11 @@ class TreeVersion:
 
     def manifest(self) -> dict[str, Any]:
         """Return all that the version is made of, as `versions --json` shows it."""
-        return {
-            "trunk": {"digest": self.trunk.digest, "spec": dict(self.trunk.spec)},
-            "branches": {name: branch.to_json() for name, branch in self.branches.items()},
-            "made_with": dict(self.made_with),
-        }
+        told = {"trunk": self.trunk, "branches": self.branches, "made_with": self.made_with}
+        manifest: dict[str, Any] = jsonable(told)
+        for branch in manifest["branches"].values():
+            del branch["attribute"], branch["trunk"]  # said above them
+        return manifest
 
 
 @dataclass(frozen=True)
@@ -158,12 +154,6 @@ class TrainingRun:
     attempts: int = 1
     heartbeat_at: datetime | None = None
     expires_at: datetime | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the run as `runs --json` shows it."""
-        times = ("started_at", "finished_at", "heartbeat_at", "expires_at")
-        told = {name: when.isoformat() if (when := getattr(self, name)) else None for name in times}
-        return {**asdict(self), "metrics": dict(self.metrics), **told}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from ..database.leases import held, is_held, now
+from ..database.mapping import columns_of, record_of
 from ..database.tables import AttributeRow, Branch, TrainingRunRow
 from ..errors import CatalogError, LeaseError, UnknownNameError
 from ..labels.values import attribute_id
@@ -22,6 +23,9 @@ from .records import FinishedRun, TrainingRun, Work
 
 #: A run whose owner has not been heard of for so many seconds may be taken over.
 LEASE_SECONDS = 60.0
+
+#: What makes two works the same.
+_SAME = ("action", "fingerprint", "schema_digest", "config_digest")
 
 ENDS = ("promoted", "rejected", "failed")
 
@@ -47,17 +51,11 @@ def claim(
     row_id = attribute_id(connection, work.attribute)
     here = TrainingRunRow.attribute_id == row_id
     at = now(connection)
-    same = {
-        "action": work.action,
-        "fingerprint": work.fingerprint,
-        "schema_digest": work.schema_digest,
-        "config_digest": work.config_digest,
-    }
     former = connection.execute(select(TrainingRunRow).where(here).order_by(TrainingRunRow.id.desc())).all()
     running = [row for row in former if row.status == "running"]
     if any(is_held(row, owner, at) for row in running):
         return None
-    equal = [row for row in former if all(getattr(row, key) == value for key, value in same.items())]
+    equal = [row for row in former if all(getattr(row, name) == getattr(work, name) for name in _SAME)]
     if seen is not None and any(row.status in ("promoted", "rejected") and row.id not in seen for row in equal):
         return None
     hold = {"owner": owner, "heartbeat_at": at, "expires_at": at + timedelta(seconds=lease)}
@@ -75,9 +73,11 @@ def claim(
         return run(connection, broken.id)
     last = equal[0] if equal else None
     attempts = last.attempts + 1 if last is not None and last.status == "failed" else 1
-    values = {**same, **hold, "attribute_id": row_id, "revision": work.revision, "reason": work.reason}
-    statement = insert(TrainingRunRow).values(**values, status="running", metrics={}, token=1, attempts=attempts)
-    return run(connection, connection.execute(statement.returning(TrainingRunRow.id)).scalar_one())
+    columns = columns_of(
+        TrainingRunRow, work, attribute_id=row_id, **hold, status="running", metrics={}, token=1, attempts=attempts
+    )
+    new = insert(TrainingRunRow).values(columns).returning(TrainingRunRow.id)
+    return run(connection, connection.execute(new).scalar_one())
 
 
 def _end(connection: Connection, run_id: int, status: str, error: str | None) -> None:
@@ -123,13 +123,7 @@ def finish(connection: Connection, done: FinishedRun) -> TrainingRun:
             TrainingRunRow.token == done.run.token,
             TrainingRunRow.status == "running",
         )
-        .values(
-            status=done.status,
-            seconds=done.seconds,
-            metrics=dict(done.metrics),
-            error=done.error,
-            finished_at=func.now(),
-        )
+        .values(columns_of(TrainingRunRow, done, finished_at=func.now()))
     )
     if result.rowcount != 1:
         raise LeaseError(
@@ -158,7 +152,7 @@ def run(connection: Connection, run_id: int) -> TrainingRun:
 def runs(connection: Connection, attribute: str | None = None, *, only: int | None = None) -> list[TrainingRun]:
     """Return the runs, oldest first, of one attribute or of all."""
     query = (
-        select(TrainingRunRow, AttributeRow.name, func.max(Branch.id).label("branch_id"))
+        select(TrainingRunRow, AttributeRow.name.label("attribute"), func.max(Branch.id).label("branch_id"))
         .join(AttributeRow, AttributeRow.id == TrainingRunRow.attribute_id)
         .outerjoin(Branch, Branch.run_id == TrainingRunRow.id)
         .group_by(TrainingRunRow.id, AttributeRow.name)
@@ -168,32 +162,7 @@ def runs(connection: Connection, attribute: str | None = None, *, only: int | No
         query = query.where(AttributeRow.name == attribute)
     if only is not None:
         query = query.where(TrainingRunRow.id == only)
-    return [_record(row) for row in connection.execute(query)]
-
-
-def _record(row: Any) -> TrainingRun:
-    return TrainingRun(
-        id=row.id,
-        attribute=row.name,
-        action=row.action,
-        fingerprint=row.fingerprint,
-        schema_digest=row.schema_digest,
-        config_digest=row.config_digest,
-        revision=row.revision,
-        status=row.status,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        seconds=row.seconds,
-        metrics=row.metrics,
-        error=row.error,
-        branch_id=row.branch_id,
-        reason=row.reason,
-        owner=row.owner,
-        token=row.token,
-        attempts=row.attempts,
-        heartbeat_at=row.heartbeat_at,
-        expires_at=row.expires_at,
-    )
+    return [record_of(TrainingRun, row) for row in connection.execute(query)]
 
 
 def require_idle(connection: Connection) -> None:

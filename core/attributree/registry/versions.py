@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from ..database.mapping import columns_of, record_of
 from ..database.tables import AttributeRow, Branch, PromotionRow, TreeVersionBranch, TreeVersionRow, Trunk
 from ..errors import CatalogError, OvertakenError, UnknownNameError
 from ..labels.values import attribute_id
@@ -21,34 +21,18 @@ def save_trunk(connection: Connection, trunk: TrunkRecord) -> int:
     found = connection.execute(select(Trunk.id).where(Trunk.digest == trunk.digest)).scalar()
     if found is not None:
         return found
-    return connection.execute(
-        insert(Trunk).values(digest=trunk.digest, spec=dict(trunk.spec)).returning(Trunk.id)
-    ).scalar_one()
+    return connection.execute(insert(Trunk).values(columns_of(Trunk, trunk)).returning(Trunk.id)).scalar_one()
 
 
 def _save_branch(connection: Connection, branch: BranchRecord, trunk_id: int) -> int:
-    statement = insert(Branch).values(
+    columns = columns_of(
+        Branch,
+        branch,
         attribute_id=attribute_id(connection, branch.attribute),
         trunk_id=trunk_id,
-        run_id=branch.run_id,
-        parts=list(branch.parts),
-        depth=branch.depth,
-        head=branch.head,
-        donor=branch.donor,
-        outputs=list(branch.values),
-        kind=branch.kind,
-        schema_digest=branch.schema_digest,
-        revision=branch.revision,
-        fingerprint=branch.fingerprint,
-        labels=branch.labels,
-        temperature=branch.temperature,
-        cut=branch.cut,
-        calibrated=branch.calibrated,
-        metrics=dict(branch.metrics),
-        config=dict(branch.config),
-        made_with=dict(branch.made_with),
+        outputs=branch.values,
     )
-    return connection.execute(statement.returning(Branch.id)).scalar_one()
+    return connection.execute(insert(Branch).values(columns).returning(Branch.id)).scalar_one()
 
 
 def branches(connection: Connection) -> list[BranchRecord]:
@@ -59,40 +43,16 @@ def branches(connection: Connection) -> list[BranchRecord]:
 def _branches(connection: Connection, ids: Iterable[int] | None = None) -> dict[int, BranchRecord]:
     """Return the branches of `ids`, or all of them, by id."""
     query = (
-        select(Branch, AttributeRow.name, Trunk.digest)
+        select(
+            Branch, AttributeRow.name.label("attribute"), Trunk.digest.label("trunk"), Branch.outputs.label("values")
+        )
         .join(AttributeRow, AttributeRow.id == Branch.attribute_id)
         .join(Trunk, Trunk.id == Branch.trunk_id)
         .order_by(Branch.id)
     )
     if ids is not None:
         query = query.where(Branch.id.in_(list(ids)))
-    return {row.id: _branch(row) for row in connection.execute(query)}
-
-
-def _branch(row: Any) -> BranchRecord:
-    return BranchRecord(
-        id=row.id,
-        attribute=row.name,
-        parts=tuple(row.parts),
-        trunk=row.digest,
-        depth=row.depth,
-        head=row.head,
-        donor=row.donor,
-        values=tuple(row.outputs),
-        kind=row.kind,
-        schema_digest=row.schema_digest,
-        revision=row.revision,
-        fingerprint=row.fingerprint,
-        labels=row.labels,
-        temperature=row.temperature,
-        cut=row.cut,
-        calibrated=row.calibrated,
-        metrics=row.metrics,
-        config=row.config,
-        run_id=row.run_id,
-        created_at=row.created_at,
-        made_with=row.made_with,
-    )
+    return {row.id: record_of(BranchRecord, row) for row in connection.execute(query)}
 
 
 def named_parts(connection: Connection) -> frozenset[str]:
@@ -118,14 +78,7 @@ def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
     trunk_id = save_trunk(connection, new.trunk)
     version_id = connection.execute(
         insert(TreeVersionRow)
-        .values(
-            trunk_id=trunk_id,
-            parent_id=new.parent,
-            reason=new.reason,
-            actor=new.actor,
-            proof=dict(new.proof),
-            made_with=dict(new.made_with),
-        )
+        .values(columns_of(TreeVersionRow, new, trunk_id=trunk_id, parent_id=new.parent))
         .returning(TreeVersionRow.id)
     ).scalar_one()
     links = [
@@ -212,7 +165,9 @@ def _version(connection: Connection, version_id: int) -> TreeVersion:
 
 def versions(connection: Connection, only: int | None = None) -> list[TreeVersion]:
     """Return all versions, oldest first, or the one with id `only`."""
-    query = select(TreeVersionRow, Trunk.digest, Trunk.spec).join(Trunk, Trunk.id == TreeVersionRow.trunk_id)
+    query = select(TreeVersionRow, TreeVersionRow.parent_id.label("parent"), Trunk.digest, Trunk.spec).join(
+        Trunk, Trunk.id == TreeVersionRow.trunk_id
+    )
     links = select(TreeVersionBranch.version_id, TreeVersionBranch.branch_id)
     if only is not None:
         query, links = query.where(TreeVersionRow.id == only), links.where(TreeVersionBranch.version_id == only)
@@ -222,17 +177,12 @@ def versions(connection: Connection, only: int | None = None) -> list[TreeVersio
     stored = _branches(connection, None if only is None else linked.get(only, []))
     now_live = live_id(connection)
     return [
-        TreeVersion(
-            id=row.id,
-            trunk=TrunkRecord(row.digest, row.spec),
+        record_of(
+            TreeVersion,
+            row,
+            trunk=record_of(TrunkRecord, row),
             branches={stored[i].attribute: stored[i] for i in sorted(linked.get(row.id, []))},
-            parent=row.parent_id,
-            reason=row.reason,
-            actor=row.actor,
-            proof=row.proof,
-            created_at=row.created_at,
             live=row.id == now_live,
-            made_with=row.made_with,
         )
         for row in connection.execute(query.order_by(TreeVersionRow.id))
     ]
@@ -240,7 +190,5 @@ def versions(connection: Connection, only: int | None = None) -> list[TreeVersio
 
 def promotions(connection: Connection) -> list[Promotion]:
     """Return every promotion, oldest first; the last one names the live version."""
-    return [
-        Promotion(row.id, row.version_id, row.actor, row.reason, row.created_at)
-        for row in connection.execute(select(PromotionRow).order_by(PromotionRow.id))
-    ]
+    query = select(PromotionRow, PromotionRow.version_id.label("version")).order_by(PromotionRow.id)
+    return [record_of(Promotion, row) for row in connection.execute(query)]
