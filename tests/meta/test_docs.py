@@ -94,7 +94,7 @@ def test_the_architecture_names_every_room() -> None:
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     table = ARCHITECTURE.read_text(encoding="utf-8").partition("\n## Rooms\n")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(\w+)/`", table))
-    assert rooms - named <= {"label_studio"}  # which becomes a distribution of its own
+    assert rooms - named == set()
     assert named - rooms == set()
 
 
