@@ -1,6 +1,6 @@
 """A project of the code of schema 0007 upgrades, and its tree predicts the same to the last digit.
 
-`data/former_project.tar.xz` was made by that code's own commands: drawn garments of 32 pixels; sync-catalog for garment,
+`data/former_project.tar.xz` was made by that code: drawn garments of 32 pixels; sync-catalog for the attribute garment,
 then for sleeves, tone and mood; then a value of garment got another key and its branch was trained again. So it has
 branches of every kind of labels, of the depths block, head and exit, five versions, and stored predictions.
 `answers.jsonl` is what `predict fresh/* --article-type top` printed.
