@@ -121,6 +121,17 @@ class NewestObservation:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProductText:
+    """What is written about a product, and the ids of its images."""
+
+    sku: str
+    article_type: str
+    title: str
+    description: str
+    image_ids: tuple[int, ...]
+
+
 # -- attributes and annotations --------------------------------------------------------------------
 
 

@@ -79,7 +79,7 @@ class AttributeContract:
         assert [f"{info.label}: {info.error}" for info in loaded.problems] == []
 
     def test_its_hooks_take_arguments_by_the_names_that_are_given(self, loaded: LoadedPlugins) -> None:
-        """An argument with a default is checked by nobody else: with a slip in its name it would keep its default."""
+        """Nothing else checks an argument with a default: with a slip in its name it would keep its default."""
         for caller in loaded.manager.get_hookcallers(loaded.manager.get_plugin("plugin")) or ():
             for impl in caller.get_hookimpls():
                 assert caller.spec is not None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection
 
-from ..database.tables import Image, Product
 from ..errors import UnknownNameError
 from ..labels.observations import WITHDRAWN, Log, Texts
 from ..labels.queries import revision
+from ..labels.records import ProductText
 from ..labels.resolve import TEXT_SOURCE
 from ..labels.store import LabelStore
+from ..labels.texts import product_texts
 from ..schema import SEPARATOR, Attribute
 from .miner import Miner
 
@@ -47,7 +49,7 @@ class Mined:
         self.ambiguous += candidates and len(keys) > 1
         self.values.update(keys)
 
-    def show(self, product: Row[int, str, str, str, str], raw: str) -> None:
+    def show(self, product: ProductText, raw: str) -> None:
         """Keep a product as an example, if there is room and its text says something."""
         if raw != WITHDRAWN and len(self.examples) < _EXAMPLES and product.sku not in {e.sku for e in self.examples}:
             self.examples.append(Example(product.sku, product.title, product.description, raw))
@@ -114,25 +116,24 @@ def _mine(
     log, voice = Log(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
     mined = {name: Mined() for name in wanted}
     products = new = same = withdrawn = 0
-    for part in _products(connection):
-        found = {p.id: miner.mine(p.article_type, p.title, p.description) for p in part}
+    for part in product_texts(connection, _CHUNK):
+        found = {p.sku: miner.mine(p.article_type, p.title, p.description) for p in part}
         for keys in found.values():
             for name in mined.keys() & keys.keys():
                 mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
-        about = {product.id: product for product in part}
-        images = _images(connection, part[0].id, part[-1].id)
-        standing = log.standing(voice, list(images), wanted)
+        images = sorted(((image, product) for product in part for image in product.image_ids), key=itemgetter(0))
+        standing = log.standing(voice, [image for image, _ in images], wanted)
         fresh: Texts = defaultdict(dict)
-        for image, owner in images.items():
+        for image, product in images:
             for name in wanted:
-                raw = SEPARATOR.join(found[owner].get(name, ())) or WITHDRAWN
+                raw = SEPARATOR.join(found[product.sku].get(name, ())) or WITHDRAWN
                 if raw == standing[name].get(image, WITHDRAWN):
                     same += raw != WITHDRAWN
                     continue
                 fresh[name][image] = raw
                 withdrawn += raw == WITHDRAWN
                 new += raw != WITHDRAWN
-                mined[name].show(about[owner], raw)
+                mined[name].show(product, raw)
         if not dry_run:
             log.append(voice, fresh)
         products += len(part)
@@ -141,18 +142,3 @@ def _mine(
     if log.new:
         log.finish()
     return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)
-
-
-def _products(connection: Connection) -> Iterator[Sequence[Row[int, str, str, str, str]]]:
-    """Yield all products in chunks, by id."""
-    query = select(Product.id, Product.sku, Product.article_type, Product.title, Product.description)
-    last = 0
-    while part := connection.execute(query.where(Product.id > last).order_by(Product.id).limit(_CHUNK)).all():
-        yield part
-        last = part[-1].id
-
-
-def _images(connection: Connection, first: int, last: int) -> dict[int, int]:
-    """Return the product of each image of the products from `first` to `last`; a chunk has every id between."""
-    query = select(Image.id, Image.product_id).where(Image.product_id.between(first, last)).order_by(Image.id)
-    return {row.id: row.product_id for row in connection.execute(query)}

@@ -1,4 +1,4 @@
-"""What could be declared: columns nobody reads, phrases no schema knows, cells no value spells. Changes nothing."""
+"""What could be declared: columns without an attribute, phrases and cells that no schema knows. Changes nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from ..database.tables import Product
 from ..labels import auto, coverage
 from ..labels.queries import undeclared
 from ..labels.records import UnknownValue
 from ..labels.store import LabelStore
+from ..labels.texts import product_texts
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, fold
 from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, stem, words
 
@@ -41,7 +41,7 @@ class SuggestedValue:
 
 @dataclass(frozen=True)
 class SuggestedColumn:
-    """A column that nobody declares; `multi` if cells hold several values, `article_types` empty for all of them."""
+    """A column that no plugin declares; `multi` if cells hold several values, `article_types` empty for all of them."""
 
     column: str
     images: int
@@ -158,8 +158,7 @@ def _commonest(texts: Counter[str]) -> str:
 
 
 def _phrases(connection: Connection, known: Iterable[Attribute], limit: int) -> list[Phrase]:
-    query = select(Product.article_type, Product.title, Product.description)
-    texts = ((row.article_type, (row.title, row.description)) for row in connection.execute(query).yield_per(1000))
+    texts = ((p.article_type, (p.title, p.description)) for part in product_texts(connection) for p in part)
     return phrases(texts, Vocabulary(known))[:limit]
 
 

@@ -242,7 +242,7 @@ def test_tasks_show_what_was_predicted_for_gaps(stocked: Workspace, shop: Shop, 
     assert json.loads(out.read_text(encoding="utf-8")) == []
 
 
-def test_a_prediction_that_nobody_reviewed_is_no_review(
+def test_a_prediction_without_a_review_is_no_review(
     stocked: Workspace, shop: Shop, predict: Callable[..., int]
 ) -> None:
     predict(stocked, "neckline", {"b b.png": ("v_neck", "accept")})

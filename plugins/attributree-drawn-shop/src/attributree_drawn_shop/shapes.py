@@ -223,7 +223,7 @@ def outline_jeans(cut: JeansCut, stance: tuple[float, float]) -> Outline:
 
 
 def jeans_figure(shape: Outline, cut: JeansCut, stance: tuple[float, float]) -> None:
-    """Add the waist and the feet of whoever wears the jeans."""
+    """Add the wearer's waist and feet."""
     waist = cut.waist - 0.03
     shape.skin.append(np.array([(-waist - 0.03, -0.5), (waist + 0.03, -0.5), (waist, 0.06), (-waist, 0.06)]))
     for sign, shift in zip((-1.0, 1.0), stance, strict=True):
