@@ -72,7 +72,7 @@ def _promote(
         else:
             gated.checkpoints.forget()
             branch = now.branches[trained.run.attribute].id
-            return trained.result(PROMOTED, trained.metrics["verdict"], branch, proof), now
+            return trained.result(PROMOTED, branch, proof), now
     raise overtaken
 
 
