@@ -154,12 +154,12 @@ def copies(backbone: Backbone, outputs: Sequence[int], depth: str) -> Tree:
     upper = {} if depth == "exit" else backbone.upper
     owned = {"exit": 0, "head": 0, "block": 1, "stage": len(upper)}[depth]
     shared = len(upper) - owned
-    limbs = {}
+    branches = {}
     for i, k in enumerate(outputs):
         units: dict[str, nn.Module] = copy_units(upper)
         keys = tuple(name if j < shared else f"{name} of {i}" for j, name in enumerate(units))
-        limbs[f"attribute_{i}"] = KeyedBranch(Branch(units, LinearHead(backbone.width(len(upper)), k)), keys)
-    return Tree(backbone.trunk, limbs)
+        branches[f"attribute_{i}"] = KeyedBranch(Branch(units, LinearHead(backbone.width(len(upper)), k)), keys)
+    return Tree(backbone.trunk, branches)
 
 
 def timed(work: dict[str, Callable[[], object]]) -> dict[str, float]:

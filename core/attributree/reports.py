@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: Called with (what, done, of how many).
@@ -21,10 +21,6 @@ class Forecast:
     minutes: float | None
     megabytes: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the forecast as JSON-ready data."""
-        return {"labels": self.labels, "minutes": self.minutes, "megabytes": self.megabytes}
-
 
 @dataclass(frozen=True)
 class Action:
@@ -37,16 +33,8 @@ class Action:
     forecast: Forecast | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the action as `sync-catalog --json` shows it."""
-        out: dict[str, Any] = {
-            "action": self.action,
-            "attribute": self.attribute,
-            "reason": self.reason,
-            "labelled": self.labelled,
-        }
-        if self.forecast:
-            out["forecast"] = self.forecast.to_json()
-        return out
+        """Return the action as `sync-catalog --json` shows it, without a forecast if there is none."""
+        return {key: value for key, value in asdict(self).items() if key != "forecast" or value}
 
 
 @dataclass(frozen=True)
@@ -99,16 +87,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as `sync-catalog --json` shows it."""
-        return {
-            "attribute": self.attribute,
-            "action": self.action,
-            "status": self.status,
-            "reason": self.reason,
-            "branch": self.branch,
-            "seconds": round(self.seconds, 3),
-            "metrics": self.metrics,
-            "unchanged": self.unchanged,
-        }
+        return {**asdict(self), "seconds": round(self.seconds, 3)}
 
 
 @dataclass(frozen=True)
@@ -118,10 +97,6 @@ class TrunkReport:
     digest: str
     weights: str
     trained: dict[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the trunk as `sync-catalog --json` shows it."""
-        return {"digest": self.digest, "weights": self.weights, "trained": self.trained}
 
 
 @dataclass(frozen=True)
@@ -157,7 +132,7 @@ class SyncReport:
             "plan": [action.to_json() for action in self.plan.actions],
             "notes": list(self.plan.notes),
             "results": [result.to_json() for result in self.results],
-            "trunk": self.trunk.to_json() if self.trunk else None,
+            "trunk": asdict(self.trunk) if self.trunk else None,
             "version": self.version,
             "quarantined": [{"image": image, "reason": reason} for image, reason in self.quarantined],
             "dry_run": self.dry_run,

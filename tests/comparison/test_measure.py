@@ -58,7 +58,7 @@ def test_an_image_is_drawn_with_all_of_its_labels() -> None:
 def test_a_memory_bound_changes_nothing_but_the_order_of_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     arm = {"x": answered("x", list(range(40)), [0, 1] * 20, [0, 1, 1, 1] * 10)}
     whole = resampled(arm, seed=0, rounds=100)
-    monkeypatch.setattr("attributree.comparison.measure._CELLS", 400)
+    monkeypatch.setattr("attributree.training.gate._CELLS", 400)
     assert resampled(arm, seed=0, rounds=100) == pytest.approx(whole)
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import create_engine, inspect, text
 
 from attributree import Workspace
 from attributree.comparison import ARMS, FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE
+from attributree.comparison.arms import Arm, Trial
 from attributree.errors import CatalogError, TrainingError, UnknownNameError
+from attributree.nn.tree import digest_of, weights_of
 from attributree.training.gate import Verdict
 from support.projects import Project
 
@@ -133,6 +135,34 @@ def test_progressive_is_what_sync_catalog_grows(registered: Project, compared: d
         grown, mine = result["metrics"], arms[PROGRESSIVE]["attributes"][result["attribute"]]
         assert (mine["depth"], mine["donor"]) == (grown["depth"], grown["donor"])
         assert mine["macro_f1"] == pytest.approx(grown["test"]["macro_f1"], abs=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["random", "learnt.safetensors"])
+def test_the_progressive_arm_and_sync_catalog_grow_the_same_weights_bit_for_bit(
+    registered: Project, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    save_file(timm.create_model("test_resnet").state_dict(), registered.folder / "learnt.safetensors")
+    depths = {f"attributes_{name}": {"depth": "auto"} for name in ("garment", "sleeves")}
+    registered.settings(trunk={"weights": weights}, training={"epochs": 4, "learning_rate": 0.01}, **depths)
+    arms, train = list[Arm](), Trial.train
+
+    def told(trial: Trial, arm: str) -> Arm:
+        arms.append(train(trial, arm))
+        return arms[-1]
+
+    monkeypatch.setattr(Trial, "train", told)
+    with registered.open() as workspace:
+        workspace.compare(arms=[PROGRESSIVE])
+        workspace.sync()
+        live = workspace.registry.live()
+    ((tree,),) = (arm.trees for arm in arms)
+    heads = {name: digest_of(weights_of(tree.branch(name).head)) for name in tree.branches}
+    assert live is not None
+    assert digest_of(weights_of(tree.trunk)) == live.trunk.digest
+    assert set(heads) == {"garment", "sleeves"}
+    assert {name: (*tree.keys[name], head) for name, head in heads.items()} == {
+        name: branch.parts for name, branch in live.branches.items()
+    }
 
 
 def test_catalogue_registry_and_cache_stay_as_they_are(registered: Project) -> None:

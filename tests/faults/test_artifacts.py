@@ -24,7 +24,7 @@ from attributree import Attribute, Ordinal, SingleLabel, hookimpl
 from attributree.errors import ArtifactError, PluginError, TrainingError, TrunkError
 from attributree.heads import LinearHead
 from attributree.label_set import LabelSet
-from attributree.nn.heads import build_head
+from attributree.nn.heads import HeadFactory
 from attributree.nn.trunk import MAPS, TrunkSpec, build_backbone
 from attributree.plugins import load_plugins
 from attributree.registry.artifacts import ArtifactStore
@@ -304,7 +304,7 @@ def test_a_head_of_the_wrong_shape_or_type_is_caught_before_any_training(
     plugins = load_plugins(entry_points=[], extra={"shop": Plugin()})
     neckline = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")))
     with pytest.raises(PluginError, match=rf"plugin shop: the head of 'neckline' {message}"):
-        build_head(neckline, 8, plugins)
+        HeadFactory(neckline, 8, plugins)()
 
 
 def test_an_ordinal_head_as_wide_as_its_values_is_told_of_thresholds() -> None:
@@ -315,4 +315,4 @@ def test_an_ordinal_head_as_wide_as_its_values_is_told_of_thresholds() -> None:
 
     plugins = load_plugins(entry_points=[], extra={"shop": Plugin()})
     with pytest.raises(PluginError, match="one threshold less than values"):
-        build_head(Attribute("length", Ordinal(("mini", "knee", "maxi"))), 8, plugins)
+        HeadFactory(Attribute("length", Ordinal(("mini", "knee", "maxi"))), 8, plugins)()

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from attributree import Attribute, Ordinal, SingleLabel, hookimpl
 from attributree.heads import AttentionHead, LinearHead, PyramidHead
-from attributree.nn.heads import HeadFactory, build_head
+from attributree.nn.heads import HeadFactory
 from attributree.plugins import LoadedPlugins, load_plugins
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "v_neck", "boat")))
@@ -36,14 +36,14 @@ def plugins() -> LoadedPlugins:
 
 
 def test_the_standard_head_turns_a_map_of_any_size_into_logits() -> None:
-    head = build_head(NECKLINE, 8)
+    head = HeadFactory(NECKLINE, 8)()
     assert isinstance(head, LinearHead)
     for size in (1, 2, 7):
         assert head(torch.rand(5, 8, size, size)).shape == (5, 3)
 
 
 def test_an_ordinal_head_has_one_logit_less_than_values() -> None:
-    assert build_head(Attribute("length", Ordinal(("mini", "maxi"))), 8)(torch.rand(2, 8, 1, 1)).shape == (2, 1)
+    assert HeadFactory(Attribute("length", Ordinal(("mini", "maxi"))), 8)()(torch.rand(2, 8, 1, 1)).shape == (2, 1)
 
 
 def test_the_standard_head_drops_features_in_training_only() -> None:
@@ -53,9 +53,9 @@ def test_the_standard_head_drops_features_in_training_only() -> None:
 
 
 def test_a_plugin_brings_the_head_of_its_attribute_and_others_get_the_standard_one() -> None:
-    assert isinstance(build_head(NECKLINE, 8, plugins()), Noted)
+    assert isinstance(HeadFactory(NECKLINE, 8, plugins())(), Noted)
     other = Attribute("fit", SingleLabel(("slim", "loose")))
-    assert isinstance(build_head(other, 8, plugins()), LinearHead)
+    assert isinstance(HeadFactory(other, 8, plugins())(), LinearHead)
 
 
 def test_a_factory_knows_whose_head_it_builds_and_what_it_was_made_with() -> None:
@@ -74,7 +74,7 @@ def test_a_plugin_that_is_called_like_a_head_is_not_taken_for_it() -> None:
 
 
 def test_a_dry_run_leaves_a_head_ready_for_training_and_otherwise_untouched() -> None:
-    head = build_head(NECKLINE, 8, plugins())
+    head = HeadFactory(NECKLINE, 8, plugins())()
     assert isinstance(head, Noted)
     assert head.calls == 1
     assert head.training

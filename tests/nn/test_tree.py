@@ -91,7 +91,7 @@ def test_half_precision_features_are_taken_as_float32() -> None:
 # -- trees -----------------------------------------------------------------------------------------
 
 
-def make_limbs() -> dict[str, KeyedBranch]:
+def make_branches() -> dict[str, KeyedBranch]:
     """Three branches: neckline and sleeve share both units, pattern only the first."""
     shared, other = make_units(), make_units(seed=1)
     pattern = {"layer4_0": copy.deepcopy(shared["layer4_0"]), "layer4_1": other["layer4_1"]}
@@ -104,7 +104,7 @@ def make_limbs() -> dict[str, KeyedBranch]:
 
 
 def test_equal_units_are_run_once() -> None:
-    tree = Tree(make_trunk(), make_limbs())
+    tree = Tree(make_trunk(), make_branches())
     logits = tree.from_features({MAPS: FEATURES})
     assert {name: tuple(x.shape) for name, x in logits.items()} == {
         "neckline": (4, 3),
@@ -115,15 +115,15 @@ def test_equal_units_are_run_once() -> None:
 
 
 def test_units_of_the_same_content_on_another_path_are_run_again() -> None:
-    limbs = make_limbs()
-    limbs["pattern"] = KeyedBranch(limbs["pattern"].branch, ("x", "b"))
-    tree = Tree(make_trunk(), limbs)
+    branches = make_branches()
+    branches["pattern"] = KeyedBranch(branches["pattern"].branch, ("x", "b"))
+    tree = Tree(make_trunk(), branches)
     tree.from_features({MAPS: FEATURES}, ["neckline", "pattern"])
     assert calls(tree) == 4
 
 
 def test_only_the_asked_branches_are_run() -> None:
-    tree = Tree(make_trunk(), make_limbs())
+    tree = Tree(make_trunk(), make_branches())
     assert list(tree.from_features({MAPS: FEATURES}, ["sleeve"])) == ["sleeve"]
     assert calls(tree) == 2
     assert tree.from_features({MAPS: FEATURES}, []) == {}
@@ -131,22 +131,22 @@ def test_only_the_asked_branches_are_run() -> None:
 
 def test_logits_are_bit_identical_with_and_without_other_branches() -> None:
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    limbs = make_limbs()
-    whole = Tree(make_trunk(), limbs)(pixels)
-    for name, limb in limbs.items():
-        alone = Tree(make_trunk(), {name: limb})(pixels)
+    branches = make_branches()
+    whole = Tree(make_trunk(), branches)(pixels)
+    for name, keyed in branches.items():
+        alone = Tree(make_trunk(), {name: keyed})(pixels)
         assert torch.equal(alone[name], whole[name])
 
 
 def test_a_tree_answers_as_its_branches_do() -> None:
-    limbs = make_limbs()
-    logits = Tree(make_trunk(), limbs).from_features({MAPS: FEATURES})
+    branches = make_branches()
+    logits = Tree(make_trunk(), branches).from_features({MAPS: FEATURES})
     with torch.no_grad():
-        assert all(torch.equal(logits[name], limb.branch.eval()(FEATURES)) for name, limb in limbs.items())
+        assert all(torch.equal(logits[name], keyed.branch.eval()(FEATURES)) for name, keyed in branches.items())
 
 
 def test_a_tree_is_never_trained() -> None:
-    tree = Tree(make_trunk(), make_limbs())
+    tree = Tree(make_trunk(), make_branches())
     assert not any(m.training for m in tree.modules())
     assert not any(p.requires_grad for p in tree.parameters())
     with pytest.raises(RuntimeError, match="not trained"):
@@ -154,7 +154,7 @@ def test_a_tree_is_never_trained() -> None:
 
 
 def test_a_tree_answers_a_single_image() -> None:
-    logits = Tree(make_trunk(), make_limbs())(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
+    logits = Tree(make_trunk(), make_branches())(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
     assert logits["neckline"].shape == (1, 3)
 
 
@@ -162,10 +162,10 @@ def test_a_tree_answers_a_single_image() -> None:
 
 
 def test_a_branch_without_units_reads_the_trunk_s_features_and_moves_no_other() -> None:
-    limbs = make_limbs()
-    before = Tree(make_trunk(), limbs).from_features({MAPS: FEATURES})
+    branches = make_branches()
+    before = Tree(make_trunk(), branches).from_features({MAPS: FEATURES})
     exit_branch = Branch({}, LinearHead(8, 5)).eval()
-    tree = Tree(make_trunk(), {**limbs, "surface": KeyedBranch(exit_branch, ())})
+    tree = Tree(make_trunk(), {**branches, "surface": KeyedBranch(exit_branch, ())})
     after = tree.from_features({MAPS: FEATURES})
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert torch.equal(after["surface"], exit_branch.head(FEATURES))
@@ -177,13 +177,13 @@ def test_a_branch_without_units_reads_the_trunk_s_features_and_moves_no_other() 
 
 def test_an_exit_on_the_pyramid_moves_no_other_and_nothing_is_computed_that_nobody_reads() -> None:
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    limbs, asked = make_limbs(), list[set[str]]()
-    before = Tree(make_trunk(), limbs)(pixels)
+    branches, asked = make_branches(), list[set[str]]()
+    before = Tree(make_trunk(), branches)(pixels)
     trunk = make_trunk()
     features = trunk.features
     trunk.features = lambda pixels, reads: asked.append(set(reads)) or features(pixels, reads)  # type: ignore[method-assign,assignment]
     surface = Branch({}, PyramidHead(160, 5))
-    tree = Tree(trunk, {**limbs, "surface": KeyedBranch(surface, ())})
+    tree = Tree(trunk, {**branches, "surface": KeyedBranch(surface, ())})
     after = tree(pixels)
     assert all(torch.equal(after[name], before[name]) for name in before)
     with torch.no_grad():

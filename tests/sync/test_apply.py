@@ -19,7 +19,7 @@ from attributree.errors import CatalogError
 from attributree.images.cache import Bound
 from attributree.inference.features import CatalogImages
 from attributree.registry.records import NewVersion, TreeVersion
-from attributree.reports import SyncReport
+from attributree.reports import REJECTED, SyncReport
 from attributree.sync.lease import Leases
 from support.projects import Project
 
@@ -270,22 +270,30 @@ def test_a_branch_with_a_head_of_its_own_says_that_its_plugin_is_gone_and_still_
 # -- gates and failures ----------------------------------------------------------------------------
 
 
-def test_a_branch_below_its_gate_is_kept_said_and_not_tried_again(project: Project) -> None:
+def stored(project: Project) -> set[str]:
+    return {path.stem for path in (project.folder / "artifacts").glob("*/*.safetensors")}
+
+
+def test_a_branch_below_its_gate_is_rejected_said_not_stored_and_not_tried_again(project: Project) -> None:
     project.settings(training={"min_gain": 100})
     with project.open() as workspace:
         report = workspace.sync(only=["garment"])
         (result,) = report.results
-        assert (result.status, result.branch) == ("rejected", None)
+        assert (result.status, result.branch) == (REJECTED, None)
         assert "does not beat" in result.reason
         assert report.held_back
+        (run,) = workspace.registry.runs()
+        assert dict(run.metrics) == result.metrics
+        assert {"val", "test", "depths", "probe", "megabytes", "verdict"} <= result.metrics.keys()
+        assert len(stored(project)) == 1  # the trunk alone
         assert workspace.registry.live() is None
         again = workspace.sync(only=["garment"])
         assert statuses(again) == {"garment": "blocked"}
-        assert again.results[0].reason.startswith("its last training was kept: macro-F1 ")
+        assert again.results[0].reason.startswith(f"its last training was {REJECTED}: macro-F1 ")
         assert len(workspace.registry.runs()) == 1
 
 
-def test_a_retraining_that_loses_is_kept_while_the_live_branch_goes_on_and_not_tried_again(grown: Project) -> None:
+def test_a_retraining_that_loses_is_rejected_while_the_live_branch_goes_on_and_not_tried_again(grown: Project) -> None:
     # One epoch at a hopeless learning rate: the retrained branch cannot reach the live one.
     grown.settings(
         training={"retrain_labels": 1, "retrain_share": 0.0, "max_loss": 0, "epochs": 1, "learning_rate": 1e-9}
@@ -293,10 +301,11 @@ def test_a_retraining_that_loses_is_kept_while_the_live_branch_goes_on_and_not_t
     row = next(r for r in grown.garments.rows if r["sleeves"] == "bare" and r["split"] == "train")
     with grown.open() as workspace:
         workspace.ingest(grown.labels([{"image": row["image"], "sleeves": "covered"}], "one.csv"), images=grown.photos)
-        before, said = workspace.registry.live(), answers(workspace)
+        before, said, parts = workspace.registry.live(), answers(workspace), stored(grown)
         report = workspace.sync()
         assert steps(report) == [("retrain", "sleeves")]
-        assert statuses(report) == {"sleeves": "rejected"}
+        assert stored(grown) == parts
+        assert statuses(report) == {"sleeves": REJECTED}
         assert workspace.registry.live() == before
         assert answers(workspace) == said
         assert statuses(workspace.sync()) == {"sleeves": "blocked"}
@@ -516,9 +525,10 @@ def test_a_changed_trunk_on_which_one_branch_fails_moves_none(grown: Project) ->
     grown.settings(trunk={"image_size": 40})
     grown.plugin("sleeves", more=head("if self.training: raise RuntimeError('too large')"))
     with grown.open() as workspace:
-        before, said = workspace.registry.live(), workspace.registry.versions()
+        before, said, parts = workspace.registry.live(), workspace.registry.versions(), stored(grown)
         report = workspace.sync()
-        assert statuses(report) == {"garment": "rejected", "sleeves": "failed"}
+        assert statuses(report) == {"garment": REJECTED, "sleeves": "failed"}
+        assert len(stored(grown) - parts) == 1  # the trunk alone
         reasons = {result.attribute: result.reason for result in report.results}
         assert reasons["garment"] == (
             "the new trunk has no good branch for sleeves; the tree on the old trunk stays live"

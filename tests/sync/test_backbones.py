@@ -7,6 +7,7 @@ import pytest
 from attributree import Workspace
 from attributree.nn.trunk import RANDOM, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
+from attributree.reports import PROMOTED, REJECTED
 from support.projects import Project
 
 #: With as many epochs as it needs to tell garments apart.
@@ -58,7 +59,7 @@ def test_a_family_s_weights_file_is_grown_on_as_it_is(
         workspace.ingest(project.labels(), images=project.photos)
         report = workspace.sync()
     (result,) = report.results
-    assert result.status in ("promoted", "rejected")
+    assert result.status in (PROMOTED, REJECTED)
     assert result.metrics["donor"] == "backbone"
     assert report.trunk is not None
     assert report.trunk.trained is None

@@ -40,7 +40,7 @@ def test_a_new_attribute_grows_on_the_finetuned_trunk(grown: Project) -> None:
     assert result["unchanged"] == {"attributes": ["garment", "sleeves"], "images": 16, "max_abs_diff": 0.0}
 
 
-def test_what_is_gated_out_is_kept_said_and_can_be_promoted_by_hand(
+def test_what_is_gated_out_is_stored_said_and_can_be_promoted_by_hand(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in GATED:

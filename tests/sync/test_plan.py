@@ -1,7 +1,7 @@
 """The plan is pure: a world goes in, actions with their reasons come out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from attributree.labels.lineage import describe_change
 from attributree.labels.records import CatalogAttribute, CatalogValue, Coverage
 from attributree.plugins import PluginInfo
 from attributree.registry.records import BranchRecord, TrainingRun, TreeVersion, TrunkRecord
-from attributree.reports import REJECTED, Action, Plan
+from attributree.reports import FAILED, REJECTED, Action, Plan
 from attributree.schema import Labels
 from attributree.settings.models import Settings
 from attributree.settings.recipes import Recipes
@@ -459,7 +459,7 @@ def test_renamed_and_merged_values_need_no_retraining_however_they_are_spelt() -
 
 
 @pytest.mark.parametrize("live", [None, version(branch())])
-@pytest.mark.parametrize("status", ["rejected", "failed"])
+@pytest.mark.parametrize("status", [REJECTED, FAILED])
 def test_what_came_to_nothing_is_not_tried_again_and_says_why(live: TreeVersion | None, status: str) -> None:
     error = "the loss became nan" if status == "failed" else None
     tried = catalogue(
@@ -587,7 +587,7 @@ def test_a_trunk_of_random_weights_is_trained_first_from_all_that_grow() -> None
 
 def test_a_trunk_of_random_weights_is_trained_once() -> None:
     random = settings(trunk={"weights": "random"})
-    live = version(branch(), trunk=random.trunk.model_dump())
+    live = version(branch(), trunk=random.settings.trunk.model_dump())
     assert steps(plan_sync(catalogue(NECKLINE, HEM, live=live), random)) == [("grow", "hem")]
 
 
@@ -706,7 +706,7 @@ def test_an_unknown_name_in_an_empty_world_is_refused() -> None:
 def test_without_an_earlier_run_nothing_is_forecast_but_labels() -> None:
     forecast = one(plan_sync(catalogue(NECKLINE), RECIPES)).forecast
     assert forecast is not None
-    assert forecast.to_json() == {"labels": 94, "minutes": None, "megabytes": None}
+    assert asdict(forecast) == {"labels": 94, "minutes": None, "megabytes": None}
 
 
 def took(seconds: float, megabytes: float, *, action: str = "grow", depth: str = "head") -> TrainingRun:

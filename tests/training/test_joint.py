@@ -42,11 +42,11 @@ def crown(*, shared: bool = True, seed: int = 0) -> JointModel:
     units = {"low": block(8, 8), "top": block(8, 12)}
     own = units if shared else {"low": units["low"], "top": block(8, 12)}
     keys = ("low", "top") if shared else ("low", "own")
-    limbs = {
+    branches = {
         "tone": KeyedBranch(Branch(units, LinearHead(12, 2)), ("low", "top")),
         "hue": KeyedBranch(Branch(own, LinearHead(12, 3)), keys),
     }
-    return JointModel(trunk, limbs)
+    return JointModel(trunk, branches)
 
 
 def paint(n: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

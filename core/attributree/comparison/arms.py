@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import TrainingError
 from ..inference.features import Pictures
-from ..nn.tree import Branch, JointModel, KeyedBranch, Tree, unit_digests
+from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
 from ..nn.trunk import RANDOM, Reads, Trunk, build_backbone
 from ..schema import SPLITS
 from ..settings.models import EXIT, BranchSettings
@@ -160,8 +160,8 @@ class Trial:
                 checkpoints=self._checkpoints(part),
                 progress=lambda _, epoch, of: self._tell(part, epoch, of),
             )
-        units, heads = model.cpu().branch(names[0]).units, {name: model.branch(name).head for name in names}
-        return _as_tree(model.trunk, dict(units.items()), heads), trained.fit.best
+        units, heads = model.cpu().branch(names[0]).named_units(), {name: model.branch(name).head for name in names}
+        return _as_tree(model.trunk, units, heads), trained.fit.best
 
     # -- the tree ----------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Trial:
                     checkpoints=self._checkpoints(part),
                     progress=partial(self._tell_of, name),
                 )
-            branches[name] = _keyed(grown.branch)
+            branches[name] = KeyedBranch.of(grown.branch)
             if verdict.promoted:
                 tree = tree.with_branch(name, grown.branch)
             details[name] = {
@@ -240,7 +240,7 @@ class Trial:
                 checkpoints=self._checkpoints(JOINT),
                 progress=self._tell,
             )
-        tree = Tree(done.trunk, {name: _keyed(refined.branch) for name, refined in done.branches.items()})
+        tree = Tree(done.trunk, {name: KeyedBranch.of(refined.branch) for name, refined in done.branches.items()})
         answered = self._measure([tree])
         parts = {**begun.parts, "finetune": self.watch.seconds(JOINT)}
         details = {name: begun.details[name] | _told(refined) for name, refined in done.branches.items()}
@@ -282,7 +282,3 @@ def _told(refined: Refined) -> dict[str, Any]:
     gate = {"promoted": refined.verdict.promoted, "reason": refined.verdict.reason}
     again = refined.regrown
     return {"gate": gate, "regrown": {"depth": again.depth, "donor": again.donor} if again else None}
-
-
-def _keyed(branch: Branch) -> KeyedBranch:
-    return KeyedBranch(branch, unit_digests(dict(branch.units.items())))

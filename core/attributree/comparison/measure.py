@@ -19,14 +19,13 @@ from ..schema import SPLITS
 from ..settings.models import BranchSettings
 from ..training.calibrate import Calibration
 from ..training.data import Samples
-from ..training.gate import ROUNDS, contributions, drawn_f1
+from ..training.gate import ROUNDS, contributions, drawn_f1, resamples
 from ..training.grow import finish
 from ..training.joint import predict_joint
 from ..training.metrics import score
 
 #: Predicting is timed on at most so many test images, in batches, several times over.
 TIMED_IMAGES, BATCH, TIMED_PASSES = 512, 64, 5
-_CELLS = 20_000_000  # of a matrix of resamples in memory at once
 _SCORES = ("accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy")
 
 
@@ -148,10 +147,8 @@ def resampled(answered: Mapping[str, Answered], seed: int, rounds: int = ROUNDS)
         contributions(part.labels.attribute.labels, found.probabilities["test"], part.labels.target)
         for found, part in ((found, found.samples["test"]) for found in tested)
     ]
-    rng, n = np.random.default_rng(seed), len(images)
-    out, step = [], max(1, _CELLS // n)
-    for start in range(0, rounds, step):
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(step, rounds - start)).astype(np.float32)  # (R, N)
+    out = []
+    for drawn in resamples(len(images), seed, rounds):
         each = [drawn_f1(count, drawn[:, column]) for count, column in zip(counts, columns, strict=True)]
         out.append(np.mean(each, axis=0))
     return np.concatenate(out)

@@ -71,7 +71,7 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
     """Build the head of every attribute for the configured backbone and run zeros through it."""
     if not plugins.attributes:
         return _HeadTrial()
-    from ..nn.heads import build_head  # torch
+    from ..nn.heads import HeadFactory  # torch
     from ..nn.trunk import TrunkSpec, build_backbone  # torch
 
     try:
@@ -83,7 +83,7 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
         picked = Recipes.read(settings, plugins).of(name).head
         try:
             for units in (0, len(backbone.upper)):
-                build_head(attribute, backbone.width(units), plugins, picked)
+                HeadFactory(attribute, backbone.width(units), plugins, picked)()
         except AttributreeError as error:
             trial.errors[name] = str(error)
         with suppress(PluginError):  # one that fails and is not used is no news

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -173,18 +173,8 @@ class Predictor:
         keys = self.attributes[name].labels.keys
         values = tuple(key for key, said in zip(keys, answers.said[row], strict=True) if said)
         undecided = answers.undecided is not None and bool(answers.undecided[row])
-        return Prediction(
-            subject.image,
-            subject.sku,
-            name,
-            self.attributes[name].labels.kind,
-            values,
-            confidence,
-            REVIEW if undecided else decide(record, confidence),
-            self.version,
-            SPLIT if undecided else None,
-            subject.image_id,
-        )
+        decision, reason = (REVIEW, SPLIT) if undecided else (decide(record, confidence), None)
+        return replace(self._plain(subject, name, decision, reason), values=values, confidence=confidence)
 
     def _plain(self, subject: Subject, name: str, decision: str, reason: str | None = None) -> Prediction:
         kind = self.attributes[name].labels.kind

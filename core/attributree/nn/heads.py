@@ -22,35 +22,13 @@ from ..settings.models import BranchSettings
 from .trunk import Backbone
 
 
-def build_head(
-    attribute: Attribute,
-    in_features: int,
-    plugins: LoadedPlugins | None = None,
-    name: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    *,
-    pyramid: int | None = None,
-) -> nn.Module:
-    """Return the library's head of that `name`, made with `options`; without one a plugin's, or the standard one.
-
-    `pyramid`: the numbers of the trunk's pyramid, where the branch has no units; the standard head is PyramidHead then.
-    A plugin's head is tried on a batch of zeros first. Raises PluginError naming the plugin if it is not a
-    module, fails, or returns anything but (B, attribute.labels.outputs) floats; ConfigError if the head of that name
-    cannot answer the attribute.
-    """
-    if name is not None:
-        return new_head(name, attribute, in_features, **(options or {}))
-    brought = plugins.first(attributree_branch_head, attribute, in_features=in_features) if plugins else None
-    if brought is None:
-        return new_head(_standard(pyramid), attribute, pyramid or in_features)
-    if problem := _try_head(brought.value, attribute, in_features):
-        raise PluginError(f"plugin {brought.plugin.owner}: the head of {attribute.name!r} {problem}")
-    return brought.value.train()
-
-
 @dataclass(frozen=True, eq=False)
 class HeadFactory:
-    """Builds the head of an attribute whenever it is called, as `build_head` does."""
+    """Builds the head of an attribute whenever it is called.
+
+    It is the library's head of that `name`, made with `options`; without one a plugin's, or the standard one.
+    `pyramid`: the numbers of the trunk's pyramid, where the branch has no units; the standard head is PyramidHead then.
+    """
 
     attribute: Attribute
     in_features: int
@@ -68,7 +46,20 @@ class HeadFactory:
         return cls(attribute, width, plugins, recipe.head, pyramid=pyramid)
 
     def __call__(self) -> nn.Module:
-        return build_head(self.attribute, self.in_features, self.plugins, self.name, self.options, pyramid=self.pyramid)
+        """Return a new head, in training mode. A plugin's is tried on a batch of zeros first.
+
+        Raises PluginError naming the plugin if it is not a module, fails, or returns anything but
+        (B, attribute.labels.outputs) floats; ConfigError if the head of that name cannot answer the attribute.
+        """
+        attribute, width, plugins = self.attribute, self.in_features, self.plugins
+        if self.name is not None:
+            return new_head(self.name, attribute, width, **self.options)
+        brought = plugins.first(attributree_branch_head, attribute, in_features=width) if plugins else None
+        if brought is None:
+            return new_head(_standard(self.pyramid), attribute, self.pyramid or width)
+        if problem := _try_head(brought.value, attribute, width):
+            raise PluginError(f"plugin {brought.plugin.owner}: the head of {attribute.name!r} {problem}")
+        return brought.value.train()
 
     def whose(self) -> tuple[str, dict[str, Any]]:
         """Return what a branch's record says of its head: a library head's name and options, or a plugin and nothing.

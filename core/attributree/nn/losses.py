@@ -106,7 +106,7 @@ def _multi_loss(
     entry = known.float() * weight[:, None]
     wanted = target.nan_to_num(0.0)
     if isinstance(labels, MultiLabel) and not labels.closed_world and labels.size > 1:
-        # Values nobody listed are weakly taken for absent, as in Cole et al., "Multi-Label Learning from Single
+        # Values that were not listed are weakly taken for absent, as in Cole et al., "Multi-Label Learning from Single
         # Positive Labels" (CVPR 2021); without it, saying yes to everything would cost nothing.
         spoken = known.any(dim=1, keepdim=True).float() * weight[:, None]
         entry = torch.where(known, entry, spoken / (labels.size - 1))

@@ -38,6 +38,10 @@ class Branch(nn.Module):
         """What of the trunk's features this branch reads."""
         return PYRAMID if not self.units and isinstance(self.head, PyramidHead) else MAPS
 
+    def named_units(self) -> dict[str, nn.Module]:
+        """Return the units by name, in order."""
+        return dict(self.units.items())
+
     def frozen_units(self) -> Sequence[nn.Module]:
         """Return the units that belong to the donor."""
         return list(self.units.values())[: self.frozen]
@@ -88,22 +92,27 @@ class KeyedBranch:
     branch: Branch
     keys: tuple[str, ...]
 
+    @classmethod
+    def of(cls, branch: Branch) -> KeyedBranch:
+        """Return a branch with the digests of its units as keys."""
+        return cls(branch, unit_digests(branch.named_units()))
+
 
 class JointModel(nn.Module):
     """A trunk and its branches. Units that are reached by the same keys are one module, kept and run once."""
 
-    def __init__(self, trunk: Trunk, limbs: Mapping[str, KeyedBranch]) -> None:
+    def __init__(self, trunk: Trunk, branches: Mapping[str, KeyedBranch]) -> None:
         super().__init__()
         self.trunk = trunk
         self.branches = nn.ModuleDict()
-        self.keys = {name: limb.keys for name, limb in limbs.items()}
+        self.keys = {name: keyed.keys for name, keyed in branches.items()}
         shared: dict[tuple[str, ...], nn.Module] = {}
-        for name, limb in limbs.items():
+        for name, keyed in branches.items():
             units = {
-                unit_name: shared.setdefault(limb.keys[:depth], unit)
-                for depth, (unit_name, unit) in enumerate(limb.branch.units.items(), start=1)
+                unit_name: shared.setdefault(keyed.keys[:depth], unit)
+                for depth, (unit_name, unit) in enumerate(keyed.branch.units.items(), start=1)
             }
-            self.branches[name] = Branch(units, limb.branch.head)
+            self.branches[name] = Branch(units, keyed.branch.head)
 
     def keyed_branches(self) -> dict[str, KeyedBranch]:
         """Return the branches with their keys; what is shared is one module in all of them."""
@@ -150,8 +159,8 @@ class Tree(JointModel):
     Training happens on models of its own; what is trained becomes artifacts, and a tree is built from artifacts alone.
     """
 
-    def __init__(self, trunk: Trunk, limbs: Mapping[str, KeyedBranch]) -> None:
-        super().__init__(trunk, limbs)
+    def __init__(self, trunk: Trunk, branches: Mapping[str, KeyedBranch]) -> None:
+        super().__init__(trunk, branches)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Tree:

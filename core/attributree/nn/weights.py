@@ -39,7 +39,7 @@ def _names_of(backbone: str) -> list[str]:
             return list(timm.create_model(backbone, pretrained=False).state_dict())
     except NotImplementedError:
         # A RegNet counts its widths with what torch 2.11 has not for tensors without values.
-        with torch.random.fork_rng(devices=[]):  # weights that nobody uses draw no random numbers
+        with torch.random.fork_rng(devices=[]):  # weights that are thrown away draw no random numbers
             return list(timm.create_model(backbone, pretrained=False).state_dict())
 
 

@@ -41,7 +41,7 @@ class ArtifactStore:
             if _digest_of(path) == digest:  # a damaged part of that name is written again
                 return digest
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("xb") as file:  # not tempfile: its files are readable to nobody else in a team
+            with partial.open("xb") as file:  # not tempfile: its files cannot be read by others of a team
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -24,7 +24,7 @@ class Garbage:
 
 
 def collect_garbage(store: ArtifactStore, named: Collection[str], *, dry_run: bool = False) -> Garbage:
-    """Delete every stored part that is not in `named`, and leftovers of killed writers; nobody may be training."""
+    """Delete every stored part that is not in `named`, and leftovers of killed writers. No worker may be training."""
     stored = sorted(store.digests())
     orphans = [digest for digest in stored if digest not in named]
     size = sum(store.size(digest) for digest in orphans)

@@ -128,15 +128,15 @@ def load_tree(
     damaged trunk raises ArtifactError, since nothing can answer without it.
     """
     backbone = load_backbone(store, trunk)
-    limbs: dict[str, KeyedBranch] = {}
+    keyed: dict[str, KeyedBranch] = {}
     missing: dict[str, str] = {}
     loaded: dict[str, nn.Module] = {}  # a unit that several branches share is read, kept and run once
     for name, record in sorted(branches.items()):
         try:
-            limbs[name] = KeyedBranch(load_branch(store, record, backbone, plugins, loaded), record.parts[:-1])
+            keyed[name] = KeyedBranch(load_branch(store, record, backbone, plugins, loaded), record.parts[:-1])
         except (ArtifactError, PluginError) as error:
             missing[name] = str(error)
-    return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, limbs), missing)
+    return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, keyed), missing)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class GatedBranch:
         metrics = self.trained.metrics | ({"verdict": verdict} if verdict else {})
         data.catalog.registry.finish_run(self.trained.run, REJECTED, seconds=self.trained.seconds, metrics=metrics)
         self.checkpoints.forget()
-        return self.trained.result(REJECTED, metrics["verdict"])
+        return self.trained.result(REJECTED, reason=metrics["verdict"])
 
 
 def attempt(

@@ -192,7 +192,7 @@ def _conclude(
     )
     held = f"stored as tree version {now.version}, not live: " + "; ".join(f"{n} has {why}" for n, why in lost.items())
     results = [
-        trained.result(status, held if lost else trained.metrics["verdict"], now.branches[name].id, proof)
+        trained.result(status, now.branches[name].id, proof, reason=held if lost else None)
         for name, trained in branches.items()
     ]
     return SyncReport(

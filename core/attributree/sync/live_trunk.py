@@ -48,7 +48,7 @@ def _with_branches(data: TrainingData, trunk: StoredTrunk, live: Live | None) ->
     tree, loaded = trunk.tree, live.loaded
     for name, keyed in loaded.tree.keyed_branches().items():
         if keyed.keys:  # an exit has no units to start from
-            tree = tree.with_donor(Donor(name, dict(keyed.branch.units.items()), keyed.keys))
+            tree = tree.with_donor(Donor.of(name, keyed))
     for name in sorted(loaded.missing):  # its head is gone or broken, what it learnt below is not
         if loaded.branches[name].depth != EXIT:
             with suppress(ArtifactError):
@@ -72,7 +72,7 @@ def _promote(
         else:
             gated.checkpoints.forget()
             branch = now.branches[trained.run.attribute].id
-            return trained.result(PROMOTED, trained.metrics["verdict"], branch, proof), now
+            return trained.result(PROMOTED, branch, proof), now
     raise overtaken
 
 

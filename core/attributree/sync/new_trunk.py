@@ -122,7 +122,7 @@ def move_tree(job: Job, trunk: StoredTrunk, live: Live, actions: Sequence[Action
     for name, gated in grown.items():
         gated.checkpoints.forget()
         branch = now.branches[name].id
-        results[name] = gated.trained.result(PROMOTED, gated.trained.metrics["verdict"], branch, proof)
+        results[name] = gated.trained.result(PROMOTED, branch, proof)
     return list(results.values()), now
 
 
@@ -130,7 +130,7 @@ def _grow(job: Job, tree: GrowingTree, live: Live, claim: Claim) -> tuple[Result
     gated = grow_gated(job, claim, tree, live)
     if not gated.passed:
         return gated.reject(job.data), gated
-    return gated.trained.result(PROMOTED, gated.trained.metrics["verdict"]), gated
+    return gated.trained.result(PROMOTED), gated
 
 
 def _orphans(job: Job, live: Live) -> set[str]:

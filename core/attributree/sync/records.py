@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..label_set import LabelSet
@@ -38,12 +38,13 @@ class TrainedBranch:
         """Return how its run ended."""
         return FinishedRun(self.run, status, self.seconds, self.metrics)
 
-    def result(self, status: str, reason: str, branch: int | None = None, proof: Proof | None = None) -> Result:
-        """Return what is reported of it. `branch` is the id it is stored under."""
-        name, action = self.run.attribute, self.run.action
-        if proof is None:
-            return Result(name, action, status, reason, branch, self.seconds, self.metrics)
-        return Result(name, action, status, reason, branch, self.seconds, self.metrics, proof.to_json())
+    def result(
+        self, status: str, branch: int | None = None, proof: Proof | None = None, *, reason: str | None = None
+    ) -> Result:
+        """Return what is reported of it: `branch` is the id it is stored under, `reason` the gate's by default."""
+        found = Result(self.run.attribute, self.run.action, status, reason or self.metrics["verdict"], branch)
+        found = replace(found, seconds=self.seconds, metrics=self.metrics)
+        return replace(found, unchanged=proof.to_json()) if proof else found
 
     def store(self, data: TrainingData, trunk: str) -> BranchRecord:
         """Store its weights, and return its record on the trunk of that digest. It gets its id with a tree version."""

@@ -196,10 +196,10 @@ def _head(loaded: LoadedPlugins, attribute: Attribute) -> nn.Module:
     """Return the attribute's head, the plugin's own or the standard one, the same every time."""
     import torch
 
-    from ..nn.heads import build_head
+    from ..nn.heads import HeadFactory
 
     torch.manual_seed(0)
-    return build_head(attribute, _IN_FEATURES, loaded)
+    return HeadFactory(attribute, _IN_FEATURES, loaded)()
 
 
 def _loss(attribute: Attribute, logits: Tensor) -> Tensor:

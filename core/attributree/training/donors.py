@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..answers import Floats
 from ..errors import TrainingError
+from ..nn.tree import KeyedBranch
 from ..schema import Labels
 from .data import Samples, scratch
 from .metrics import score
@@ -37,6 +38,11 @@ class Donor:
     name: str
     units: Mapping[str, nn.Module]
     digests: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, keyed: KeyedBranch) -> Donor:
+        """Return the units of a tree's branch."""
+        return cls(name, keyed.branch.named_units(), keyed.keys)
 
 
 class DonorFeatures(Protocol):

@@ -132,8 +132,7 @@ def _regrow(
     name, branches = setup.attribute.name, model.keyed_branches()
     reads, at_exit = model.branch(name).reads, not branches[name].keys
     depth = EXIT if at_exit else "auto" if setup.recipe.depth == EXIT else setup.recipe.depth
-    others = {other: keyed for other, keyed in branches.items() if keyed.keys}
-    donors = [Donor(other, dict(keyed.branch.units.items()), keyed.keys) for other, keyed in others.items()]
+    donors = [Donor.of(other, keyed) for other, keyed in branches.items() if keyed.keys]
     grown, verdict = grow_branch(
         {reads: trunk_features(model.trunk, part, reads, device)},
         [] if at_exit else donors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,16 +89,15 @@ def resampled_f1(
 ) -> npt.NDArray[np.float64]:
     """Return the macro-F1 of each of A sets of probabilities (N, C) in each resample of the images: (A, rounds)."""
     counts = [contributions(labels, probabilities, target) for probabilities in answers]  # (N, 3, C) each
-    rng = np.random.default_rng(seed)
-    n = len(target)
-    out = np.empty((len(answers), rounds))
-    step = max(1, _CELLS // n)
+    drawn = resamples(len(target), seed, rounds)
+    return np.concatenate([np.stack([drawn_f1(each, draws) for each in counts]) for draws in drawn], axis=1)
+
+
+def resamples(n: int, seed: int, rounds: int = ROUNDS) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield in blocks (R, n), `rounds` in all, how often each of `n` images is in each resample."""
+    rng, step = np.random.default_rng(seed), max(1, _CELLS // n)
     for start in range(0, rounds, step):
-        part = slice(start, min(start + step, rounds))
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=part.stop - part.start).astype(np.float32)  # (R, N)
-        for i, each in enumerate(counts):
-            out[i, part] = drawn_f1(each, drawn)
-    return out
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(step, rounds - start)).astype(np.float32)
 
 
 def drawn_f1(counts: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

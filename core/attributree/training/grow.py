@@ -47,7 +47,7 @@ class Grown:
 
     branch: Branch
     depth: str
-    donor: str | None  # None at an exit, which has nobody's units
+    donor: str | None  # None at an exit, which has no units
     probe: dict[str, float]  # donor -> macro-F1 of its linear probe
     depths: dict[str, Fit]
     calibration: Calibration

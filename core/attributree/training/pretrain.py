@@ -1,8 +1,9 @@
 """Pretraining: a backbone learns from images without labels.
 
 VICReg (Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
-ICLR 2022, arXiv:2105.04906). Two views of an image shall have near embeddings, each dimension of an embedding shall
-vary over the images, and no two dimensions shall say the same. Chosen among the methods that need no negatives:
+ICLR 2022, arXiv:2105.04906). It asks that two views of an image have near embeddings, that each dimension of an
+embedding varies over the images, and that no two dimensions say the same. Chosen among the methods that need no
+negatives:
 
 - SimSiam and BYOL have their least loss where everything collapsed into one point, and are kept from it by the way they
   are trained alone; the epoch with the best validation loss would be the worst one. VICReg's loss is high there.

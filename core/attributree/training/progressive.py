@@ -18,7 +18,7 @@ from ..answers import Floats
 from ..errors import TrainingError
 from ..nn.heads import HeadFactory
 from ..nn.losses import build_loss
-from ..nn.tree import Branch, digest_of, unit_digests, weights_of
+from ..nn.tree import Branch, KeyedBranch, digest_of, unit_digests, weights_of
 from ..nn.trunk import MAPS, PYRAMID, RANDOM, Backbone, Reads
 from ..plugins import LoadedPlugins
 from ..reports import Progress
@@ -92,8 +92,7 @@ class GrowingTree:
         """Return the tree with one more branch. One without units is no donor."""
         if not branch.units:
             return replace(self, with_units=self.with_units - {name})
-        units = dict(branch.units.items())
-        return self.with_donor(Donor(name, units, unit_digests(units)))
+        return self.with_donor(Donor.of(name, KeyedBranch.of(branch)))
 
     def with_donor(self, donor: Donor) -> GrowingTree:
         """Return the tree with the units of one more branch."""

@@ -1,6 +1,6 @@
 """Training a trunk from random weights, end to end on the first attributes.
 
-A trunk without learnt weights is no ground to grow on, so the whole backbone is trained once, as one multi-label
+Nothing can grow on a trunk without learnt weights, so the whole backbone is trained once, as one multi-label
 model with a head for each attribute that has labels. Its upper units are the donor of the first branches; attributes
 that come later find a trunk that has seen the kind of picture that the catalogue holds.
 """
@@ -66,7 +66,7 @@ def train_trunk(
     )
     model.cpu()
     first = model.branch(next(iter(heads)))
-    donor = Donor("trunk", dict(first.units.items()))
+    donor = Donor("trunk", first.named_units())
     own = {name: model.branch(name).head for name in heads}
     return TrainedTrunk(backbone, donor, own, trained.fit.best, trained.macro_f1)
 
