@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import Globals, cli, pass_globals
+from .group import Options, attributes_option, cli, json_option, pass_options
 from .output import Reporter, print_json, say
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ _BLOCK = 1 << 20
 @click.option("--observations", is_flag=True, help="What each source said, verbatim, instead of what is known.")
 @click.option("--predictions", is_flag=True, help="Add what was predicted for the gaps, in columns beside them.")
 @click.option("--no-provenance", is_flag=True, help="Leave state, source, annotator and revision out.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
+@json_option
+@pass_options
 def export(
-    options: Globals,
+    options: Options,
     file: Path,
     form: str | None,
     attributes: tuple[str, ...],
@@ -58,7 +58,7 @@ def export(
         raise click.UsageError("stdout holds either the file or --json")
     with (
         options.workspace() as workspace,
-        Reporter(quiet=options.quiet) as reporter,
+        Reporter() as reporter,
         tempfile.TemporaryDirectory() as folder,
     ):
         summary = workspace.labels.export(
@@ -77,7 +77,7 @@ def export(
             _copy_to_stdout(Path(folder) / "stdout")
     if as_json:
         print_json(summary.to_json())
-    elif not options.quiet:
+    else:
         more = f", {summary.predicted} predictions" if predictions else ""
         say(f"{file}: {summary.images} images in {summary.rows} rows{more} (revision {summary.revision})")
         if summary.disputed:
@@ -100,14 +100,14 @@ def label_studio() -> None:
 
 @label_studio.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--attribute", "attributes", metavar="ATTR", multiple=True, help="Only this attribute; repeatable.")
+@attributes_option
 @click.option("--only-review", is_flag=True, help="Only images with a prediction that waits for review.")
 @click.option("--prefix", metavar="URL", help="Goes before the path of each image.  [default: /data/local-files/?d=]")
 @click.option("--reviews", metavar="SOURCE", help="Also write what this source said, as annotations.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
+@json_option
+@pass_options
 def export_tasks(
-    options: Globals,
+    options: Options,
     file: Path,
     attributes: tuple[str, ...],
     only_review: bool,
@@ -122,7 +122,7 @@ def export_tasks(
     from ..label_studio.tasks import LOCAL_FILES, TaskOptions
     from ..label_studio.tasks import export_tasks as write_tasks
 
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         prefix = LOCAL_FILES if prefix is None else prefix
         wanted = TaskOptions(attributes=attributes, only_review=only_review, prefix=prefix, reviews=reviews)
         tell = partial(reporter.count, f"{file}, tasks")
@@ -135,9 +135,9 @@ def export_tasks(
 
 
 @label_studio.command("config")
-@click.option("--attribute", "attributes", metavar="ATTR", multiple=True, help="Only this attribute; repeatable.")
-@pass_globals
-def labelling_config(options: Globals, attributes: tuple[str, ...]) -> None:
+@attributes_option
+@pass_options
+def labelling_config(options: Options, attributes: tuple[str, ...]) -> None:
     """Print the labelling configuration of the declared attributes, in XML."""
     from ..label_studio.tasks import asked
     from ..label_studio.tasks import labelling_config as describe
@@ -149,9 +149,9 @@ def labelling_config(options: Globals, attributes: tuple[str, ...]) -> None:
 @label_studio.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--source", metavar="NAME", default="review", show_default=True, help="Who says what annotators chose.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def import_reviews(options: Globals, files: tuple[Path, ...], source: str, as_json: bool) -> None:
+@json_option
+@pass_options
+def import_reviews(options: Options, files: tuple[Path, ...], source: str, as_json: bool) -> None:
     """Store what annotators chose: exports of Label Studio in JSON or JSON-MIN.
 
     Each annotation keeps its annotator and its ids; see them with `history`. A review outranks all other sources.
@@ -159,7 +159,7 @@ def import_reviews(options: Globals, files: tuple[Path, ...], source: str, as_js
     from ..label_studio.reviews import import_reviews as read_reviews
 
     summaries = []
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         for file in files:
             tell = partial(reporter.count, f"{file.name}, tasks")
             summary = read_reviews(workspace.catalog, file, source=source, progress=tell)
