@@ -33,8 +33,8 @@ _NO_LETTER = re.compile(r"[\W_]+")
 class Finding:
     """One thing that is wrong: how badly, whose, what, where, and what to do or type.
 
-    `check` is plugin, settings, spelling, head, labels or import; `plugin` and `distribution` are None where it is
-    nobody's plugin.
+    `check` is plugin, settings, spelling, head, labels or import; `plugin` and `distribution` are None where no
+    plugin is meant.
     """
 
     severity: Severity
@@ -136,7 +136,7 @@ def _imports(symptoms: Symptoms) -> Iterator[Finding]:
 
 
 def _unused(symptoms: Symptoms) -> Iterator[Finding]:
-    """Settings that mean nothing: of attributes that nobody declares, names that no plugin answers to."""
+    """Settings that mean nothing: of attributes that no plugin declares, names that no plugin answers to."""
     names = [name for info in symptoms.plugins for name in (info.name, info.distribution) if name]
     for name in symptoms.unmatched:
         near = get_close_matches(name, names, n=1)
