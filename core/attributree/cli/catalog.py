@@ -47,7 +47,7 @@ def ingest(options: Options, files: tuple[Path, ...], images: Path | None, sourc
         for file in files:
             tell = partial(reporter.count, f"{file.name}, rows")
             summaries.append(workspace.ingest(file, images=images, source=source, progress=tell))
-    emit({"files": [summary.to_json() for summary in summaries]}, as_json, _show_summaries)
+    emit({"files": summaries}, as_json, _show_summaries)
     options.held_back(any(summary.quarantined for summary in summaries))
 
 
@@ -96,13 +96,13 @@ def status(options: Options, as_json: bool) -> None:
 
 def _show_status(document: dict[str, Any]) -> None:
     live = f"tree version {document['version']} is live" if document["version"] else "nothing is live yet"
-    columns = {"declared_by": "declared by", "labelled": "labelled", "ambiguous": "ambiguous", "not_applicable": "n/a"}
-    columns |= {"unknown": "unknown", "branch": "branch", "state": "state", "accuracy": "accuracy"}
-    columns |= {"macro_f1": "macro-F1"}
+    counts = ("labelled", "ambiguous", "not_applicable", "unknown")
+    keys = ("declared_by", *counts, "branch", "state", "accuracy", "macro_f1")
+    headings = {"declared_by": "declared by", "not_applicable": "n/a", "macro_f1": "macro-F1"}
     print_table(
         f"{document['images']} images of {document['products']} products; {live}",
-        ("attribute", *columns.values()),
-        [(name, *(entry[key] for key in columns)) for name, entry in document["attributes"].items()],
+        ("attribute", *(headings.get(key, key) for key in keys)),
+        [(name, *(entry[key] for key in keys)) for name, entry in document["attributes"].items()],
     )
     for name, entry in document["attributes"].items():
         for unknown in entry["unreadable"]:

@@ -76,7 +76,7 @@ def export(
         if to_stdout:
             _copy_to_stdout(Path(folder) / "stdout")
     if as_json:
-        print_json(summary.to_json())
+        print_json(summary)
     else:
         more = f", {summary.predicted} predictions" if predictions else ""
         say(f"{file}: {summary.images} images in {summary.rows} rows{more} (revision {summary.revision})")
@@ -128,7 +128,7 @@ def export_tasks(
         tell = partial(reporter.count, f"{file}, tasks")
         summary = write_tasks(workspace.catalog, file, wanted, progress=tell)
     if as_json:
-        print_json(summary.to_json())
+        print_json(summary)
     elif not options.quiet:
         more = f", {summary.annotations} annotations" if reviews else ""
         say(f"{file}: {summary.tasks} tasks with {summary.predictions} predicted answers{more}")
@@ -165,7 +165,7 @@ def import_reviews(options: Options, files: tuple[Path, ...], source: str, as_js
             summary = read_reviews(workspace.catalog, file, source=source, progress=tell)
             summaries.append(replace(summary, undeclared=workspace.only_undeclared(summary.undeclared)))
     if as_json:
-        print_json({"files": [summary.to_json() for summary in summaries]})
+        print_json({"files": summaries})
     elif not options.quiet:
         for summary in summaries:
             _show_reviews(summary)

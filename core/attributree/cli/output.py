@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import click
+
+from ..jsonable import jsonable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
-
-T = TypeVar("T")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -40,16 +40,16 @@ def say(message: str, *, always: bool = False) -> None:
 
 
 def print_json(document: object) -> None:
-    """Write one JSON document to stdout."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    """Write one JSON document to stdout; `document` is anything that `jsonable` takes."""
+    click.echo(json.dumps(jsonable(document), ensure_ascii=False, indent=2))
 
 
-def emit(document: T, as_json: bool, show: Callable[[T], None]) -> None:
-    """Write what a command found: as JSON to stdout, or as `show` writes it for people."""
+def emit(document: object, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Write what a command found: as JSON to stdout, or as `show` writes the same data for people."""
     if as_json:
         print_json(document)
     else:
-        show(document)
+        show(jsonable(document))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

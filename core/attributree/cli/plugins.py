@@ -40,7 +40,7 @@ def list_plugins(options: Options, as_json: bool) -> None:
     loaded = load_plugins(settings.plugins.model_copy(update={"require": ()}))
     _, clashes = plugin_commands(loaded, cli.commands)
     if as_json:
-        print_json({"plugins": [info.to_json() for info in loaded.plugins]})
+        print_json({"plugins": loaded.plugins})
     elif not loaded.plugins:
         say("no plugin is installed; pip install one, or put one-file plugins into a folder of plugin_dirs")
     else:
@@ -79,7 +79,7 @@ def doctor(options: Options, as_json: bool) -> None:
         looked_at = len(workspace.plugins.plugins)
     counts = Counter(finding.severity for finding in findings)
     if as_json:
-        print_json({"plugins": looked_at, "findings": [finding.to_json() for finding in findings]})
+        print_json({"plugins": looked_at, "findings": findings})
     for finding in () if as_json else findings:
         click.echo(f"{finding.severity}: {finding.where}: {finding.what}\n    {finding.do}")
     told = ", ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items())

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..jsonable import jsonable
 from ..schema import SPLITS
 from .group import Options, attributes_option, cli, json_option, pass_options
 from .output import Reporter, emit, print_table, say
@@ -41,7 +42,7 @@ def predict(
         shown = []
         for prediction in found:
             decisions[prediction.decision] += 1
-            click.echo(json.dumps(prediction.to_json(), ensure_ascii=False))
+            click.echo(json.dumps(jsonable(prediction), ensure_ascii=False))
             if sheet:
                 shown.append(prediction)
         if sheet:

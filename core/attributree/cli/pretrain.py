@@ -30,7 +30,7 @@ def pretrain(options: Options, out: Path | None, epochs: int | None, images: int
     with options.workspace() as workspace, Reporter() as reporter:
         report = workspace.pretrain(out, epochs=epochs, images=images, progress=reporter)
     if as_json:
-        print_json(report.to_json())
+        print_json(report)
     else:
         click.echo(report.toml)
         for image, reason in report.quarantined:

@@ -22,7 +22,7 @@ def history(options: Options, sku: str, as_json: bool) -> None:
     with options.workspace() as workspace:
         found = workspace.history(sku)
     if as_json:
-        print_json(found.to_json())
+        print_json(found)
     else:
         _show_history(found)
 
@@ -75,7 +75,7 @@ def forget(options: Options, skus: tuple[str, ...], yes: bool, as_json: bool) ->
             click.confirm(f"delete {len(skus)} products with {sum(counts)} images for good?", abort=True, err=True)
         gone = workspace.forget(skus)
     if as_json:
-        print_json(gone.to_json())
+        print_json(gone)
     else:
         say(
             f"deleted {gone.products} products, {gone.images} images, {gone.observations} observations, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..jsonable import jsonable
 from .group import Options, cli, json_option, pass_options
 from .output import minute, print_json, print_table, say
 
@@ -27,12 +28,12 @@ def versions(options: Options, as_json: bool) -> None:
                         "id": v.id,
                         "live": v.live,
                         "parent": v.parent,
-                        "created_at": v.created_at.isoformat(),
+                        "created_at": v.created_at,
                         "actor": v.actor,
                         "reason": v.reason,
                         "trunk": v.trunk.digest,
                         "branches": {name: branch.id for name, branch in v.branches.items()},
-                        "unchanged": dict(v.proof),
+                        "unchanged": v.proof,
                         "manifest": v.manifest(),
                     }
                     for v in found
@@ -67,7 +68,7 @@ def runs(options: Options, attribute: str | None, limit: int, cancel: int | None
             workspace.registry.cancel_run(cancel, actor())
         found = workspace.registry.runs(attribute)[-limit:]
     if as_json:
-        print_json({"runs": [run.to_json() for run in found]})
+        print_json({"runs": found})
         return
     print_table(
         "training runs",
@@ -94,7 +95,7 @@ def changes(options: Options, attribute: str | None, as_json: bool) -> None:
     with options.workspace() as workspace:
         found = workspace.labels.changes(attribute)
     if as_json:
-        print_json({"changes": [change.to_json() for change in found]})
+        print_json({"changes": found})
         return
     print_table(
         "schema changes",
@@ -148,7 +149,7 @@ def gc(options: Options, dry_run: bool, as_json: bool) -> None:
     with options.workspace() as workspace:
         garbage = workspace.gc(dry_run=dry_run)
     if as_json:
-        print_json({**garbage.to_json(), "dry_run": dry_run})
+        print_json({**jsonable(garbage), "dry_run": dry_run})
     else:
         verb = "would be deleted" if dry_run else "deleted"
         say(

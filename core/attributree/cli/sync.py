@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from ..jsonable import jsonable
 from ..reports import PROMOTED, REJECTED, Plan, Result, SyncReport
 from .catalog import show_plan
 from .group import Options, cli, json_option, pass_options
-from .output import Reporter, print_json, print_table, say
+from .output import Reporter, emit, print_table, say
 
 
 def executor_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,7 +55,7 @@ def sync_catalog(
 
     def announce(plan: Plan) -> None:
         if talk and plan.actions:
-            show_plan([action.to_json() for action in plan.actions])
+            show_plan(jsonable(plan.actions))
 
     with options.workspace() as workspace, Reporter() as reporter:
         if dry_run:
@@ -72,10 +73,8 @@ def sync_catalog(
                 progress=reporter,
                 done=lambda result: reporter.line(describe(result)) if talk else None,
             )
-    if as_json:
-        print_json(report.to_json())
-    elif talk:
-        _show_report(report.to_json())
+    if as_json or talk:
+        emit(report, as_json, _show_report)
     if report.failed:
         for result in report.failed if not talk else ():
             say(f"error: {describe(result)}", always=True)
@@ -95,10 +94,8 @@ def finetune(options: Options, executor: str, processes: int, as_json: bool) -> 
     """
     with options.workspace() as workspace, Reporter() as reporter:
         report = workspace.finetune(executor=executor, processes=processes, progress=reporter)
-    if as_json:
-        print_json(report.to_json())
-    elif not options.quiet:
-        _show_report(report.to_json())
+    if as_json or not options.quiet:
+        emit(report, as_json, _show_report)
     options.held_back(report.held_back)
 
 

@@ -25,7 +25,7 @@ def mine(options: Options, attribute: tuple[str, ...], dry_run: bool, as_json: b
     """
     with options.workspace() as workspace, Reporter() as reporter:
         tell = partial(reporter.count, "products")
-        summary = workspace.mine(attribute or None, dry_run=dry_run, progress=tell).to_json()
+        summary = workspace.mine(attribute or None, dry_run=dry_run, progress=tell)
     if as_json or not options.quiet:
         emit(summary, as_json, _show_mined)
 
@@ -69,7 +69,7 @@ def suggest(options: Options, limit: int, as_json: bool) -> None:
     schema knows; cells of declared attributes that no value spells.
     """
     with options.workspace() as workspace:
-        document = workspace.suggest(limit=limit).to_json()
+        document = workspace.suggest(limit=limit)
     emit(document, as_json, _show_suggestions)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from ..labels.records import Coverage, UnknownValue
 from ..plugins import PluginInfo
@@ -44,10 +44,6 @@ class Finding:
     do: str
     plugin: str | None = None
     distribution: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as `plugins doctor --json` shows it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
