@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .catalog import Catalog
+from .jsonable import jsonable
 from .reports import Plan
 from .sync.state import CatalogState
 
@@ -23,7 +24,7 @@ def describe_status(catalog: Catalog, state: CatalogState, plan: Plan, undeclare
         "attributes": {name: _attribute_status(catalog, state, plan, name) for name in names},
         "undeclared": dict(undeclared),
         "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.labels.quarantined()],
-        "plan": [action.to_json() for action in plan.actions],
+        "plan": jsonable(plan.actions),
         "notes": list(plan.notes),
     }
 

@@ -1,10 +1,13 @@
 """docs/cli.md is what the commands say of themselves; `make cli-reference` writes it anew."""
 
+import pkgutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
 
+import attributree.cli
 from attributree.cli import cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -44,7 +47,21 @@ def render() -> str:
 
 
 def test_the_reference_is_what_the_commands_say() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "run: make cli-reference"
+    assert PAGE.read_text(encoding="utf-8") == render(), "docs/cli.md is not what --help says: run `make cli-reference`"
+
+
+def test_every_module_of_commands_is_imported_with_the_package() -> None:
+    known = set(cli.commands)
+    for module in pkgutil.iter_modules(attributree.cli.__path__):
+        import_module(f"attributree.cli.{module.name}")
+        added = sorted(set(cli.commands) - known)
+        assert not added, f"cli/{module.name}.py: import it in cli/__init__.py, or nothing knows of {', '.join(added)}"
+
+
+def test_every_command_is_tested() -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (PAGE.parents[1] / "tests").rglob("test_*.py"))
+    untested = [path for path, _ in commands(cli, "attributree") if f'"{path.rpartition(" ")[2]}"' not in tests]
+    assert untested == [], "run them in a test, as project.run(...) in tests/cli does"
 
 
 def test_every_command_and_option_says_what_it_does() -> None:

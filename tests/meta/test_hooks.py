@@ -124,7 +124,7 @@ def test_the_hooks_of_this_version_are_written_down_so_that_a_change_raises_it()
             "attributree_commands": (),
             "attributree_after_sync": ("report",),
         },
-    )
+    ), "the hooks have changed: raise API_VERSION in hookspecs.py, and write version and arguments here"
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -1,9 +1,12 @@
-"""torch stays where it belongs: commands that need no network start without it."""
+"""What imports what: no module imports itself by a detour, and commands that need no network start without torch."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 import attributree
 
@@ -21,6 +24,43 @@ HEAVY = {
     ),
 }
 HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
+
+#: Imports (importer, imported) that close a circle and wait to be mended. Take out what is mended, add none.
+KNOWN_CIRCLES = {("attributree.training.donors", "attributree.training.tops")}
+
+
+def imported_by() -> dict[str, set[str]]:
+    """Return what each module imports of the package, at its top, inside functions and for types only.
+
+    The known circles are left out.
+    """
+    graph = grimp.build_graph("attributree", cache_dir=None)
+    found = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    for importer, imported in KNOWN_CIRCLES:
+        found.get(importer, set()).discard(imported)
+    return found
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return modules of which each imports the next and the last is the first again; none if there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    assert circle(imported_by()) == [], (
+        "each imports the next: move what they share into a module that imports none of them"
+    )
+
+
+def test_a_circle_is_seen_even_if_one_import_is_for_types_only() -> None:
+    graph = imported_by()
+    assert "attributree.reports" in graph["attributree.plugins.hookspecs"]  # under TYPE_CHECKING
+    graph["attributree.reports"].add("attributree.plugins.hookspecs")
+    assert set(circle(graph)) == {"attributree.reports", "attributree.plugins.hookspecs"}
 
 
 def imports(path: Path) -> set[str]:

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from attributree import Attribute, Augmentation, SingleLabel, hookimpl
-from attributree.cli.extra import plugin_commands
+from attributree.cli.group import plugin_commands
 from attributree.errors import PluginError, SchemaError
 from attributree.plugins import LoadedPlugins, load_plugins
 from attributree.plugins.hookspecs import attributree_after_sync, attributree_normalize_label

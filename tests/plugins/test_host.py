@@ -15,6 +15,7 @@ from torch import nn
 
 from attributree import Attribute, SingleLabel, hookimpl
 from attributree.errors import PluginError
+from attributree.jsonable import jsonable
 from attributree.plugins import LoadedPlugins, PluginInfo, load_plugins
 from attributree.plugins.discovery import imported_files
 from attributree.plugins.hookspecs import API_VERSION, attributree_after_sync, attributree_branch_head
@@ -171,7 +172,7 @@ def test_an_attribute_declared_twice_by_one_plugin_is_dropped() -> None:
 
 
 def test_a_plugin_as_json_has_the_promised_keys() -> None:
-    assert info_of(load(shop=plugin("lining")), "shop").to_json() == {
+    assert jsonable(info_of(load(shop=plugin("lining")), "shop")) == {
         "name": "shop",
         "distribution": None,
         "version": None,

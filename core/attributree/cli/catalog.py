@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
-from ..jsonable import jsonable
-from . import Globals, cli, pass_globals
-from .output import Reporter, print_json, print_table, say
+from .group import Options, cli, json_option, pass_options
+from .output import Reporter, emit, print_table, say
 
 
 @cli.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
-@pass_globals
-def init(options: Globals, folder: Path) -> None:
+@pass_options
+def init(options: Options, folder: Path) -> None:
     """Write plugins.toml and create the catalogue.
 
     What is there already is kept; a catalogue of an older schema is upgraded.
@@ -27,48 +26,48 @@ def init(options: Globals, folder: Path) -> None:
 
     there = (folder / FILE_NAME).exists()
     with Workspace.create(folder, database=options.database) as workspace:
-        if not options.quiet:
-            say(f"{'kept' if there else 'wrote'} {folder / FILE_NAME}")
-            say(f"catalogue {shown(workspace.catalog.url)} is up to date")
-            say("next: attributree ingest FILE --images ROOT")
+        say(f"{'kept' if there else 'wrote'} {folder / FILE_NAME}")
+        say(f"catalogue {shown(workspace.catalog.url)} is up to date")
+        say("next: attributree ingest FILE --images ROOT")
 
 
 @cli.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--images", metavar="ROOT", type=click.Path(path_type=Path), help="Folder of the images.  [FILE's own]")
 @click.option("--source", metavar="NAME", default="import", show_default=True, help="Who says what the files say.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def ingest(options: Globals, files: tuple[Path, ...], images: Path | None, source: str, as_json: bool) -> None:
+@json_option
+@pass_options
+def ingest(options: Options, files: tuple[Path, ...], images: Path | None, source: str, as_json: bool) -> None:
     """Store label files, one row an image: CSV, JSONL, Parquet, or what a plugin reads.
 
     Each file is stored whole or not at all, every cell as it stands, whether or not a plugin reads its column yet.
     """
     summaries = []
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         for file in files:
             tell = partial(reporter.count, f"{file.name}, rows")
             summaries.append(workspace.ingest(file, images=images, source=source, progress=tell))
-    if as_json:
-        print_json({"files": summaries})
-    elif not options.quiet:
-        for summary in summaries:
-            _show_summary(jsonable(summary))
+    emit({"files": summaries}, as_json, _show_summaries)
     options.held_back(any(summary.quarantined for summary in summaries))
 
 
-def _show_summary(summary: dict[str, Any]) -> None:
-    say(
-        f"{summary['file']}: {summary['rows']} rows, {summary['images_new']} new images of "
-        f"{summary['products_new']} new products; {summary['observations_new']} new observations, "
-        f"{summary['observations_same']} known already (source {summary['source']}, revision {summary['revision']})"
-    )
-    for column, count in summary["undeclared"].items():
-        say(f"  column {column}: {count} cells kept; no plugin declares it yet")
-    for unknown in summary["unknown_values"]:
-        near = f"; the nearest is {unknown['nearest']}" if unknown["nearest"] else ""
-        say(f"  {unknown['attribute']}: {unknown['text']!r} is no known value ({unknown['count']} cells kept){near}")
-    _show_quarantined(summary["quarantined"])
+def _show_summaries(document: dict[str, Any]) -> None:
+    for summary in document["files"]:
+        say(
+            f"{summary['file']}: {summary['rows']} rows, {summary['images_new']} new images of "
+            f"{summary['products_new']} new products; {summary['observations_new']} new observations, "
+            f"{summary['observations_same']} known already (source {summary['source']}, revision {summary['revision']})"
+        )
+        for column, count in summary["undeclared"].items():
+            say(f"  column {column}: {count} cells kept; no plugin declares it yet")
+        for unknown in summary["unknown_values"]:
+            _show_unknown(f"  {unknown['attribute']}", unknown, "cells kept")
+        _show_quarantined(summary["quarantined"])
+
+
+def _show_unknown(where: str, unknown: dict[str, Any], cells: str) -> None:
+    near = f"; the nearest is {unknown['nearest']}" if unknown["nearest"] else ""
+    say(f"{where}: {unknown['text']!r} is no known value ({unknown['count']} {cells}){near}")
 
 
 def _show_quarantined(images: list[dict[str, Any]], most: int = 10) -> None:
@@ -81,50 +80,33 @@ def _show_quarantined(images: list[dict[str, Any]], most: int = 10) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def status(options: Globals, as_json: bool) -> None:
+@json_option
+@pass_options
+def status(options: Options, as_json: bool) -> None:
     """Show coverage, live branches and the plan.
 
     Scores are those of the held-out test split when the branch went live.
     """
     with options.workspace() as workspace:
         document = workspace.status()
-    if as_json:
-        print_json(document)
-    else:
-        show_status(document)
+    emit(document, as_json, _show_status)
     blocked = any(action["action"] == "blocked" for action in document["plan"])
     options.held_back(blocked or bool(document["quarantined"]))
 
 
-def show_status(document: dict[str, Any]) -> None:
-    """Write the status as people read it."""
+def _show_status(document: dict[str, Any]) -> None:
     live = f"tree version {document['version']} is live" if document["version"] else "nothing is live yet"
-    names = ("labelled", "ambiguous", "not_applicable", "unknown", "branch", "state", "accuracy", "macro_f1")
+    counts = ("labelled", "ambiguous", "not_applicable", "unknown")
+    keys = ("declared_by", *counts, "branch", "state", "accuracy", "macro_f1")
+    headings = {"declared_by": "declared by", "not_applicable": "n/a", "macro_f1": "macro-F1"}
     print_table(
         f"{document['images']} images of {document['products']} products; {live}",
-        (
-            "attribute",
-            "declared by",
-            "labelled",
-            "ambiguous",
-            "n/a",
-            "unknown",
-            "branch",
-            "state",
-            "accuracy",
-            "macro-F1",
-        ),
-        [
-            (name, entry["declared_by"], *(entry[key] for key in names))
-            for name, entry in document["attributes"].items()
-        ],
+        ("attribute", *(headings.get(key, key) for key in keys)),
+        [(name, *(entry[key] for key in keys)) for name, entry in document["attributes"].items()],
     )
     for name, entry in document["attributes"].items():
         for unknown in entry["unreadable"]:
-            near = f"; the nearest is {unknown['nearest']}" if unknown["nearest"] else ""
-            say(f"{name}: {unknown['text']!r} is no known value ({unknown['count']} cells){near}")
+            _show_unknown(name, unknown, "cells")
     for column, count in document["undeclared"].items():
         say(f"column {column}: {count} cells, no plugin declares it")
     _show_quarantined(document["quarantined"])
@@ -153,26 +135,23 @@ def db() -> None:
     """Look after the catalogue's schema."""
 
 
-def _url(options: Globals) -> str:
-    from ..settings.file import load_settings
-
-    return load_settings(options.config, database=options.database, required=options.database is None).catalog.database
+def _url(options: Options) -> str:
+    return options.settings(required=options.database is None).catalog.database
 
 
 @db.command()
-@pass_globals
-def upgrade(options: Globals) -> None:
+@pass_options
+def upgrade(options: Options) -> None:
     """Create the catalogue, or bring it to the schema of this attributree."""
     from ..database.migrate import upgrade as run
 
     revision = run(_url(options))
-    if not options.quiet:
-        say(f"the catalogue is at revision {revision}")
+    say(f"the catalogue is at revision {revision}")
 
 
 @db.command()
-@pass_globals
-def current(options: Globals) -> None:
+@pass_options
+def current(options: Options) -> None:
     """Print the schema revision of the catalogue."""
     from ..database.migrate import current as run
 
@@ -180,11 +159,10 @@ def current(options: Globals) -> None:
 
 
 @db.command()
-@pass_globals
-def check(options: Globals) -> None:
+@pass_options
+def check(options: Options) -> None:
     """Exit 0 if the catalogue has the schema of this attributree, 1 with the command to type if not."""
     from ..database.migrate import check as run
 
     run(_url(options))
-    if not options.quiet:
-        say("the catalogue is up to date")
+    say("the catalogue is up to date")

@@ -9,8 +9,8 @@ import click
 
 from ..comparison import ARMS
 from ..errors import ConfigError
-from . import Globals, cli, pass_globals
-from .output import Reporter, print_json, print_table, say
+from .group import Options, attributes_option, cli, json_option, pass_options
+from .output import Reporter, emit, print_table, say
 
 
 @cli.command()
@@ -23,17 +23,17 @@ from .output import Reporter, print_json, print_table, say
     multiple=True,
     help="Seed of the whole comparison, repeated for each that is given.  [default: training -> seed]",
 )
-@click.option("--attribute", "attributes", metavar="ATTR", multiple=True, help="Only this attribute; repeatable.")
+@attributes_option
 @click.option(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write compare.json, compare.md and the figure compare.png.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
+@json_option
+@pass_options
 def compare(
-    options: Globals,
+    options: Options,
     arms: tuple[str, ...],
     seeds: tuple[int, ...],
     attributes: tuple[str, ...],
@@ -48,23 +48,16 @@ def compare(
     """
     if out:
         _writable(out)
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         found = workspace.compare(arms=arms, seeds=seeds, attributes=attributes, progress=reporter)
     document = found.to_json()
-    written = not out or _write(document, out, options)
-    if as_json:
-        print_json(document)
-    else:
-        show(document)
-        if not options.quiet:
-            for line in _remarks(document):
-                say(line)
+    written = not out or _write(document, out)
+    emit(document, as_json, _show)
     options.held_back(bool(document["left_out"] or document["quarantined"] or not written))
 
 
-def show(document: dict[str, Any]) -> None:
-    """Print the arms side by side and their differences."""
-    from ..comparison.report import points, table
+def _show(document: dict[str, Any]) -> None:
+    from ..comparison.report import points, table, told
 
     (first, *arms), rows = table(document)
     seeds = document["parameters"]["seeds"]
@@ -76,15 +69,13 @@ def show(document: dict[str, Any]) -> None:
             ("arms", "mean (95 % interval over test images) "),
             [(pair, points(difference)) for pair, difference in document["differences"].items()],
         )
-
-
-def _remarks(document: dict[str, Any]) -> list[str]:
-    from ..comparison.report import told
-
-    lines = [f"note: {note}" for note in document["notes"]]
-    lines += [f"{name} is left out: {why}" for name, why in document["left_out"].items()]
-    lines += [f"quarantined {image['image']}: {image['reason']}" for image in document["quarantined"]]
-    return [*lines, told(document["parameters"])]
+    for note in document["notes"]:
+        say(f"note: {note}")
+    for name, why in document["left_out"].items():
+        say(f"{name} is left out: {why}")
+    for image in document["quarantined"]:
+        say(f"quarantined {image['image']}: {image['reason']}")
+    say(told(document["parameters"]))
 
 
 def _writable(folder: Path) -> None:
@@ -95,7 +86,7 @@ def _writable(folder: Path) -> None:
         raise ConfigError(f"--out: {folder} cannot be created: {error.strerror or error}") from error
 
 
-def _write(document: dict[str, Any], folder: Path, options: Globals) -> bool:
+def _write(document: dict[str, Any], folder: Path) -> bool:
     """Write the files of --out; return whether the figure is among them. Without matplotlib it is not, and said."""
     from ..comparison.plot import plot
     from ..comparison.report import write
@@ -105,7 +96,6 @@ def _write(document: dict[str, Any], folder: Path, options: Globals) -> bool:
         plot(document, folder / "compare.png")
         paths.append(folder / "compare.png")
     except ConfigError as error:
-        say(f"warning: {error}")
-    if not options.quiet:
-        say(f"written: {', '.join(map(str, paths))}")
+        say(f"warning: {error}", always=True)
+    say(f"written: {', '.join(map(str, paths))}")
     return len(paths) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from . import Globals, cli, pass_globals
+from .group import Options, cli, json_option, pass_options
 from .output import Reporter, print_json, say
 
 #: Characters of a file that go to stdout at once.
@@ -23,10 +23,10 @@ _BLOCK = 1 << 20
 @click.option("--observations", is_flag=True, help="What each source said, verbatim, instead of what is known.")
 @click.option("--predictions", is_flag=True, help="Add what was predicted for the gaps, in columns beside them.")
 @click.option("--no-provenance", is_flag=True, help="Leave state, source, annotator and revision out.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
+@json_option
+@pass_options
 def export(
-    options: Globals,
+    options: Options,
     file: Path,
     form: str | None,
     attributes: tuple[str, ...],
@@ -53,7 +53,7 @@ def export(
         raise click.UsageError("stdout holds either the file or --json")
     with (
         options.workspace() as workspace,
-        Reporter(quiet=options.quiet) as reporter,
+        Reporter() as reporter,
         tempfile.TemporaryDirectory() as folder,
     ):
         summary = workspace.labels.export(
@@ -72,7 +72,7 @@ def export(
             _copy_to_stdout(Path(folder) / "stdout")
     if as_json:
         print_json(summary)
-    elif not options.quiet:
+    else:
         more = f", {summary.predicted} predictions" if predictions else ""
         say(f"{file}: {summary.images} images in {summary.rows} rows{more} (revision {summary.revision})")
         if summary.disputed:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,14 +27,29 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 140)
 
 
-def say(message: str = "") -> None:
-    """Write a line for the person at the terminal; it goes to stderr and nothing parses it."""
-    click.echo(message, err=True)
+def quiet() -> bool:
+    """Return whether only errors and results are wanted: the option --quiet of the command that runs."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("quiet"))
+
+
+def say(message: str, *, always: bool = False) -> None:
+    """Write a line for the person at the terminal to stderr; nothing parses it. With --quiet only if `always`."""
+    if always or not quiet():
+        click.echo(message, err=True)
 
 
 def print_json(document: object) -> None:
     """Write one JSON document to stdout; `document` is anything that `jsonable` takes."""
     click.echo(json.dumps(jsonable(document), ensure_ascii=False, indent=2))
+
+
+def emit(document: object, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Write what a command found: as JSON to stdout, or as `show` writes the same data for people."""
+    if as_json:
+        print_json(document)
+    else:
+        show(jsonable(document))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -52,6 +68,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     console().print(table)
 
 
+def minute(time: datetime) -> str:
+    """Return a time as tables show it."""
+    return f"{time:%Y-%m-%d %H:%M}"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
@@ -66,8 +87,8 @@ class Reporter:
     Call it with (what, done, of how many).
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self) -> None:
+        self._quiet = quiet()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
@@ -89,9 +110,7 @@ class Reporter:
         if self._quiet:
             return
         if self._bars:
-            if what not in self._tasks:
-                self._tasks[what] = self._bars.add_task(what, total=of)
-            self._bars.update(self._tasks[what], completed=done, total=of)
+            self._advance(self._bars, what, done, of)
             if done >= of:
                 self._bars.remove_task(self._tasks.pop(what))
             return
@@ -104,9 +123,12 @@ class Reporter:
     def count(self, what: str, done: int) -> None:
         """Report progress of something whose end is not known."""
         if self._bars:
-            if what not in self._tasks:
-                self._tasks[what] = self._bars.add_task(what, total=None)
-            self._bars.update(self._tasks[what], completed=done)
+            self._advance(self._bars, what, done, None)
+
+    def _advance(self, bars: Progress, what: str, done: int, of: int | None) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = bars.add_task(what, total=of)
+        bars.update(self._tasks[what], completed=done, total=of)
 
     def line(self, message: str) -> None:
         """Write a message above the bars."""

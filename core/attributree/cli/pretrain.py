@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import Globals, cli, pass_globals
+from .group import Options, cli, json_option, pass_options
 from .output import Reporter, print_json, say
 
 
@@ -19,21 +19,20 @@ from .output import Reporter, print_json, say
 )
 @click.option("--epochs", metavar="N", type=click.IntRange(1, 10_000), help="Epochs.  [default: training -> epochs]")
 @click.option("--images", metavar="N", type=click.IntRange(4), help="Learn from a sample of N images.  [default: all]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def pretrain(options: Globals, out: Path | None, epochs: int | None, images: int | None, as_json: bool) -> None:
+@json_option
+@pass_options
+def pretrain(options: Options, out: Path | None, epochs: int | None, images: int | None, as_json: bool) -> None:
     """Learn trunk weights from the catalogue's own images, without labels.
 
     Reads the images of the train split only and starts from what [trunk] weights says. The file is used once
     plugins.toml names it; nothing that is live changes before. Run it again after a kill and it goes on.
     """
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         report = workspace.pretrain(out, epochs=epochs, images=images, progress=reporter)
     if as_json:
-        print_json(report.to_json())
+        print_json(report)
     else:
         click.echo(report.toml)
-    if not as_json and not options.quiet:
         for image, reason in report.quarantined:
             say(f"quarantined {image}: {reason}")
         say(

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from . import Globals, cli, pass_globals
-from .output import print_json, print_table, say
+from .group import Options, cli, json_option, pass_options
+from .output import minute, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..labels.records import ProductHistory
 
 
 @cli.command()
 @click.argument("sku")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def history(options: Globals, sku: str, as_json: bool) -> None:
+@json_option
+@pass_options
+def history(options: Options, sku: str, as_json: bool) -> None:
     """Show all that was said of a product, by whom and when, what it means today, and what was predicted."""
     with options.workspace() as workspace:
         found = workspace.history(sku)
     if as_json:
-        print_json(found.to_json())
-        return
-    say(f"{found.sku}: {found.article_type or 'no article type'}, split {found.split}, {found.title or 'no title'}")
+        print_json(found)
+    else:
+        _show_history(found)
+
+
+def _show_history(found: ProductHistory) -> None:
+    title = f"{found.sku}: {found.article_type or 'no article type'}, split {found.split}, {found.title or 'no title'}"
+    say(title, always=True)
     for kept in found.images:
         state = "" if kept.image.state == "ok" else f" (quarantined: {kept.image.reason})"
         print_table(
             f"{kept.image.path}{state}",
             ("when", "revision", "source", "annotator", "attribute", "said"),
             [
-                (
-                    f"{o.created_at:%Y-%m-%d %H:%M}",
-                    o.revision,
-                    o.source,
-                    o.annotator,
-                    o.attribute,
-                    o.raw or "(withdrawn)",
-                )
+                (minute(o.created_at), o.revision, o.source, o.annotator, o.attribute, o.raw or "(withdrawn)")
                 for o in kept.observations
             ],
         )
@@ -58,9 +61,9 @@ def history(options: Globals, sku: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("skus", metavar="SKU...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def forget(options: Globals, skus: tuple[str, ...], yes: bool, as_json: bool) -> None:
+@json_option
+@pass_options
+def forget(options: Options, skus: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Delete products for good: labels, predictions, and what the caches hold of their images.
 
     Image files and label files are yours and stay; ingesting them again brings the product back. What a branch learnt
@@ -72,8 +75,8 @@ def forget(options: Globals, skus: tuple[str, ...], yes: bool, as_json: bool) ->
             click.confirm(f"delete {len(skus)} products with {sum(counts)} images for good?", abort=True, err=True)
         gone = workspace.forget(skus)
     if as_json:
-        print_json(gone.to_json())
-    elif not options.quiet:
+        print_json(gone)
+    else:
         say(
             f"deleted {gone.products} products, {gone.images} images, {gone.observations} observations, "
             f"{gone.annotations} annotations, {gone.predictions} predictions, {gone.records} cached records"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from . import Globals, cli, pass_globals
-from .output import print_json, print_table, say
+from ..jsonable import jsonable
+from .group import Options, cli, json_option, pass_options
+from .output import minute, print_json, print_table, say
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def versions(options: Globals, as_json: bool) -> None:
+@json_option
+@pass_options
+def versions(options: Options, as_json: bool) -> None:
     """List the tree versions, oldest first.
 
     With --json each has its manifest: trunk, branches with their schemas, training sets and scores, and the code and
@@ -27,12 +28,12 @@ def versions(options: Globals, as_json: bool) -> None:
                         "id": v.id,
                         "live": v.live,
                         "parent": v.parent,
-                        "created_at": v.created_at.isoformat(),
+                        "created_at": v.created_at,
                         "actor": v.actor,
                         "reason": v.reason,
                         "trunk": v.trunk.digest,
                         "branches": {name: branch.id for name, branch in v.branches.items()},
-                        "unchanged": dict(v.proof),
+                        "unchanged": v.proof,
                         "manifest": v.manifest(),
                     }
                     for v in found
@@ -44,7 +45,7 @@ def versions(options: Globals, as_json: bool) -> None:
         "tree versions",
         ("id", "live", "made", "by", "attributes", "reason"),
         [
-            (v.id, "live" if v.live else "", f"{v.created_at:%Y-%m-%d %H:%M}", v.actor, ", ".join(v.branches), v.reason)
+            (v.id, "live" if v.live else "", minute(v.created_at), v.actor, ", ".join(v.branches), v.reason)
             for v in found
         ],
     )
@@ -56,9 +57,9 @@ def versions(options: Globals, as_json: bool) -> None:
     "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Newest runs to show; 0 for all."
 )
 @click.option("--cancel", metavar="ID", type=int, help="Cancel a running one first: its result will be refused.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None, as_json: bool) -> None:
+@json_option
+@pass_options
+def runs(options: Options, attribute: str | None, limit: int, cancel: int | None, as_json: bool) -> None:
     """List what was trained: why, by whom, for how long, and what came of it; the newest last."""
     from ..sync.actor import actor
 
@@ -74,7 +75,7 @@ def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None
         ("id", "attribute", "action", "status", "started", "seconds", "branch", "by", "reason"),
         [
             (
-                run.id, run.attribute, run.action, run.status, f"{run.started_at:%Y-%m-%d %H:%M}", run.seconds,
+                run.id, run.attribute, run.action, run.status, minute(run.started_at), run.seconds,
                 run.branch_id, run.owner, run.error or run.reason,
             )
             for run in found
@@ -85,8 +86,8 @@ def runs(options: Globals, attribute: str | None, limit: int, cancel: int | None
 @cli.command()
 @click.option("--attribute", metavar="ATTR", help="Changes of this attribute only; a former name will do.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, with each schema.")
-@pass_globals
-def changes(options: Globals, attribute: str | None, as_json: bool) -> None:
+@pass_options
+def changes(options: Options, attribute: str | None, as_json: bool) -> None:
     """List how schemas changed: what became of an attribute and its values, when, and by which plugin.
 
     The newest change comes last.
@@ -101,7 +102,7 @@ def changes(options: Globals, attribute: str | None, as_json: bool) -> None:
         ("revision", "when", "attribute", "change", "what", "plugin", "by"),
         [
             (
-                change.revision, f"{change.created_at:%Y-%m-%d %H:%M}", change.attribute, change.change, change.detail,
+                change.revision, minute(change.created_at), change.attribute, change.change, change.detail,
                 f"{change.declared_by} {change.plugin_version or ''}".strip(), change.actor,
             )
             for change in found
@@ -112,23 +113,22 @@ def changes(options: Globals, attribute: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("version", metavar="ID", type=int)
 @click.option("--reason", default="promoted by hand", show_default=True, help="Why, for the record.")
-@pass_globals
-def promote(options: Globals, version: int, reason: str) -> None:
+@pass_options
+def promote(options: Options, version: int, reason: str) -> None:
     """Make a stored tree version live, a former one too.
 
     Every part of it is read first; if one is missing or damaged, what is live stays live.
     """
     with options.workspace() as workspace:
         workspace.promote(version, reason=reason)
-    if not options.quiet:
-        say(f"tree version {version} is live")
+    say(f"tree version {version} is live")
 
 
 @cli.command()
 @click.option("--attribute", metavar="ATTR", help="Take back this attribute's branch only; the others stay.")
 @click.option("--reason", default="rolled back by hand", show_default=True, help="Why, for the record.")
-@pass_globals
-def rollback(options: Globals, attribute: str | None, reason: str) -> None:
+@pass_options
+def rollback(options: Options, attribute: str | None, reason: str) -> None:
     """Go back to the tree version that the live one was made from, or to an attribute's former branch.
 
     Predictions are then exactly the former ones. What was taken out of service stays stored (`attributree versions`),
@@ -136,22 +136,21 @@ def rollback(options: Globals, attribute: str | None, reason: str) -> None:
     """
     with options.workspace() as workspace:
         version = workspace.rollback(attribute, reason=reason)
-    if not options.quiet:
-        branch = f": {attribute} has branch {version.branches[attribute].id} again" if attribute else ""
-        say(f"tree version {version.id} is live{branch}")
+    branch = f": {attribute} has branch {version.branches[attribute].id} again" if attribute else ""
+    say(f"tree version {version.id} is live{branch}")
 
 
 @cli.command()
 @click.option("--dry-run", is_flag=True, help="Count what would go, and delete nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def gc(options: Globals, dry_run: bool, as_json: bool) -> None:
+@json_option
+@pass_options
+def gc(options: Options, dry_run: bool, as_json: bool) -> None:
     """Delete weights that no stored branch is made of, such as those of trainings that were killed or gated out."""
     with options.workspace() as workspace:
         garbage = workspace.gc(dry_run=dry_run)
     if as_json:
-        print_json({**garbage.to_json(), "dry_run": dry_run})
-    elif not options.quiet:
+        print_json({**jsonable(garbage), "dry_run": dry_run})
+    else:
         verb = "would be deleted" if dry_run else "deleted"
         say(
             f"{garbage.deleted} part{'' if garbage.deleted == 1 else 's'} {verb} ({garbage.bytes / 1e6:.1f} MB), "

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ..reports import PROMOTED, REJECTED
-from . import Globals, cli, pass_globals
+from ..jsonable import jsonable
+from ..reports import PROMOTED, REJECTED, Plan, Result, SyncReport
 from .catalog import show_plan
-from .output import Reporter, print_json, print_table, say
-
-if TYPE_CHECKING:
-    from ..reports import Plan, Result
+from .group import Options, cli, json_option, pass_options
+from .output import Reporter, emit, print_table, say
 
 
 def executor_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,10 +34,10 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--retrain", metavar="ATTR", multiple=True, help="Train this attribute even without a need; repeatable.")
 @click.option("--no-train", is_flag=True, help="Register and evolve schemas, train nothing.")
 @executor_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
+@json_option
+@pass_options
 def sync_catalog(
-    options: Globals,
+    options: Options,
     dry_run: bool,
     only: tuple[str, ...],
     retrain: tuple[str, ...],
@@ -53,15 +51,13 @@ def sync_catalog(
     Registers what plugins declare, grows and retrains branches, proves that the others did not move, and makes the
     new tree live. Running it twice does nothing the second time.
     """
-    from ..reports import SyncReport
-
     talk = not as_json and not options.quiet
 
     def announce(plan: Plan) -> None:
         if talk and plan.actions:
-            show_plan([action.to_json() for action in plan.actions])
+            show_plan(jsonable(plan.actions))
 
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         if dry_run:
             plan = workspace.plan(only=only, retrain=retrain)
             announce(plan)
@@ -77,40 +73,36 @@ def sync_catalog(
                 progress=reporter,
                 done=lambda result: reporter.line(describe(result)) if talk else None,
             )
-    if as_json:
-        print_json(report.to_json())
-    elif talk:
-        _show_report(report.to_json())
+    if as_json or talk:
+        emit(report, as_json, _show_report)
     if report.failed:
         for result in report.failed if not talk else ():
-            say(f"error: {describe(result)}")
+            say(f"error: {describe(result)}", always=True)
         raise click.exceptions.Exit(1)
     options.held_back(report.held_back or bool(report.dry_run and report.plan.blocked))
 
 
 @cli.command()
 @executor_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def finetune(options: Globals, executor: str, processes: int, as_json: bool) -> None:
+@json_option
+@pass_options
+def finetune(options: Options, executor: str, processes: int, as_json: bool) -> None:
     """Train the live tree's trunk and branches together on all labels.
 
     Each attribute is gated on validation: if one loses more than `[training] max_loss` points of macro-F1, the new tree
     is stored but the live one goes on; `attributree promote ID` takes it all the same.
     """
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         report = workspace.finetune(executor=executor, processes=processes, progress=reporter)
-    if as_json:
-        print_json(report.to_json())
-    elif not options.quiet:
-        _show_report(report.to_json())
+    if as_json or not options.quiet:
+        emit(report, as_json, _show_report)
     options.held_back(report.held_back)
 
 
 def describe(result: Result) -> str:
     """Return one line about a result, as it comes."""
     head = f"{result.attribute}: {result.status}"
-    if result.status != "promoted":
+    if result.status != PROMOTED:
         return f"{head} ({result.reason})"
     return f"{head} as branch {result.branch} after {result.seconds:.0f} s; {result.reason}"
 
@@ -135,7 +127,7 @@ def _show_report(report: dict[str, Any]) -> None:
     for row in rows:
         unchanged = row["unchanged"]
         if row["status"] == REJECTED:
-            say(f"{row['attribute']}: rejected, not live: {row['reason']}")
+            say(f"{row['attribute']}: {REJECTED}, not live: {row['reason']}")
         elif unchanged["attributes"]:
             say(
                 f"{row['attribute']}: {', '.join(unchanged['attributes'])} unchanged, "

@@ -7,29 +7,27 @@ from typing import Any
 
 import click
 
-from . import Globals, cli, pass_globals
-from .output import Reporter, print_json, print_table, say
+from .group import Options, cli, json_option, pass_options
+from .output import Reporter, emit, print_table, say
 
 
 @cli.command()
 @click.option("--attribute", metavar="ATTR", multiple=True, help="Mine this attribute only; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Show what would be stored, with examples, and store nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def mine(options: Globals, attribute: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+@json_option
+@pass_options
+def mine(options: Options, attribute: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Read labels off titles and descriptions.
 
     A value is found by its spellings, unless it is negated or could mean something else. What is found is stored as
     said by the source "text": it fills gaps with a low weight, and what a label file or a reviewer says counts
     instead. Mining again stores only what changed, and withdraws what texts do not say any more.
     """
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         tell = partial(reporter.count, "products")
-        summary = workspace.mine(attribute or None, dry_run=dry_run, progress=tell).to_json()
-    if as_json:
-        print_json(summary)
-    elif not options.quiet:
-        _show_mined(summary)
+        summary = workspace.mine(attribute or None, dry_run=dry_run, progress=tell)
+    if as_json or not options.quiet:
+        emit(summary, as_json, _show_mined)
 
 
 def _show_mined(summary: dict[str, Any]) -> None:
@@ -62,19 +60,20 @@ def _show_mined(summary: dict[str, Any]) -> None:
 
 @cli.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Most suggestions of a kind.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@pass_globals
-def suggest(options: Globals, limit: int, as_json: bool) -> None:
+@json_option
+@pass_options
+def suggest(options: Options, limit: int, as_json: bool) -> None:
     """Propose what could be declared, and change nothing.
 
     Columns that no plugin declares, with values and their misspellings; phrases of titles and descriptions that no
     schema knows; cells of declared attributes that no value spells.
     """
     with options.workspace() as workspace:
-        document = workspace.suggest(limit=limit).to_json()
-    if as_json:
-        print_json(document)
-        return
+        document = workspace.suggest(limit=limit)
+    emit(document, as_json, _show_suggestions)
+
+
+def _show_suggestions(document: dict[str, Any]) -> None:
     for column in document["columns"]:
         kind = "several values a cell" if column["multi"] else "one value a cell"
         where = ", ".join(column["article_types"]) or "all article types"
@@ -98,5 +97,5 @@ def suggest(options: Globals, limit: int, as_json: bool) -> None:
             ("attribute", "text", "cells", "nearest"),
             [(u["attribute"], u["text"], u["count"], u["nearest"]) for u in document["unreadable"]],
         )
-    if not any(document.values()) and not options.quiet:
+    if not any(document.values()):
         say("nothing to suggest")

@@ -10,7 +10,8 @@ from types import FrameType
 import click
 
 from ..errors import AttributreeError
-from . import Globals, cli, pass_globals
+from ..reports import BLOCKED
+from .group import Options, cli, pass_options
 from .output import Reporter, say
 from .sync import describe, executor_options
 
@@ -27,8 +28,8 @@ _WAIT_SECONDS = 1.0
     help="Seconds between two syncs while nothing new is said.",
 )
 @executor_options
-@pass_globals
-def watch(options: Globals, interval: float, executor: str, processes: int) -> None:
+@pass_options
+def watch(options: Options, interval: float, executor: str, processes: int) -> None:
     """Sync whenever the database says so: at once after new labels, and every INTERVAL seconds anyway.
 
     Plugins are looked for anew each time, so that one installed meanwhile is found; a newer version of one that is
@@ -42,8 +43,7 @@ def watch(options: Globals, interval: float, executor: str, processes: int) -> N
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, end)
-    if not options.quiet:
-        say(f"watching; a sync every {interval:g} s, and after new labels. Ctrl-C ends it")
+    say(f"watching; a sync every {interval:g} s, and after new labels. Ctrl-C ends it")
     while not stop.is_set():
         revision = _sync(options, executor, processes)
         due = time.monotonic() + interval
@@ -54,31 +54,31 @@ def watch(options: Globals, interval: float, executor: str, processes: int) -> N
                 break
 
 
-def _sync(options: Globals, executor: str, processes: int) -> int | None:
+def _sync(options: Options, executor: str, processes: int) -> int | None:
     """Sync once and tell what came of it; return the revision that was looked at, None if it failed."""
     try:
-        with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+        with options.workspace() as workspace, Reporter() as reporter:
             revision = workspace.labels.revision()
             report = workspace.sync(
                 executor=executor,
                 processes=processes,
                 progress=reporter,
-                done=lambda result: None if options.quiet or result.status == "blocked" else say(describe(result)),
+                done=lambda result: None if result.status == BLOCKED else say(describe(result)),
             )
-            if report.results and report.version and not options.quiet:
+            if report.results and report.version:
                 say(f"tree version {report.version} is live")
             return revision
     except AttributreeError as error:
-        say(f"error: {error}")
+        say(f"error: {error}", always=True)
         return None
 
 
-def _news(options: Globals, revision: int, seconds: float) -> bool:
+def _news(options: Options, revision: int, seconds: float) -> bool:
     """Wait until there is a newer revision than `revision`; return whether there is."""
     try:
         with options.workspace() as workspace:
             return workspace.labels.wait_for_news(revision, seconds)
     except AttributreeError as error:
-        say(f"error: {error}")
+        say(f"error: {error}", always=True)
         time.sleep(seconds)
         return False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from ..labels.records import Coverage, UnknownValue
 from ..plugins import PluginInfo
@@ -34,8 +34,8 @@ _NO_LETTER = re.compile(r"[\W_]+")
 class Finding:
     """One thing that is wrong: how badly, whose, what, where, and what to do or type.
 
-    `check` is plugin, settings, spelling, head, labels or import; `plugin` and `distribution` are None where it is
-    nobody's plugin.
+    `check` is plugin, settings, spelling, head, labels or import; `plugin` and `distribution` are None where no
+    plugin is meant.
     """
 
     severity: Severity
@@ -45,10 +45,6 @@ class Finding:
     do: str
     plugin: str | None = None
     distribution: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as `plugins doctor --json` shows it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -137,7 +133,7 @@ def _imports(symptoms: Symptoms) -> Iterator[Finding]:
 
 
 def _unused(symptoms: Symptoms) -> Iterator[Finding]:
-    """Settings that mean nothing: of attributes that nobody declares, names that no plugin answers to."""
+    """Settings that mean nothing: of attributes that no plugin declares, names that no plugin answers to."""
     names = [name for info in symptoms.plugins for name in (info.name, info.distribution) if name]
     for name in symptoms.unmatched:
         near = get_close_matches(name, names, n=1)

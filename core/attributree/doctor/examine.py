@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 from ..errors import AttributreeError, CatalogError, PluginError, TrunkError
 from ..plugins import LoadedPlugins
@@ -19,9 +20,9 @@ def examine(workspace: Workspace) -> Symptoms:
     """Return everything that `diagnose` decides from.
 
     Imports torch and builds the backbone with random weights, since only its shapes matter. Each plugin is imported
-    once more in a process of its own. A catalogue that is not there is no matter; one that cannot be opened is noted.
+    once more in a process of its own. A catalogue that cannot be opened is a symptom, not an error.
     """
-    plugins, settings, catalog_error = workspace.plugins, workspace.settings, None
+    plugins, settings = workspace.plugins, workspace.settings
     found = Symptoms(
         settings=settings,
         plugins=plugins.plugins,
@@ -31,25 +32,16 @@ def examine(workspace: Workspace) -> Symptoms:
         imports=time_imports(plugins.plugins),
     )
     try:
-        plugins = workspace.declared
-        catalog = workspace.catalog
+        plugins, labels = workspace.declared, workspace.labels
         found = replace(
             found,
             attributes=plugins.attributes,
-            coverage={name: catalog.labels.coverage(attribute) for name, attribute in plugins.attributes.items()},
-            columns={name: n for name, n in catalog.labels.undeclared().items() if name not in plugins.attributes},
+            coverage={name: labels.coverage(attribute) for name, attribute in plugins.attributes.items()},
+            columns={name: n for name, n in labels.undeclared().items() if name not in plugins.attributes},
         )
     except CatalogError as error:
-        catalog_error = str(error)
-    trial = _try_heads(settings, plugins)
-    return replace(
-        found,
-        catalog_error=catalog_error,
-        trunk_error=trial.trunk_error,
-        upper_units=trial.upper_units,
-        head_errors=trial.errors,
-        head_owners=trial.owners,
-    )
+        found = replace(found, catalog_error=str(error))
+    return replace(found, **_try_heads(settings, plugins))
 
 
 def _without_range(plugins: LoadedPlugins) -> tuple[str, ...]:
@@ -59,35 +51,27 @@ def _without_range(plugins: LoadedPlugins) -> tuple[str, ...]:
     return tuple(info.label for info in plugins.plugins if info.status == "ok" and silent & {info.name, info.label})
 
 
-@dataclass
-class _HeadTrial:
-    trunk_error: str | None = None
-    upper_units: int | None = None
-    errors: dict[str, str] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
-
-
-def _try_heads(settings: Settings, plugins: LoadedPlugins) -> _HeadTrial:
-    """Build the head of every attribute for the configured backbone and run zeros through it."""
+def _try_heads(settings: Settings, plugins: LoadedPlugins) -> dict[str, Any]:
+    """Build the head of every attribute for the configured backbone and run zeros through it; return symptoms."""
     if not plugins.attributes:
-        return _HeadTrial()
+        return {}
     from ..nn.heads import HeadFactory  # torch
     from ..nn.trunk import TrunkSpec, build_backbone  # torch
 
     try:
         backbone = build_backbone(TrunkSpec(**settings.trunk.model_dump()), load_weights=False)
     except TrunkError as error:
-        return _HeadTrial(trunk_error=str(error))
-    trial = _HeadTrial(upper_units=len(backbone.upper))
+        return {"trunk_error": str(error)}
+    errors, owners = dict[str, str](), dict[str, str]()
     for name, attribute in plugins.attributes.items():
         picked = Recipes.read(settings, plugins).of(name).head
         try:
             for units in (0, len(backbone.upper)):
                 HeadFactory(attribute, backbone.width(units), plugins, picked)()
         except AttributreeError as error:
-            trial.errors[name] = str(error)
-        with suppress(PluginError):  # one that fails and is not used is no news
+            errors[name] = str(error)
+        with suppress(PluginError):  # a head that fails and is not used is no finding
             brought = plugins.first(attributree_branch_head, attribute, in_features=backbone.out_channels)
             if brought:
-                trial.owners[name] = brought.plugin.owner
-    return trial
+                owners[name] = brought.plugin.owner
+    return {"upper_units": len(backbone.upper), "head_errors": errors, "head_owners": owners}

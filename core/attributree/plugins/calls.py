@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -65,10 +65,6 @@ class PluginInfo:
         if name == self.name or name == self.distribution:
             return True
         return self.distribution is not None and canonicalize_name(name) == canonicalize_name(self.distribution)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plugin as `plugins list --json` shows it."""
-        return {**asdict(self), "attributes": list(self.attributes)}
 
 
 class BrokenError(Exception):

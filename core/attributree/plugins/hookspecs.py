@@ -14,8 +14,9 @@ plugins that declare none, in order of name; the first answer is taken. Hook wra
 its own attributes and never rewrites another's answer.
 
 To add a hook: write its specification here, below the check of its answers; raise the minor number of `API_VERSION`;
-call it with `LoadedPlugins.first` (about one attribute) or `LoadedPlugins.each`; run `make hooks-reference`, and write
-an example into its section of docs/hooks.md. tests/meta/test_hooks.py tells what is missing.
+pass it to `LoadedPlugins.first` (about one attribute) or `LoadedPlugins.each` where its answer is needed, and implement
+it in tests/plugins/test_hooks.py; run `make hooks-reference`, and write an example into its section of docs/hooks.md.
+tests/meta/test_hooks.py tells what is missing.
 """
 
 from __future__ import annotations
@@ -53,24 +54,37 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 HOOKS: Final[dict[str, Callable[[Any], Any]]] = {}
 
 Specification = TypeVar("Specification", bound=Callable[..., Any])
+Check = Callable[[str, Any], Any]
 
 
 class AnswerError(TypeError):
     """An answer is not what its hook promises; the message names the hook and what it should have been."""
 
 
-def hookspec(check: Callable[[Any], Any], *, optional: bool = False) -> Callable[[Specification], Specification]:
+def hookspec(check: Check, *, optional: bool = False) -> Callable[[Specification], Specification]:
     """Mark a function as the specification of a hook.
 
-    `check` returns a plugin's answer, read to its end, or raises AnswerError. With `optional`, None is no answer and is
-    not checked, and of several plugins' answers one is taken.
+    `check(name of the hook, answer)` returns a plugin's answer, read to its end, or raises AnswerError. With
+    `optional`, None is no answer and is not checked, and of several plugins' answers one is taken.
     """
 
     def mark(specification: Specification) -> Specification:
-        HOOKS[specification.__name__] = partial(_unless_none, check) if optional else check
+        checked = partial(check, specification.__name__)
+        HOOKS[specification.__name__] = partial(_unless_none, checked) if optional else checked
         return pluggy.HookspecMarker(PROJECT)(specification, firstresult=optional)
 
     return mark
+
+
+def _of_type(kind: type, wanted: str) -> Check:
+    """Return a check that takes instances of `kind` only; `wanted` is what an error says instead."""
+
+    def check(hook: str, answer: object) -> object:
+        if not isinstance(answer, kind):
+            raise _wrong(hook, answer, wanted)
+        return answer
+
+    return check
 
 
 def _unless_none(check: Callable[[Any], Any], answer: object) -> Any:
@@ -96,11 +110,11 @@ def _is_module(answer: object) -> bool:
 # -- what a plugin supports and declares -----------------------------------------------------------
 
 
-def _check_api(answer: object) -> str:
+def _check_api(hook: str, answer: object) -> str:
     try:
         return str(SpecifierSet(answer if isinstance(answer, str) else "a range is a string"))
     except InvalidSpecifier:
-        raise AnswerError(f"attributree_api returned {answer!r}; return a range such as '>=1,<2'") from None
+        raise AnswerError(f"{hook} returned {answer!r}; return a range such as '>=1,<2'") from None
 
 
 @hookspec(_check_api)
@@ -113,13 +127,13 @@ def attributree_api() -> str:
     raise NotImplementedError
 
 
-def _check_attributes(answer: object) -> tuple[Attribute, ...]:
+def _check_attributes(hook: str, answer: object) -> tuple[Attribute, ...]:
     if isinstance(answer, Attribute):
-        raise AnswerError("attributree_attributes returned one Attribute; return a list: [Attribute(...)]")
+        raise AnswerError(f"{hook} returned one Attribute; return a list: [Attribute(...)]")
     attributes = []
-    for attribute in _several("attributree_attributes", answer, "a list of Attribute"):
+    for attribute in _several(hook, answer, "a list of Attribute"):
         if not isinstance(attribute, Attribute):
-            raise AnswerError(f"attributree_attributes returned a list that holds {attribute!r}, not an Attribute")
+            raise AnswerError(f"{hook} returned a list that holds {attribute!r}, not an Attribute")
         attributes.append(attribute)
     return tuple(attributes)
 
@@ -137,9 +151,9 @@ def attributree_attributes() -> Iterable[Attribute]:
 # -- how an attribute is learnt --------------------------------------------------------------------
 
 
-def _check_head(answer: object) -> object:
+def _check_head(hook: str, answer: object) -> object:
     if not _is_module(answer):
-        raise _wrong("attributree_branch_head", answer, "a torch.nn.Module")
+        raise _wrong(hook, answer, "a torch.nn.Module")
     return answer
 
 
@@ -166,11 +180,11 @@ class Loss(Protocol):
         """Return a scalar: the weighted mean loss over the images that say something."""
 
 
-def _check_loss(answer: Any) -> object:
+def _check_loss(hook: str, answer: Any) -> object:
     if not callable(answer) or isinstance(answer, type):
-        raise _wrong("attributree_loss", answer, "a function or a module that is one")
+        raise _wrong(hook, answer, "a function or a module that is one")
     if _is_module(answer) and next(answer.parameters(), None) is not None:
-        raise AnswerError("attributree_loss returned a module with parameters, which are never trained; use buffers")
+        raise AnswerError(f"{hook} returned a module with parameters, which are never trained; use buffers")
     return answer
 
 
@@ -216,13 +230,7 @@ class Augmentation:
                 )
 
 
-def _check_augmentation(answer: object) -> Augmentation:
-    if not isinstance(answer, Augmentation):
-        raise _wrong("attributree_augmentation", answer, "an attributree.Augmentation")
-    return answer
-
-
-@hookspec(_check_augmentation, optional=True)
+@hookspec(_of_type(Augmentation, "an attributree.Augmentation"), optional=True)
 def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
     """Return what may be done to a training image for one attribute, or None if anything may.
 
@@ -238,13 +246,7 @@ def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
 # -- what is read ----------------------------------------------------------------------------------
 
 
-def _check_spelling(answer: object) -> str:
-    if not isinstance(answer, str):
-        raise _wrong("attributree_normalize_label", answer, "a string or None")
-    return answer
-
-
-@hookspec(_check_spelling, optional=True)
+@hookspec(_of_type(str, "a string or None"), optional=True)
 def attributree_normalize_label(attribute: Attribute, text: str) -> str | None:
     """Return the spelling of a value that `text` means, or None if it means none.
 
@@ -257,16 +259,16 @@ def attributree_normalize_label(attribute: Attribute, text: str) -> str | None:
     raise NotImplementedError
 
 
-def _check_rows(answer: object) -> Iterator[Mapping[str, object]]:
-    return map(_check_row, _several("attributree_catalog_source", answer, "rows or None"))
+def _check_rows(hook: str, answer: object) -> Iterator[Mapping[str, object]]:
+    return map(partial(_check_row, hook), _several(hook, answer, "rows or None"))
 
 
-def _check_row(row: object) -> Mapping[str, object]:
+def _check_row(hook: str, row: object) -> Mapping[str, object]:
     if not isinstance(row, Mapping):
-        raise _wrong("attributree_catalog_source", row, "a mapping of columns to cells", "yielded")
+        raise _wrong(hook, row, "a mapping of columns to cells", "yielded")
     for column in row:
         if not isinstance(column, str):
-            raise AnswerError(f"attributree_catalog_source yielded a row whose column {column!r} is not a string")
+            raise AnswerError(f"{hook} yielded a row whose column {column!r} is not a string")
     return row
 
 
@@ -286,15 +288,15 @@ def attributree_catalog_source(path: Path) -> Iterable[Mapping[str, object]] | N
 # -- the command line, and what happened -----------------------------------------------------------
 
 
-def _check_commands(answer: object) -> tuple[click.Command, ...]:
+def _check_commands(hook: str, answer: object) -> tuple[click.Command, ...]:
     import click
 
     commands = []
-    for command in _several("attributree_commands", answer, "a list of click commands"):
+    for command in _several(hook, answer, "a list of click commands"):
         if not isinstance(command, click.Command):
-            raise AnswerError(f"attributree_commands returned a list that holds {command!r}, not a click command")
+            raise AnswerError(f"{hook} returned a list that holds {command!r}, not a click command")
         if not command.name:
-            raise AnswerError("attributree_commands returned a command without a name")
+            raise AnswerError(f"{hook} returned a command without a name")
         commands.append(command)
     return tuple(commands)
 
@@ -310,7 +312,7 @@ def attributree_commands() -> Iterable[click.Command]:
     raise NotImplementedError
 
 
-def _drop(answer: object) -> None:
+def _drop(hook: str, answer: object) -> None:
     """Drop whatever was returned: the hook asks for nothing."""
 
 

@@ -62,7 +62,7 @@ def load_settings(
         lines = list(dict.fromkeys(_problem(detail, origins) for detail in error.errors(include_url=False)))
         between = "\n  " if len(lines) > 1 else " "
         raise ConfigError(between.join([f"{file or 'settings'}:", *lines])) from None
-    # The defaults are relative too, and nobody wrote them: they lie beside the file.
+    # The defaults are relative too: they lie beside the file.
     return Settings.model_validate(_anchored(settings.model_dump(), folder)).beside(folder)
 
 
@@ -207,27 +207,17 @@ def render_default_toml(database: str | None = None) -> str:
         "# attributree's configuration. Relative paths are relative to this file's folder.",
         "# Every setting can come from the environment too, for example ATTRIBUTREE_TRAINING__EPOCHS=5.",
     ]
-    for name in ("catalog", "trunk", "training", "plugins"):
-        section = getattr(Settings(), name)
-        lines += ["", *_comment(type(section).__doc__), f"[{name}]"]
-        for key, info in type(section).model_fields.items():
-            value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
-            lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
-    lines += ["", *_comment(SourceSettings.__doc__), "# [sources.review]"]
-    for (key, info), value in zip(SourceSettings.model_fields.items(), (2, 1.0), strict=True):
-        lines.append(f"# {f'{key} = {value}':<24} # {info.description}")
-    lines += ["", *_comment(AttributeSettings.__doc__), "# [attributes.shape]"]
-    examples = {
-        "head": "multiscale",
-        "epochs": 30,
-        "min_labels": 100,
-        "target_precision": 0.95,
-        "flip": False,
-        "crop": False,
-    }
-    for key, info in AttributeSettings.model_fields.items():
-        value = examples.get(key, info.default)
-        lines.append(f"# {f'{key} = {_toml(value)}':<24} # {info.description}")
+    for name, section in Settings():
+        if isinstance(section, BaseModel):
+            lines += ["", *_comment(type(section).__doc__), f"[{name}]"]
+            for key, info in type(section).model_fields.items():
+                value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
+                lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
+    for name, model in (("sources.review", SourceSettings), ("attributes.shape", AttributeSettings)):
+        lines += ["", *_comment(model.__doc__), f"# [{name}]"]
+        for key, info in model.model_fields.items():
+            (example,) = info.examples or (info.default,)
+            lines.append(f"# {f'{key} = {_toml(example)}':<24} # {info.description}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Settings: every one with its default, its bounds and a line of explanation. `config_file` reads them.
+"""Settings: every one with its default, its bounds and a line of explanation, which `init` writes beside it.
 
 settings = load_settings(Path("plugins.toml"))
 settings.training.epochs
@@ -71,171 +71,138 @@ Pin = Annotated[str, BeforeValidator(_pin)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class CatalogSettings(_Section):
     """Where the catalogue and what belongs to it are kept."""
 
     database: Annotated[str, BeforeValidator(_database)] = Field(
-        default="sqlite:///attributree.db",
-        description="The catalogue: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME for a team.",
-        repr=False,  # may hold a password
-    )
-    artifacts: Folder = Field(
-        default=Path("artifacts"), description="Folder of trained parts and manifests; back it up."
-    )
-    cache: Folder = Field(
-        default=Path("cache"), description="Folder of decoded pixels and trunk activations; may be deleted."
-    )
-    cache_gigabytes: float = Field(
-        default=100.0, gt=0, description="Most that the cache may hold; what was not used for longest goes first."
-    )
-    auto_attributes: bool = Field(
-        default=False,
-        description="Declare an attribute for each column that no plugin declares and that looks like one.",
-    )
-    mine_text: bool = Field(
-        default=False, description="Read labels off titles and descriptions whenever the catalogue is synced."
-    )
-    languages: Languages = Field(
-        default=(), description='Language tags of the translations that are mined, such as ["de", "fr"]; empty: all.'
-    )
-    timeout: float = Field(
-        default=30.0, gt=0, le=3600, description="Seconds to wait for a locked or unreachable database."
-    )
+        default="sqlite:///attributree.db", repr=False
+    )  # may hold a password
+    """The catalogue: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME for a team."""
+    artifacts: Folder = Path("artifacts")
+    """Folder of trained parts and manifests; back it up."""
+    cache: Folder = Path("cache")
+    """Folder of decoded pixels and trunk activations; may be deleted."""
+    cache_gigabytes: float = Field(default=100.0, gt=0)
+    """Most that the cache may hold; what was not used for longest goes first."""
+    auto_attributes: bool = False
+    """Declare an attribute for each column that no plugin declares and that looks like one."""
+    mine_text: bool = False
+    """Read labels off titles and descriptions whenever the catalogue is synced."""
+    languages: Languages = ()
+    """Language tags of the translations that are mined, such as ["de", "fr"]; empty: all."""
+    timeout: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds to wait for a locked or unreachable database."""
 
 
 class TrunkSettings(_Section):
     """The shared lower part of the network. Changing it retrains every branch."""
 
-    backbone: Text = Field(default="resnet34", description="Any timm model with stages.")
-    weights: Text = Field(
-        default="hub", description='"hub" (downloaded by timm), "random", or a path to a safetensors file.'
-    )
-    image_size: int = Field(
-        default=224, ge=32, le=1024, description="Side of the square that images are fitted into, pixels."
-    )
-    branch_at: Text = Field(
-        default="layer4", description="The first stage that a branch owns; all before it is the trunk."
-    )
+    backbone: Text = "resnet34"
+    """Any timm model with stages."""
+    weights: Text = "hub"
+    """"hub" (downloaded by timm), "random", or a path to a safetensors file."""
+    image_size: int = Field(default=224, ge=32, le=1024)
+    """Side of the square that images are fitted into, pixels."""
+    branch_at: Text = "layer4"
+    """The first stage that a branch owns; all before it is the trunk."""
 
 
 class TrainingSettings(_Section):
     """How branches are trained, accepted and retrained."""
 
-    seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Seed of every random choice; the same seed, the same branch."
-    )
-    epochs: int = Field(
-        default=20, ge=1, le=10_000, description="Most epochs to train; early stopping usually ends sooner."
-    )
-    min_labels: int = Field(
-        default=50, ge=1, description="Labelled images that an attribute needs before it is trained."
-    )
-    batch_size: int = Field(default=32, ge=2, le=65_536, description="Images in one training step.")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of a branch and its head.")
-    patience: int = Field(
-        default=5, ge=1, description="Epochs without a better validation score before training stops."
-    )
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all values.")
-    class_balance: bool = Field(default=True, description="Weigh rare values up in the loss.")
-    target_precision: float = Field(
-        default=0.9,
-        gt=0,
-        le=1,
-        description="Precision that accepted predictions shall have; the less certain go to review.",
-    )
-    min_calibration_labels: int = Field(
-        default=200,
-        ge=1,
-        description="Labelled images needed to trust a confidence; with fewer everything goes to review.",
-    )
-    min_gain: float = Field(
-        default=0.0,
-        ge=0,
-        le=100,
-        description="Points of macro-F1 that a new branch must gain over always giving the commonest value.",
-    )
-    max_loss: float = Field(
-        default=0.5,
-        ge=0,
-        le=100,
-        description="Points of macro-F1 that an attribute may lose when its branch is replaced.",
-    )
-    retrain_labels: int = Field(
-        default=50, ge=1, description="Retrain after this many new labels, or `retrain_share` if that is more."
-    )
-    retrain_share: float = Field(
-        default=0.10, ge=0, le=1, description="New labels that make a retraining due, as a share of those trained on."
-    )
-    retries: int = Field(
-        default=3,
-        ge=0,
-        description="How often a training that an outside fault (disk, database) ended is tried again by itself.",
-    )
-    distill: float = Field(
-        default=1.0, ge=0, le=100, description="Weight, in a finetune, of staying near what the live tree says."
-    )
-    flip: bool = Field(
-        default=True, description="Mirror images at random; off for attributes that tell left from right."
-    )
-    crop: bool = Field(
-        default=True,
-        description="Shift images a little at random where trunk and branches train together; off for lengths.",
-    )
-    workers: int = Field(default=0, ge=0, le=1024, description="Threads that decode images; 0 for one a core.")
-    device: Text = Field(default="auto", description='"auto", "cpu", "cuda", "cuda:1" or "mps".')
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description='"auto" (bfloat16 on GPUs that have it), "float32" or "bfloat16".'
-    )
-    checkpoint_seconds: float = Field(
-        default=60.0, ge=0, description="Least seconds between two checkpoints of a training that is under way."
-    )
-    tensorboard: str = Field(default="", description="Folder for TensorBoard's event files; empty for none.")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of every random choice; the same seed, the same branch."""
+    epochs: int = Field(default=20, ge=1, le=10_000)
+    """Most epochs to train; early stopping usually ends sooner."""
+    min_labels: int = Field(default=50, ge=1)
+    """Labelled images that an attribute needs before it is trained."""
+    batch_size: int = Field(default=32, ge=2, le=65_536)
+    """Images in one training step."""
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    """Peak learning rate of a branch and its head."""
+    patience: int = Field(default=5, ge=1)
+    """Epochs without a better validation score before training stops."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over all values."""
+    class_balance: bool = True
+    """Weigh rare values up in the loss."""
+    target_precision: float = Field(default=0.9, gt=0, le=1)
+    """Target precision of accepted predictions; the less certain go to review."""
+    min_calibration_labels: int = Field(default=200, ge=1)
+    """Labelled images needed to trust a confidence; with fewer everything goes to review."""
+    min_gain: float = Field(default=0.0, ge=0, le=100)
+    """Points of macro-F1 that a new branch must gain over always giving the commonest value."""
+    max_loss: float = Field(default=0.5, ge=0, le=100)
+    """Points of macro-F1 that an attribute may lose when its branch is replaced."""
+    retrain_labels: int = Field(default=50, ge=1)
+    """Retrain after this many new labels, or `retrain_share` if that is more."""
+    retrain_share: float = Field(default=0.10, ge=0, le=1)
+    """New labels that make a retraining due, as a share of those trained on."""
+    retries: int = Field(default=3, ge=0)
+    """How often a training that an outside fault (disk, database) ended is tried again by itself."""
+    distill: float = Field(default=1.0, ge=0, le=100)
+    """Weight, in a finetune, of staying near what the live tree says."""
+    flip: bool = True
+    """Mirror images at random; off for attributes that tell left from right."""
+    crop: bool = True
+    """Shift images a little at random where trunk and branches train together; off for lengths."""
+    workers: int = Field(default=0, ge=0, le=1024)
+    """Threads that decode images; 0 for one a core."""
+    device: Text = "auto"
+    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """"auto" (bfloat16 on GPUs that have it), "float32" or "bfloat16"."""
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    """Least seconds between two checkpoints of a training that is under way."""
+    tensorboard: str = ""
+    """Folder for TensorBoard's event files; empty for none."""
 
 
 class PluginSettings(_Section):
     """Which plugins are used. Installed ones are found by themselves."""
 
-    disabled: Names = Field(default=(), description="Plugins or distributions to leave out, without importing them.")
-    require: Names = Field(default=(), description="Plugins or distributions that must work, or every command fails.")
-    plugin_dirs: Annotated[tuple[Folder, ...], BeforeValidator(split_list)] = Field(
-        default=(), description="Folders whose *.py files are plugins too."
-    )
-    allow: Annotated[tuple[Pin, ...], BeforeValidator(split_list)] = Field(
-        default=(),
-        description='The only plugins to import, if any are named: "NAME==VERSION", "NAME==VERSION sha256:DIGEST" '
-        'of its RECORD, or "FILE.py sha256:DIGEST".',
-    )
-    strict: bool = Field(default=False, description="Fail if any plugin is broken, as the option --strict does.")
+    disabled: Names = ()
+    """Plugins or distributions to leave out, without importing them."""
+    require: Names = ()
+    """Plugins or distributions that must work, or every command fails."""
+    plugin_dirs: Annotated[tuple[Folder, ...], BeforeValidator(split_list)] = ()
+    """Folders whose *.py files are plugins too."""
+    allow: Annotated[tuple[Pin, ...], BeforeValidator(split_list)] = ()
+    """The only plugins to import, if any are named: "NAME==VERSION", "NAME==VERSION sha256:DIGEST" of its
+    RECORD, or "FILE.py sha256:DIGEST"."""
+    strict: bool = False
+    """Fail if any plugin is broken, as the option --strict does."""
 
 
 class AttributeSettings(_Section):
     """What is different for one attribute; what is left out comes from [training]."""
 
-    depth: Depth = Field(
-        default="auto",
-        description='What the branch is above the trunk: "auto" (measured), "exit", "head", "block" or "stage".',
-    )
-    head: HeadName | None = Field(
-        default=None,
-        description='Instead of the plugin\'s: "linear", "multiscale", "attention", "ordinal" or "multilabel".',
-    )
-    epochs: int | None = Field(default=None, ge=1, le=10_000, description="Most epochs to train.")
-    min_labels: int | None = Field(default=None, ge=1, description="Labelled images needed before it is trained.")
-    target_precision: float | None = Field(default=None, gt=0, le=1, description="Precision of accepted predictions.")
-    flip: bool | None = Field(default=None, description="Mirror images at random.")
-    crop: bool | None = Field(default=None, description="Shift images a little at random.")
+    depth: Depth = "auto"
+    """What the branch is above the trunk: "auto" (measured), "exit", "head", "block" or "stage"."""
+    head: HeadName | None = Field(default=None, examples=["multiscale"])
+    """Instead of the plugin's: "linear", "multiscale", "attention", "ordinal" or "multilabel"."""
+    epochs: int | None = Field(default=None, ge=1, le=10_000, examples=[30])
+    """Most epochs to train."""
+    min_labels: int | None = Field(default=None, ge=1, examples=[100])
+    """Labelled images needed before it is trained."""
+    target_precision: float | None = Field(default=None, gt=0, le=1, examples=[0.95])
+    """Precision of accepted predictions."""
+    flip: bool | None = Field(default=None, examples=[False])
+    """Mirror images at random."""
+    crop: bool | None = Field(default=None, examples=[False])
+    """Shift images a little at random."""
 
 
 class SourceSettings(_Section):
     """How far a source of labels is believed; one that is not named here, as far as `import` is."""
 
-    rank: int | None = Field(
-        default=None, ge=-1000, le=1000, description="Only the highest rank that said something readable is heard."
-    )
-    weight: float | None = Field(default=None, gt=0, le=1000, description="What its labels count in training.")
+    rank: int | None = Field(default=None, ge=-1000, le=1000, examples=[2])
+    """Only the highest rank that said something readable counts."""
+    weight: float | None = Field(default=None, gt=0, le=1000, examples=[1.0])
+    """What its labels count in training."""
 
 
 class BranchSettings(TrainingSettings):

@@ -11,7 +11,7 @@ import click
 from attributree.cli.output import Reporter, print_json, say
 
 if TYPE_CHECKING:
-    from attributree.cli import Globals
+    from attributree.cli.group import Options
 
     from .reviews import ReviewSummary
 
@@ -30,7 +30,7 @@ def label_studio() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
 def export_command(
-    options: Globals,
+    options: Options,
     file: Path,
     attributes: tuple[str, ...],
     only_review: bool,
@@ -44,14 +44,14 @@ def export_command(
     """
     from .tasks import LOCAL_FILES, TaskOptions, export_tasks
 
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         prefix = LOCAL_FILES if prefix is None else prefix
         wanted = TaskOptions(attributes=attributes, only_review=only_review, prefix=prefix, reviews=reviews)
         tell = partial(reporter.count, f"{file}, tasks")
         summary = export_tasks(workspace, file, wanted, progress=tell)
     if as_json:
-        print_json(summary.to_json())
-    elif not options.quiet:
+        print_json(summary)
+    else:
         more = f", {summary.annotations} annotations" if reviews else ""
         say(f"{file}: {summary.tasks} tasks with {summary.predictions} predicted answers{more}")
 
@@ -59,7 +59,7 @@ def export_command(
 @label_studio.command("config")
 @click.option("--attribute", "attributes", metavar="ATTR", multiple=True, help="Only this attribute; repeatable.")
 @click.pass_obj
-def config_command(options: Globals, attributes: tuple[str, ...]) -> None:
+def config_command(options: Options, attributes: tuple[str, ...]) -> None:
     """Print the labelling configuration of the declared attributes, in XML."""
     from .tasks import declared_attributes, labelling_config
 
@@ -72,7 +72,7 @@ def config_command(options: Globals, attributes: tuple[str, ...]) -> None:
 @click.option("--source", metavar="NAME", default="review", show_default=True, help="Who says what annotators chose.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
-def import_command(options: Globals, files: tuple[Path, ...], source: str, as_json: bool) -> None:
+def import_command(options: Options, files: tuple[Path, ...], source: str, as_json: bool) -> None:
     """Store what annotators chose: exports of Label Studio in JSON or JSON-MIN.
 
     Each annotation keeps its annotator and its ids; see them with `history`. A review outranks all other sources.
@@ -80,13 +80,13 @@ def import_command(options: Globals, files: tuple[Path, ...], source: str, as_js
     from .reviews import import_reviews
 
     summaries = []
-    with options.workspace() as workspace, Reporter(quiet=options.quiet) as reporter:
+    with options.workspace() as workspace, Reporter() as reporter:
         for file in files:
             tell = partial(reporter.count, f"{file.name}, tasks")
             summaries.append(import_reviews(workspace, file, source=source, progress=tell))
     if as_json:
-        print_json({"files": [summary.to_json() for summary in summaries]})
-    elif not options.quiet:
+        print_json({"files": summaries})
+    else:
         for summary in summaries:
             _tell(summary)
     options.held_back(any(summary.unknown_images for summary in summaries))
