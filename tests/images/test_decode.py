@@ -384,6 +384,7 @@ def test_a_path_below_the_root_is_found(root: Path, cell: str) -> None:
 
 
 def test_an_absolute_path_below_the_root_is_found(root: Path) -> None:
+    (root / "a.jpg").write_bytes(b"x")
     assert locate(root, str(root / "a.jpg")) == root.resolve() / "a.jpg"
 
 
