@@ -224,14 +224,14 @@ from pathlib import Path
 from attributree.catalog import Catalog
 from attributree.database import bulk
 import attributree.labels.observations as observe
-insert, inserted = bulk.insert_columns, 0
+insert, inserted = bulk.insert_rows, 0
 def killed(*arguments, **same):
     global inserted
     insert(*arguments, **same)
     inserted += 1
     if inserted == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-observe.insert_columns = killed
+observe.insert_rows = killed
 with Catalog.open(sys.argv[1]) as catalog:
     catalog.labels.ingest(Path(sys.argv[2]))
 """

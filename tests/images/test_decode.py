@@ -15,7 +15,8 @@ from PIL import Image
 
 from attributree.errors import ImageError
 from attributree.images import decode as images
-from attributree.images.decode import decode_image, inspect_image, locate
+from attributree.images.decode import decode_image, inspect_image
+from attributree.images.places import Places
 
 SIZE = 32
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (20, 160, 40), (30, 40, 200), (255, 255, 255)
@@ -372,12 +373,18 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def locate(root: Path, cell: str) -> Path:
+    return Path(Places(root).locate(cell)[0])
+
+
 @pytest.mark.parametrize("cell", ["a.jpg", "inner/a.jpg", "./a.jpg", "inner/../a.jpg", "späte Rose.jpg", "a%20b.jpg"])
 def test_a_path_below_the_root_is_found(root: Path, cell: str) -> None:
+    (root / cell).write_bytes(b"x")
     assert locate(root, cell).is_relative_to(root.resolve())
 
 
 def test_an_absolute_path_below_the_root_is_found(root: Path) -> None:
+    (root / "a.jpg").write_bytes(b"x")
     assert locate(root, str(root / "a.jpg")) == root.resolve() / "a.jpg"
 
 

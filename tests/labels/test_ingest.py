@@ -15,11 +15,9 @@ from attributree import Attribute, MultiLabel, SingleLabel, Value
 from attributree.catalog import Catalog
 from attributree.database.tables import LabelColumn, Observation, Revision, VoiceRow
 from attributree.errors import CatalogError, IngestError, UnknownNameError
-from attributree.images import helpers
 from attributree.images.decode import inspect_image
-from attributree.images.headers import plain_file
 from attributree.jsonable import jsonable
-from attributree.labels import look, names, readers
+from attributree.labels import label_file, names, readers
 from attributree.labels.ingest import split_of
 from attributree.labels.records import FileState, IngestSummary, NewObservation, Quarantine, UnknownValue
 from attributree.text.mine import mine
@@ -308,16 +306,11 @@ def test_an_unchanged_picture_is_not_opened_again(
 ) -> None:
     opened: list[Path] = []
 
-    def counting(path: str) -> Any:
-        opened.append(Path(path))
-        return plain_file(path)
-
     def inspecting(path: str, found: Any) -> Any:
         opened.append(Path(path))
         return inspect_image(path, found)
 
-    monkeypatch.setattr(helpers, "plain_file", counting)
-    monkeypatch.setattr(look, "inspect_image", inspecting)
+    monkeypatch.setattr(label_file, "inspect_image", inspecting)
     file = shop.labels("image", "a.png", "b.png")
     catalog.labels.ingest(file)
     os.utime(shop.folder / "a.png", ns=(1, 1))

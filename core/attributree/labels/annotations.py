@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from ..database.bulk import insert_columns, insert_numbered
+from ..database.bulk import insert_numbered, insert_rows
 from ..database.engine import chunks, notify
 from ..database.tables import (
     AnnotationRow,
@@ -211,23 +211,18 @@ def _store(
             [{"row": row_id, **_columns(wanted[image], revision)} for row_id, image in moved],
         )
     row_ids = {image: row_id for row_id, image in moved + renamed}
-    added: dict[str, list[Any]] = {
-        "image_id": list(fresh),
-        "state": [now.state for now in fresh.values()],
-        "weight": [now.weight for now in fresh.values()],
-    }
-    ids_added = insert_numbered(connection, AnnotationRow, added, attribute_id=attribute_id, revision=revision)
-    row_ids |= zip(fresh, ids_added, strict=True)
+    added = [
+        {"image_id": image, "attribute_id": attribute_id, **_columns(now, revision)} for image, now in fresh.items()
+    ]
+    row_ids |= zip(fresh, insert_numbered(connection, AnnotationRow, added), strict=True)
     rows = [
-        (row_id, values[key], key in now.certain, shares.get(key, 1.0))
+        {"annotation_id": row_id, "value_id": values[key], "certain": key in now.certain, "share": shares.get(key, 1.0)}
         for image, row_id in row_ids.items()
         if (now := wanted[image]) is not None
         for shares in (dict(now.shares),)
         for key in now.values
     ]
-    if rows:
-        names = ("annotation_id", "value_id", "certain", "share")
-        insert_columns(connection, AnnotationValue, dict(zip(names, zip(*rows, strict=True), strict=True)))
+    insert_rows(connection, AnnotationValue, rows)
     return len(fresh) + len(moved) + len(renamed) + len(gone)
 
 

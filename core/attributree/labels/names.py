@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from ..database.bulk import one_of
+from ..database.engine import chunks
 from ..database.tables import ImagesRoot, LabelColumn, Observation, VoiceRow
 
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
 
-_COLUMNS = select(LabelColumn.name, LabelColumn.id).where(one_of(LabelColumn.name, "names"))
 _COUNT = (
     update(LabelColumn)
     .where(LabelColumn.id == bindparam("column"))
@@ -31,7 +30,9 @@ def column_counts(connection: Connection) -> dict[str, int]:
 
 def column_ids(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """Return the ids of label columns, by name; one that is not known has none."""
-    return {row.name: row.id for row in connection.execute(_COLUMNS, {"names": list(names)})}
+    query = select(LabelColumn.name, LabelColumn.id)
+    parts = (query.where(LabelColumn.name.in_(part)) for part in chunks(list(names)))
+    return {row.name: row.id for part in parts for row in connection.execute(part)}
 
 
 def add_columns(connection: Connection, names: Iterable[str]) -> dict[str, int]:

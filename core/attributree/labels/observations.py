@@ -6,13 +6,12 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 
-import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..database.bulk import Columns, insert_columns
+from ..database.bulk import insert_rows
 from ..database.engine import chunks
 from ..database.tables import AttributeRow, Image, Observation
 from ..errors import CatalogError
@@ -81,17 +80,11 @@ class Log:
         if not said:
             return
         ids = self._column_ids(said)
-        images = np.fromiter(chain.from_iterable(said.values()), np.int64)
-        columns = np.repeat([ids[column] for column in said], [len(texts) for texts in said.values()])
-        raw = [*chain.from_iterable(texts.values() for texts in said.values())]
-        by_image = np.argsort(images, kind="stable")  # as the rows are kept
-        rows: Columns = {
-            "image_id": images[by_image].tolist(),
-            "column_id": columns[by_image].tolist(),
-            "raw": [raw[i] for i in by_image.tolist()],
-        }
-        rest = {"voice_id": self._voice_id(voice), "revision": self.revise()}
-        insert_columns(self.connection, Observation, rows, **rest)
+        same = {"voice_id": self._voice_id(voice), "revision": self.revise()}
+        cells = [(image, ids[column], raw) for column, texts in said.items() for image, raw in texts.items()]
+        cells.sort()  # as the rows are kept
+        rows = [{"image_id": image, "column_id": column, "raw": raw, **same} for image, column, raw in cells]
+        insert_rows(self.connection, Observation, rows)
         for column, texts in said.items():
             self.counts[ids[column]] += len(texts)
             self.touched[column].extend(texts)

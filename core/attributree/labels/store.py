@@ -8,15 +8,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from ..database.bulk import few_collections
 from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
-from ..errors import CatalogError
+from ..errors import CatalogError, IngestError
 from ..schema import Attribute
 from . import auto, coverage, export, history, observations, precedence, queries, reviews, schemas
 from .annotations import followed
 from .ingest import DEFAULT_SOURCE, ingest
-from .look import read_and_look
+from .label_file import LabelFile
 from .readers import Formats
 from .records import Coverage, ImageRecord, IngestSummary
 from .resolve import Sources
@@ -36,9 +35,8 @@ class LabelStore(Store):
         """Return `work(connection)`, run in one transaction in which annotations follow the precedence of sources."""
 
         def both(connection: Connection) -> Result:
-            with few_collections():
-                precedence.follow(connection, self._sources)
-                return work(connection)
+            precedence.follow(connection, self._sources)
+            return work(connection)
 
         return self.database.write(both)
 
@@ -58,11 +56,13 @@ class LabelStore(Store):
         """Store a label file, all of it or nothing; `images` is the root of its paths (default: its folder).
 
         `formats` reads files of suffixes that are not known here; `progress` is told how many rows were read and their
-        images looked at. Raises IngestError naming file, row and column.
+        images inspected. Raises IngestError naming file, row and column.
         """
-        look = read_and_look(self.database, Path(file), images, source, progress, formats)
-        with few_collections(), look as labels:
-            return self.write(lambda c: ingest(c, labels, source))
+        if not source.strip():
+            raise IngestError(f"{file}: the source has no name; give one with --source NAME")
+        labels = LabelFile(Path(file), images, formats)
+        labels.check(self.database, progress)
+        return self.write(lambda connection: ingest(connection, labels, source))
 
     def coverage(self, attribute: Attribute) -> Coverage:
         """Return how far `attribute` is annotated; it need not be registered.
