@@ -120,7 +120,7 @@ class _Ingest:
 
     def _known(self, paths: Sequence[str]) -> dict[str, Row[Any]]:
         """Return the rows of the chunk's images that are in the catalogue, by path."""
-        query: Select[Any] = (
+        query: Select[*tuple[Any, ...]] = (
             select(Image, Product.sku)
             .join(Product, Product.id == Image.product_id)
             .where(Image.root_id == self.root_id, Image.path.in_(paths))
