@@ -16,11 +16,15 @@ class Environment:
         self.bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
         self.variables = variables
         venv.create(folder, with_pip=False)
-        # A path in a .pth file is added as it stands: the .pth files in there, such as that of an editable
-        # installation of this checkout, are not followed.
-        shared = [path for path in sys.path if Path(path).name == "site-packages"]
-        site = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-        Path(site, "shared.pth").write_text("\n".join([*shared, ""]), encoding="utf-8")
+        # All but this checkout's own distributions, whose editable installations are metadata and .pth files.
+        shared = folder / "shared"
+        shared.mkdir()
+        for site in (Path(path) for path in sys.path if Path(path).name == "site-packages"):
+            for entry in site.iterdir():
+                if not entry.name.startswith("attributree") and entry.suffix != ".pth":
+                    (shared / entry.name).symlink_to(entry)
+        own = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+        Path(own, "shared.pth").write_text(f"{shared}\n", encoding="utf-8")
 
     def pip_install(self, what: Path) -> None:
         """Install from disk alone, with the pip of this environment."""
