@@ -13,7 +13,7 @@ from ..catalog import Catalog
 from ..database.tables import Image
 from ..errors import IngestError
 from ..labels.names import Voice
-from ..labels.observations import Log, Texts
+from ..labels.observations import ObservationWriter, Texts
 from ..labels.queries import revision
 from ..labels.records import ReviewSummary
 from ..labels.resolve import Reader, UnknownTexts
@@ -56,7 +56,7 @@ class _Import:
         self.connection = connection
         self.file = file
         self.source = source
-        self.log = Log(connection, CAUSE, str(file))
+        self.writer = ObservationWriter(connection, CAUSE, str(file))
         self.readers = {name: Reader(attribute) for name, (_, attribute) in declared(connection).items()}
         self.unread = {name: UnknownTexts() for name in self.readers}
         self.undeclared: Counter[str] = Counter()
@@ -81,7 +81,7 @@ class _Import:
             for annotation in task.annotations:
                 voice = (self.source, annotation.annotator)
                 if voice not in standing:
-                    standing[voice] = self.log.standing(voice, ids, columns)
+                    standing[voice] = self.writer.newest_texts(voice, ids, columns)
                 self._store(image_id, annotation, voice, standing[voice])
 
     def _store(self, image_id: int, annotation: StudioAnnotation, voice: Voice, standing: Texts) -> None:
@@ -95,12 +95,12 @@ class _Import:
             else:
                 self.undeclared[name] += 1
             if standing[name].get(image_id) == raw:
-                self.log.same += 1
+                self.writer.same += 1
             else:
                 new[name][image_id] = standing[name][image_id] = raw
         if new:
-            self.log.turn(annotation.detail)
-            self.log.append(voice, new)
+            self.writer.start_revision(annotation.detail)
+            self.writer.append(voice, new)
 
     def _images(self, tasks: Sequence[StudioTask]) -> dict[int, int | None]:
         """Return the image of each task, by the task's number."""
@@ -113,8 +113,8 @@ class _Import:
 
     def finish(self) -> ReviewSummary:
         """Derive the annotations and return the summary."""
-        if self.log.new:
-            self.log.finish()
+        if self.writer.new:
+            self.writer.derive_annotations()
         unread = [value for name, texts in self.unread.items() for value in texts.report(self.readers[name].attribute)]
         return ReviewSummary(
             file=str(self.file),
@@ -122,8 +122,8 @@ class _Import:
             tasks=self.tasks,
             annotations=self.annotations,
             skipped=self.skipped,
-            observations_new=self.log.new,
-            observations_same=self.log.same,
+            observations_new=self.writer.new,
+            observations_same=self.writer.same,
             annotators=dict(sorted(self.annotators.items())),
             unknown_images=tuple(self.unknown),
             unknown_values=tuple(unread),

@@ -30,11 +30,11 @@ _CHUNK = 1000
 
 
 @dataclass
-class Log:
+class ObservationWriter:
     """Observations to append, those that stand already, and what this transaction changed.
 
     `touched` are the images with new observations, by column; `counts` are the observations that its row does not count
-    yet, by the id of the label column. `finish` when the last ones are stored.
+    yet, by the id of the label column. `derive_annotations` once the last ones are stored.
     """
 
     connection: Connection
@@ -48,17 +48,17 @@ class Log:
     _columns: dict[str, int] = field(default_factory=dict)
     _voices: dict[Voice, int] = field(default_factory=dict)
 
-    def revise(self) -> int:
+    def revision(self) -> int:
         """Return the revision of this transaction, which is made when something is first written under it."""
         if self._revision is None:
             self._revision = new_revision(self.connection, self.cause, self.detail)
         return self._revision
 
-    def turn(self, detail: str) -> None:
+    def start_revision(self, detail: str) -> None:
         """Give what follows a revision of its own, described by `detail`."""
         self.detail, self._revision = detail, None
 
-    def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
+    def newest_texts(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
         """Return the newest text of a voice on each of the images, by column."""
         names = {column_id: name for name, column_id in column_ids(self.connection, columns).items()}
         query = (
@@ -66,19 +66,19 @@ class Log:
             .where(Observation.column_id.in_(names), Observation.voice_id == voice_id(self.connection, voice))
             .order_by(Observation.revision)
         )
-        standing: Texts = defaultdict(dict)
+        newest: Texts = defaultdict(dict)
         for part in chunks(image_ids):
             for image_id, column_id, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
-                standing[names[column_id]][image_id] = raw
-        return standing
+                newest[names[column_id]][image_id] = raw
+        return newest
 
     def append(self, voice: Voice, said: Mapping[str, Mapping[int, str]]) -> None:
-        """Store observations that are not standing, the first ones of this voice on them at this revision."""
+        """Store new observations, the first ones of this voice on them at this revision."""
         said = {column: texts for column, texts in said.items() if texts}
         if not said:
             return
         ids = self._column_ids(said)
-        same = {"voice_id": self._voice_id(voice), "revision": self.revise()}
+        same = {"voice_id": self._voice_id(voice), "revision": self.revision()}
         cells = [(image, ids[column], raw) for column, texts in said.items() for image, raw in texts.items()]
         cells.sort()  # as the rows are kept
         rows = [{"image_id": image, "column_id": column, "raw": raw, **same} for image, column, raw in cells]
@@ -98,7 +98,7 @@ class Log:
             self._voices[voice] = add_voice(self.connection, voice)
         return self._voices[voice]
 
-    def finish(self, moved: Iterable[int] = ()) -> None:
+    def derive_annotations(self, moved: Iterable[int] = ()) -> None:
         """Count what was stored, and bring annotations up to date.
 
         Those of touched images, and where article types matter of the `moved` ones.
@@ -110,7 +110,7 @@ class Log:
             images = {image for column in attribute.columns for image in self.touched.get(column, ())}
             wanted = {*images, *again} if attribute.applies_to else images
             if wanted:
-                derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
+                derive(self.connection, row_id, attribute, self.revision(), sorted(wanted))
                 if not reads_as_declared(self.connection, attribute):
                     # Its plugin is away or broken: once it is back, this is to be read again.
                     stale = update(AttributeRow).where(AttributeRow.id == row_id).values(schema_digest="")
@@ -125,12 +125,12 @@ def observe(
     annotator: str | None = None,
     cause: str = "review",
 ) -> int:
-    """Store observations on known images; return how many were not standing already.
+    """Store observations on known images; return how many are new.
 
     The last one counts if an image is there twice. Raises UnknownNameError for an unknown image and CatalogError
     for an empty text or a reserved column.
     """
-    log = Log(connection, cause, source)
+    writer = ObservationWriter(connection, cause, source)
     for item in said:
         if not item.raw.strip() or "\0" in item.raw:
             raise CatalogError(f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text")
@@ -145,13 +145,13 @@ def observe(
         wanted: Texts = defaultdict(dict)
         for item in part:
             wanted[item.attribute][item.image_id] = item.raw.strip()
-        standing = log.standing((source, annotator), sorted(known), wanted)
+        newest = writer.newest_texts((source, annotator), sorted(known), wanted)
         for column, texts in wanted.items():
-            wanted[column] = {image: raw for image, raw in texts.items() if standing[column].get(image) != raw}
-        log.append((source, annotator), wanted)
-    if log.new:
-        log.finish()
-    return log.new
+            wanted[column] = {image: raw for image, raw in texts.items() if newest[column].get(image) != raw}
+        writer.append((source, annotator), wanted)
+    if writer.new:
+        writer.derive_annotations()
+    return writer.new
 
 
 def quarantine(connection: Connection, image_id: int, reason: str) -> None:

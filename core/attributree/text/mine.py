@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from ..database.tables import Image, Product
 from ..errors import UnknownNameError
-from ..labels.observations import WITHDRAWN, Log, Texts
+from ..labels.observations import WITHDRAWN, ObservationWriter, Texts
 from ..labels.queries import revision
 from ..labels.resolve import TEXT_SOURCE
 from ..labels.store import LabelStore
@@ -111,7 +111,7 @@ def _mine(
     dry_run: bool,
     progress: Callable[[int], None] | None,
 ) -> MineSummary:
-    log, voice = Log(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
+    writer, voice = ObservationWriter(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
     mined = {name: Mined() for name in wanted}
     products = new = same = withdrawn = 0
     for part in _products(connection):
@@ -121,7 +121,7 @@ def _mine(
                 mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
         about = {product.id: product for product in part}
         images = _images(connection, part[0].id, part[-1].id)
-        standing = log.standing(voice, list(images), wanted)
+        standing = writer.newest_texts(voice, list(images), wanted)
         fresh: Texts = defaultdict(dict)
         for image, owner in images.items():
             for name in wanted:
@@ -134,12 +134,12 @@ def _mine(
                 new += raw != WITHDRAWN
                 mined[name].show(about[owner], raw)
         if not dry_run:
-            log.append(voice, fresh)
+            writer.append(voice, fresh)
         products += len(part)
         if progress:
             progress(products)
-    if log.new:
-        log.finish()
+    if writer.new:
+        writer.derive_annotations()
     return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)
 
 
