@@ -19,9 +19,8 @@ from .catalog import Catalog
 from .database.migrate import upgrade
 from .errors import ConfigError, PluginError
 from .labels.auto import DECLARED_BY
-from .labels.ingest import DEFAULT_SOURCE
 from .labels.records import Forgotten, IngestSummary, ProductHistory
-from .labels.resolve import Sources
+from .labels.resolve import DEFAULT_SOURCE, Sources
 from .labels.store import LabelStore
 from .plugins import LoadedPlugins, load_plugins
 from .plugins.hookspecs import attributree_after_sync, attributree_normalize_label

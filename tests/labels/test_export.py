@@ -18,7 +18,7 @@ from attributree.database.tables import LabelColumn, Observation, VoiceRow
 from attributree.errors import CatalogError, UnknownNameError
 from attributree.labels import export
 from attributree.labels.export import ExportOptions
-from attributree.labels.export_marks import mark_column, neutralise, restore, unmark_column
+from attributree.labels.export_columns import escape_column, neutralise, restore, unescape_column
 from attributree.labels.records import NewObservation
 from attributree.registry.predictions import load as load_predictions
 from support.catalogues import Shop
@@ -320,4 +320,4 @@ def test_neutralising_has_an_exact_inverse(cell: str) -> None:
 
 @given(TEXTS | ODD | TEXTS.map("{}::source".format))
 def test_a_column_is_never_taken_for_a_mark(column: str) -> None:
-    assert unmark_column(mark_column(column)) == column
+    assert unescape_column(escape_column(column)) == column

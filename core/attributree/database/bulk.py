@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from .tables import Base
@@ -25,11 +25,17 @@ def insert_rows(connection: Connection, table: type[Base], rows: Sequence[NewRow
 
 
 def insert_numbered(connection: Connection, table: type[Base], rows: Sequence[NewRow]) -> Sequence[int]:
-    """Insert rows and return their ids, in the same order."""
+    """Insert rows as `insert_rows` does and return their ids, in the same order.
+
+    Writers stand in a queue, and ids rise row by row, so they are those behind the last one. RETURNING in the order of
+    the rows would make SQLAlchemy insert them one by one in SQLite.
+    """
     if not rows:
         return []
-    statement = insert(table).returning(table.__table__.c.id, sort_by_parameter_order=True)
-    return connection.execute(statement, list(rows)).scalars().all()
+    row_id = table.__table__.c.id
+    last = connection.execute(select(func.max(row_id))).scalar() or 0
+    insert_rows(connection, table, rows)
+    return connection.execute(select(row_id).where(row_id > last).order_by(row_id)).scalars().all()
 
 
 def _copy(connection: Connection, table: str, rows: Sequence[NewRow]) -> None:

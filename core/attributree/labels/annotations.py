@@ -33,7 +33,7 @@ SOURCES = "sources"
 _CHUNK = 2000
 
 
-class Said(NamedTuple):
+class ImageTexts(NamedTuple):
     """The newest word of every source on one image: (source, raw) pairs, those who spoke first before the others."""
 
     image_id: int
@@ -51,7 +51,7 @@ def new_revision(connection: Connection, cause: str, detail: str) -> int:
     return revision
 
 
-def followed(connection: Connection) -> Sources:
+def active_sources(connection: Connection) -> Sources:
     """Return the precedence of sources that the annotations follow."""
     query = select(Revision.detail).where(Revision.cause == SOURCES).order_by(Revision.id.desc()).limit(1)
     stored = connection.execute(query).scalar()
@@ -69,9 +69,9 @@ def in_columns(columns: Sequence[str]) -> ColumnElement[bool]:
     return Observation.column_id.in_(select(LabelColumn.id).where(LabelColumn.name.in_(columns)))
 
 
-def heard(
+def image_texts(
     connection: Connection, columns: Sequence[str], image_ids: Sequence[int] | None = None
-) -> Iterator[list[Said]]:
+) -> Iterator[list[ImageTexts]]:
     """Yield what was said in `columns`, image by image in chunks: of `image_ids`, ascending, or of all images.
 
     Where one source speaks in several columns its newest word counts, at one revision the one in the first column.
@@ -110,12 +110,12 @@ def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression
     return [Observation.revision, *places, Observation.column_id, Observation.voice_id]
 
 
-def _said(rows: list[Any]) -> Said:
+def _said(rows: list[Any]) -> ImageTexts:
     image_id, raw, source, _, article_type, split, state = rows[0]
     if len(rows) == 1:
-        return Said(image_id, article_type, split, state, ((source, raw),))
+        return ImageTexts(image_id, article_type, split, state, ((source, raw),))
     newest = {(source, annotator): raw for _, raw, source, annotator, *_ in rows}
-    return Said(image_id, article_type, split, state, tuple((source, raw) for (source, _), raw in newest.items()))
+    return ImageTexts(image_id, article_type, split, state, tuple((source, raw) for (source, _), raw in newest.items()))
 
 
 def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: bool) -> ColumnElement[bool]:
@@ -129,7 +129,7 @@ def reader_of(connection: Connection, attribute: Attribute, sources: Sources | N
     It goes by the precedence `sources`, by default the one that the annotations follow.
     """
     normalizer = connection.get_execution_options().get("attributree_normalizer")
-    return Reader(attribute, sources or followed(connection), normalizer)
+    return Reader(attribute, sources or active_sources(connection), normalizer)
 
 
 def reads_as_declared(connection: Connection, attribute: Attribute) -> bool:
@@ -159,7 +159,7 @@ def derive(
     heirs = {key: today[value_id] for key, value_id in values.items()}
     before = {key: (key,) for key in values} | dict(former or {})
     changed = 0
-    for part in heard(connection, attribute.columns, image_ids):
+    for part in image_texts(connection, attribute.columns, image_ids):
         if not part:
             continue
         wanted = {said.image_id: reader.annotate(said.article_type, said.texts) for said in part}

@@ -75,13 +75,13 @@ def read_together(counts: Mapping[str, int]) -> Iterator[list[str]]:
     They lie by image: who asks for one column reads the others too. `counts` are how many stand in each.
     """
     part: list[str] = []
-    standing = 0
+    gathered = 0
     for name, observations in sorted(counts.items()):
-        if part and standing + observations > _TOGETHER:
+        if part and gathered + observations > _TOGETHER:
             yield part
-            part, standing = [], 0
+            part, gathered = [], 0
         part.append(name)
-        standing += observations
+        gathered += observations
     if part:
         yield part
 

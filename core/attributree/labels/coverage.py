@@ -22,7 +22,7 @@ from ..database.tables import (
     Product,
 )
 from ..schema import SPLITS, Attribute
-from .annotations import followed, heard, in_columns, newest_last, reader_of
+from .annotations import active_sources, image_texts, in_columns, newest_last, reader_of
 from .queries import IN_USE, other_types, revision
 from .records import Coverage, UnknownValue
 from .resolve import Reader, Sources, UnknownTexts
@@ -46,8 +46,8 @@ def coverage(connection: Connection, attribute: Attribute, sources: Sources | No
     Counted from the annotations where they follow this very schema and precedence, and read from the observations where
     they don't: for an attribute that is not registered, has changed, or is an orphan.
     """
-    standing = followed(connection)
-    sources = sources or standing
+    current = active_sources(connection)
+    sources = sources or current
     reader = reader_of(connection, as_read(connection, attribute), sources)
     stored = connection.execute(
         select(AttributeRow.id).where(
@@ -56,7 +56,7 @@ def coverage(connection: Connection, attribute: Attribute, sources: Sources | No
             AttributeRow.state == "declared",
         )
     ).scalar()
-    if stored is None or standing.changes(sources):
+    if stored is None or current.changes(sources):
         tally = _read_observations(connection, reader)
     else:
         tally = _count_rows(connection, reader, stored)
@@ -91,7 +91,7 @@ def counted(connection: Connection, attribute: Attribute, sources: Sources | Non
     row = connection.execute(
         select(CoverageRow.counts).where(
             CoverageRow.attribute == attribute.name,
-            CoverageRow.identity == _identity(attribute, sources or followed(connection)),
+            CoverageRow.identity == _identity(attribute, sources or active_sources(connection)),
             CoverageRow.revision == revision(connection),
         )
     ).scalar()
@@ -110,7 +110,7 @@ def store(
     if revision(connection) != at:
         return
     connection.execute(delete(CoverageRow).where(CoverageRow.attribute == attribute.name))
-    identity = _identity(attribute, sources or followed(connection))
+    identity = _identity(attribute, sources or active_sources(connection))
     values = {"identity": identity, "revision": at, "counts": asdict(counts)}
     connection.execute(insert(CoverageRow).values(attribute=attribute.name, **values))
 
@@ -123,7 +123,7 @@ def _identity(attribute: Attribute, sources: Sources) -> str:
 
 def _read_observations(connection: Connection, reader: Reader) -> _Tally:
     tally = _Tally()
-    for part in heard(connection, reader.attribute.columns):
+    for part in image_texts(connection, reader.attribute.columns):
         for said in part:
             if said.state != "ok":
                 continue

@@ -17,13 +17,12 @@ from ..database.tables import Image, ImagesRoot, LabelColumn, Observation, Produ
 from ..errors import CatalogError, UnknownNameError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .annotations import newest_last, reader_of
-from .export_marks import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, mark_column
-from .ingest import DEFAULT_SOURCE
+from .export_columns import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, escape_column
 from .names import Voice, column_counts
 from .observations import WITHDRAWN
 from .queries import revision
 from .records import ExportSummary, PredictionRecord, PredictionsOf
-from .resolve import Annotation
+from .resolve import DEFAULT_SOURCE, Annotation
 from .schemas import declared
 from .writers import Cell, open_table, replacing
 
@@ -149,7 +148,7 @@ class _Export:
         if self.options.predictions:
             words += PREDICTED
         for column in self.columns:
-            header.append(mark_column(column))
+            header.append(escape_column(column))
             if column in self._readers:
                 header += [beside(column, word) for word in words]
         return header
@@ -223,10 +222,10 @@ class _Export:
             else:
                 cell = _agreed(voices)
             if cell:
-                row[mark_column(column)] = cell
+                row[escape_column(column)] = cell
             elif cell is None:
                 for voice, (raw, _) in voices.items():
-                    apart.setdefault(voice, {})[mark_column(column)] = raw
+                    apart.setdefault(voice, {})[escape_column(column)] = raw
         self.disputed += bool(apart)
         yield row
         for voice, cells in apart.items():
@@ -249,7 +248,7 @@ class _Export:
         found: dict[str, Cell] = {beside(column, "state"): annotation.state if annotation else "unknown"}
         names, texts = list(voices), _texts(voices)
         # Where nothing could be read, those who said it are named all the same.
-        heard = [names[i] for i in self._readers[column].heard(texts)] or names
+        heard = [names[i] for i in self._readers[column].image_texts(texts)] or names
         if heard:
             found[beside(column, "source")] = SEPARATOR.join(dict.fromkeys(source for source, _ in heard))
             if annotators := dict.fromkeys(annotator for _, annotator in heard if annotator):
@@ -265,7 +264,7 @@ class _Export:
         for column in self.columns:
             for voice, (raw, number) in said.get(column, {}).items():
                 cells = by_voice.setdefault(voice, {})
-                cells[mark_column(column)] = raw
+                cells[escape_column(column)] = raw
                 if self.options.provenance and column in self._readers:
                     cells[beside(column, "revision")] = number
         row = _about(image)

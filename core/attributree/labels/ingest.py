@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..database.bulk import insert_numbered
 from ..database.engine import chunks
@@ -19,13 +19,12 @@ from .annotations import reader_of
 from .label_file import LabelFile
 from .lines import refuse
 from .names import Voice, add_root, root_id
-from .observations import Log, Texts
+from .observations import ObservationWriter, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
 from .schemas import declared
 
-DEFAULT_SOURCE = "import"
 #: What a label file may say of a product, besides its split.
 _WORDS = ("article_type", "title", "description")
 
@@ -41,7 +40,7 @@ def split_of(sku: str) -> str:
 
 def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSummary:
     """Store one label file. Raises IngestError; the caller's transaction makes it all or nothing."""
-    work = _Ingest(connection, labels, source)
+    work = _FileIngest(connection, labels, source)
     for rows in labels.rows():
         work.store(rows)
     return work.finish()
@@ -51,7 +50,7 @@ def _state(reason: str | None) -> str:
     return "ok" if reason is None else "quarantined"
 
 
-class _Ingest:
+class _FileIngest:
     """One file on its way in. What it says of one thing twice must agree, or the first word counts."""
 
     def __init__(self, connection: Connection, labels: LabelFile, source: str) -> None:
@@ -60,7 +59,7 @@ class _Ingest:
         self.source = source
         self.root = labels.root.as_posix()
         self.root_id = root_id(connection, self.root)  # None if no image was ever there
-        self.log = Log(connection, "ingest", str(labels.file))
+        self.writer = ObservationWriter(connection, "ingest", str(labels.file))
         self.readers = {
             column: reader
             for _, attribute in declared(connection).values()
@@ -99,8 +98,8 @@ class _Ingest:
         for products in chunks(sorted(self._retyped)):
             theirs = select(Image.id).where(Image.product_id.in_(products))
             self._moved.update(self.connection.execute(theirs).scalars())
-        if self.log.new or self._moved:
-            self.log.finish(self._moved)
+        if self.writer.new or self._moved:
+            self.writer.derive_annotations(self._moved)
         unknown = [v for name, texts in self.unknown.items() for v in texts.report(self.readers[name].attribute)]
         return IngestSummary(
             file=str(self.labels.file),
@@ -108,8 +107,8 @@ class _Ingest:
             rows=self.rows,
             images_new=self.images_new,
             products_new=self.products_new,
-            observations_new=self.log.new,
-            observations_same=self.log.same,
+            observations_new=self.writer.new,
+            observations_same=self.writer.same,
             quarantined=tuple(Quarantine(image, reason) for image, reason in self.quarantined.items()),
             unknown_values=tuple(unknown),
             undeclared=dict(self.undeclared),
@@ -118,16 +117,16 @@ class _Ingest:
 
     # -- images ------------------------------------------------------------------------------------
 
-    def _known(self, paths: Sequence[str]) -> dict[str, Row[Any]]:
+    def _known(self, paths: Sequence[str]) -> dict[str, Any]:
         """Return the rows of the chunk's images that are in the catalogue, by path."""
-        query: Select[*tuple[Any, ...]] = (
+        query = (
             select(Image, Product.sku)
             .join(Product, Product.id == Image.product_id)
             .where(Image.root_id == self.root_id, Image.path.in_(paths))
         )
         return {row.path: row for row in self.connection.execute(query).all()}
 
-    def _save_images(self, known: Mapping[str, Row[Any]], products: Mapping[str, int]) -> dict[str, int]:
+    def _save_images(self, known: Mapping[str, Any], products: Mapping[str, int]) -> dict[str, int]:
         """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
         new = []
         for path, product in products.items():
@@ -143,13 +142,13 @@ class _Ingest:
                     change |= {"state": _state(reason), "digest": None, **now._asdict()}
                 change = {name: value for name, value in change.items() if getattr(row, name) != value}
                 if change:
-                    self.log.revise()
+                    self.writer.revision()
                     self.connection.execute(update(Image).where(Image.id == row.id).values(change))
             if reason is not None:
                 self.quarantined[path] = reason
         ids = {path: row.id for path, row in known.items()}
         if new:
-            self.log.revise()
+            self.writer.revision()
             if self.root_id is None:
                 self.root_id = add_root(self.connection, self.root)
             numbered = insert_numbered(self.connection, Image, [{**row, "root_id": self.root_id} for row in new])
@@ -159,7 +158,7 @@ class _Ingest:
 
     # -- products ----------------------------------------------------------------------------------
 
-    def _shown(self, rows: LabelRows, known: Mapping[str, Row[Any]]) -> dict[str, str]:
+    def _shown(self, rows: LabelRows, known: Mapping[str, Any]) -> dict[str, str]:
         """Return the sku of the product that each image shows, by path: what a row says, the catalogue's, or the path.
 
         Raises IngestError if two rows name two products of an image.
@@ -205,7 +204,7 @@ class _Ingest:
         self._save_changes([(row, said[sku]) for sku, row in stored.items()])
         ids = {sku: row.id for sku, row in stored.items()}
         if new:
-            self.log.revise()
+            self.writer.revision()
             ids |= zip((row["sku"] for row in new), insert_numbered(self.connection, Product, new), strict=True)
             self.products_new += len(new)
         for name in _WORDS:
@@ -223,7 +222,7 @@ class _Ingest:
                 if now["article_type"] != row.article_type:
                     self._retyped.add(row.id)
         if changes:
-            self.log.revise()
+            self.writer.revision()
             assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
             self.connection.execute(update(Product).where(Product.id == bindparam("row")).values(assign), changes)
 
@@ -238,15 +237,15 @@ class _Ingest:
             for column, texts in rows.labels.items():
                 for whose, image, raw in zip(voices, ids, texts, strict=True):
                     if raw and whose == voice:
-                        self.log.same += image in said[column]
+                        self.writer.same += image in said[column]
                         said[column][image] = raw
             if said and before:
-                stands = self.log.standing(voice, before, said)
+                stands = self.writer.newest_texts(voice, before, said)
                 for column, cells in said.items():
                     new = {image: raw for image, raw in cells.items() if stands[column].get(image) != raw}
-                    self.log.same += len(cells) - len(new)
+                    self.writer.same += len(cells) - len(new)
                     said[column] = new
-            self.log.append(voice, said)
+            self.writer.append(voice, said)
 
     def _refuse_contradictions(self, rows: LabelRows, voices: Sequence[Voice]) -> None:
         """Raise IngestError if a row has another text of one voice on one image than an earlier row."""

@@ -32,11 +32,11 @@ _CHUNK = 1000
 
 
 @dataclass
-class Log:
+class ObservationWriter:
     """Observations to append, those that stand already, and what this transaction changed.
 
     `touched` are the images with new observations, by column; `counts` are the observations that its row does not count
-    yet, by the id of the label column. `finish` when the last ones are stored.
+    yet, by the id of the label column. `derive_annotations` once the last ones are stored.
     """
 
     connection: Connection
@@ -50,17 +50,17 @@ class Log:
     _columns: dict[str, int] = field(default_factory=dict)
     _voices: dict[Voice, int] = field(default_factory=dict)
 
-    def revise(self) -> int:
+    def revision(self) -> int:
         """Return the revision of this transaction, which is made when something is first written under it."""
         if self._revision is None:
             self._revision = new_revision(self.connection, self.cause, self.detail)
         return self._revision
 
-    def turn(self, detail: str) -> None:
+    def start_revision(self, detail: str) -> None:
         """Give what follows a revision of its own, described by `detail`."""
         self.detail, self._revision = detail, None
 
-    def standing(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
+    def newest_texts(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
         """Return the newest text of a voice on each of the images, by column."""
         names = {column_id: name for name, column_id in column_ids(self.connection, columns).items()}
         query = (
@@ -68,19 +68,19 @@ class Log:
             .where(Observation.column_id.in_(names), Observation.voice_id == voice_id(self.connection, voice))
             .order_by(Observation.revision)
         )
-        standing: Texts = defaultdict(dict)
+        newest: Texts = defaultdict(dict)
         for part in chunks(image_ids):
             for image_id, column_id, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
-                standing[names[column_id]][image_id] = raw
-        return standing
+                newest[names[column_id]][image_id] = raw
+        return newest
 
     def append(self, voice: Voice, said: Mapping[str, Mapping[int, str]]) -> None:
-        """Store observations that are not standing, the first ones of this voice on them at this revision."""
+        """Store new observations, the first ones of this voice on them at this revision."""
         said = {column: texts for column, texts in said.items() if texts}
         if not said:
             return
         ids = self._column_ids(said)
-        same = {"voice_id": self._voice_id(voice), "revision": self.revise()}
+        same = {"voice_id": self._voice_id(voice), "revision": self.revision()}
         cells = [(image, ids[column], raw) for column, texts in said.items() for image, raw in texts.items()]
         cells.sort()  # as the rows are kept
         rows = [{"image_id": image, "column_id": column, "raw": raw, **same} for image, column, raw in cells]
@@ -100,7 +100,7 @@ class Log:
             self._voices[voice] = add_voice(self.connection, voice)
         return self._voices[voice]
 
-    def finish(self, moved: Iterable[int] = ()) -> None:
+    def derive_annotations(self, moved: Iterable[int] = ()) -> None:
         """Count what was stored, and bring annotations up to date.
 
         Those of touched images, and where article types matter of the `moved` ones.
@@ -112,7 +112,7 @@ class Log:
             images = {image for column in attribute.columns for image in self.touched.get(column, ())}
             wanted = {*images, *again} if attribute.applies_to else images
             if wanted:
-                derive(self.connection, row_id, attribute, self.revise(), sorted(wanted))
+                derive(self.connection, row_id, attribute, self.revision(), sorted(wanted))
                 if not reads_as_declared(self.connection, attribute):
                     # Its plugin is away or broken: once it is back, this is to be read again.
                     stale = update(AttributeRow).where(AttributeRow.id == row_id).values(schema_digest="")
@@ -127,7 +127,7 @@ def observe(
     annotator: str | None = None,
     cause: str = "review",
 ) -> int:
-    """Store observations on known images, all of them or nothing; return how many were not standing already.
+    """Store observations on known images, all of them or nothing; return how many are new.
 
     Each `detail` has a revision of its own, in the order in which details first come, and `source` stands in for an
     empty one. Within a revision the last word of an annotator on an image counts. Raises UnknownNameError for an
@@ -141,7 +141,7 @@ def observe(
     said = [item if item.annotator is not None else replace(item, annotator=annotator) for item in said]
     last = {(item.detail, item.annotator, item.image_id, item.attribute): item for item in said}
     order = {detail: place for place, detail in enumerate(dict.fromkeys(item.detail for item in said))}
-    log = Log(connection, cause, source)
+    writer = ObservationWriter(connection, cause, source)
     detail = ""
     for part in chunks(sorted(last.values(), key=lambda item: order[item.detail]), _CHUNK):
         known = set(connection.execute(select(Image.id).where(Image.id.in_({i.image_id for i in part}))).scalars())
@@ -149,25 +149,25 @@ def observe(
             if item.image_id not in known:
                 require_image(connection, item.image_id)
         columns = {item.attribute for item in part}
-        standing: dict[Voice, Texts] = {}
+        newest: dict[Voice, Texts] = {}
         for described, items in groupby(part, key=attrgetter("detail")):
             if described != detail:
-                log.turn(described or source)
+                writer.start_revision(described or source)
                 detail = described
             fresh: dict[Voice, Texts] = {}
             for item in items:
                 voice = (source, item.annotator)
-                if voice not in standing:
-                    standing[voice] = log.standing(voice, sorted(known), columns)
+                if voice not in newest:
+                    newest[voice] = writer.newest_texts(voice, sorted(known), columns)
                 raw = item.raw.strip()
-                if standing[voice][item.attribute].get(item.image_id) != raw:
-                    standing[voice][item.attribute][item.image_id] = raw
+                if newest[voice][item.attribute].get(item.image_id) != raw:
+                    newest[voice][item.attribute][item.image_id] = raw
                     fresh.setdefault(voice, defaultdict(dict))[item.attribute][item.image_id] = raw
             for voice, texts in fresh.items():
-                log.append(voice, texts)
-    if log.new:
-        log.finish()
-    return log.new
+                writer.append(voice, texts)
+    if writer.new:
+        writer.derive_annotations()
+    return writer.new
 
 
 def quarantine(connection: Connection, image_id: int, reason: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..errors import IngestError
 from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
-from .export_marks import ANNOTATOR, SOURCE, is_export, restore, unmark_column
+from .export_columns import ANNOTATOR, SOURCE, is_export, restore, unescape_column
 from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
 from .records import LabelRows
 
@@ -121,7 +121,7 @@ def _chunks(rows: Iterable[Item]) -> Iterator[list[Item]]:
 def _gathered(rows: Iterable[_Row]) -> Iterator[_Cells]:
     """Yield rows in chunks; some of them may be an export's and others not."""
     for part in _chunks(rows):
-        yield from _dense([(line, *_without_marks(cells, "")) for line, cells in part])
+        yield from _dense([(line, *_without_export_columns(cells, "")) for line, cells in part])
 
 
 def _dense(rows: Sequence[tuple[int, str, str, Mapping[str, str]]]) -> Iterator[_Cells]:
@@ -136,11 +136,11 @@ def _dense(rows: Sequence[tuple[int, str, str, Mapping[str, str]]]) -> Iterator[
         yield _Cells(lines, source, annotator, {name: [row.get(name, "") for row in cells] for name in columns})
 
 
-def _without_marks(cells: Mapping[str, Item], nothing: Item) -> tuple[Item, Item, Mapping[str, Item]]:
+def _without_export_columns(cells: Mapping[str, Item], nothing: Item) -> tuple[Item, Item, Mapping[str, Item]]:
     """Return who says it, source and annotator, `nothing` if it is no export, and the cells without its marks."""
     if not is_export(cells):
         return nothing, nothing, cells
-    kept = {column: cell for name, cell in cells.items() if (column := unmark_column(name)) is not None}
+    kept = {column: cell for name, cell in cells.items() if (column := unescape_column(name)) is not None}
     return cells[SOURCE], cells.get(ANNOTATOR, nothing), kept
 
 
@@ -170,7 +170,7 @@ def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
             raise refuse(file, f"column {position} has no name; name it or drop it", row=row)
         if columns.index(column) != position - 1:
             raise refuse(file, "the column is there twice; rename or drop one", row=row, column=column)
-        kept = unmark_column(column) if exported else column
+        kept = unescape_column(column) if exported else column
         if len((kept or "").encode()) > _MAX_COLUMN:
             raise refuse(file, f"the name of column {position} is longer than {_MAX_COLUMN} bytes", row=row)
     if "image" not in columns:
@@ -201,7 +201,7 @@ def _csv(file: Path) -> Iterator[_Cells]:
         columns.update(zip(header, zip_longest(*rows, fillvalue=""), strict=False))  # no row may have a cell at the end
         if exported:
             columns = {name: (*map(restore, texts),) for name, texts in columns.items()}
-        yield _Cells(lines, *_without_marks(columns, nothing))
+        yield _Cells(lines, *_without_export_columns(columns, nothing))
 
 
 def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:

@@ -31,6 +31,8 @@ class Trust:
 
 
 #: Who says what was mined from texts.
+#: The source of a label file that names none.
+DEFAULT_SOURCE = "import"
 TEXT_SOURCE = "text"
 #: A review is somebody looking at the picture because the others were in doubt; mined text is a guess, for images
 #: that nobody has labelled.
@@ -226,7 +228,7 @@ class Reader:
             self._annotations[key] = annotation
         return annotation
 
-    def heard(self, said: Sequence[tuple[str, str]]) -> list[int]:
+    def image_texts(self, said: Sequence[tuple[str, str]]) -> list[int]:
         """Return which of `said` count, by position: the readable ones of the highest rank."""
         readable = [
             (i, self._sources.of(source).rank) for i, (source, raw) in enumerate(said) if self.read(raw).readable
@@ -235,7 +237,7 @@ class Reader:
         return [i for i, rank in readable if rank == top]
 
     def _combine(self, said: tuple[tuple[str, str], ...]) -> Annotation | None:
-        heard = [said[i] for i in self.heard(said)]
+        heard = [said[i] for i in self.image_texts(said)]
         annotation = combine(self.attribute, [self.read(raw) for _, raw in heard])
         if annotation is None:
             return None

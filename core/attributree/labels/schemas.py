@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,9 +25,10 @@ from ..database.tables import (
 )
 from ..errors import CatalogError
 from ..schema import Attribute, fold
-from .annotations import derive, new_revision
+from .annotations import SOURCES, active_sources, derive, new_revision
 from .lineage import describe_change, predecessor, refuse_kind
 from .records import CatalogAttribute, CatalogValue, SchemaChange
+from .resolve import Sources
 from .values import attribute_id, stored_schema, todays_keys, value_ids
 
 
@@ -272,3 +274,15 @@ def declared(connection: Connection) -> dict[str, tuple[int, Attribute]]:
     query = select(AttributeRow.name, AttributeRow.id).where(AttributeRow.state == "declared")
     known = attributes(connection)
     return {row.name: (row.id, known[row.name].today) for row in connection.execute(query)}
+
+
+def follow_sources(connection: Connection, sources: Sources | None) -> None:
+    """Read all observations again if the annotations follow another precedence than `sources`; None is no other.
+
+    That is a revision like any other change: annotations that mean something else now count as new labels.
+    """
+    if sources is None or not active_sources(connection).changes(sources):
+        return
+    revision = new_revision(connection, SOURCES, json.dumps(sources.to_json()))
+    for row_id, attribute in declared(connection).values():
+        derive(connection, row_id, attribute, revision)

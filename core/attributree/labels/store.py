@@ -12,13 +12,13 @@ from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
 from ..errors import CatalogError, IngestError
 from ..schema import Attribute
-from . import auto, coverage, export, history, observations, precedence, queries, reviews, schemas
-from .annotations import followed
-from .ingest import DEFAULT_SOURCE, ingest
+from . import auto, coverage, export, history, observations, queries, reviews, schemas
+from .annotations import active_sources
+from .ingest import ingest
 from .label_file import LabelFile
 from .readers import Formats
 from .records import Coverage, ImageRecord, IngestSummary
-from .resolve import Sources
+from .resolve import DEFAULT_SOURCE, Sources
 
 
 class LabelStore(Store):
@@ -35,7 +35,7 @@ class LabelStore(Store):
         """Return `work(connection)`, run in one transaction in which annotations follow the precedence of sources."""
 
         def both(connection: Connection) -> Result:
-            precedence.follow(connection, self._sources)
+            schemas.follow_sources(connection, self._sources)
             return work(connection)
 
         return self.database.write(both)
@@ -105,7 +105,7 @@ class LabelStore(Store):
     attributes = reading(schemas.attributes)
     auto_attributes = reading(auto.auto_attributes)
     undeclared = reading(queries.undeclared)
-    sources = reading(followed)
+    sources = reading(active_sources)
 
     images = reading(queries.images)
     page = reading(reviews.page)

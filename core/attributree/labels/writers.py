@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import CatalogError
-from .export_marks import neutralise
+from .export_columns import neutralise
 
 Cell = str | int | float
 #: A row by column; an absent cell is empty.

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ..errors import UnknownNameError
-from ..labels.observations import WITHDRAWN, Log, Texts
+from ..labels.observations import WITHDRAWN, ObservationWriter, Texts
 from ..labels.queries import revision
 from ..labels.records import ProductText
 from ..labels.resolve import TEXT_SOURCE
@@ -113,7 +113,7 @@ def _mine(
     dry_run: bool,
     progress: Callable[[int], None] | None,
 ) -> MineSummary:
-    log, voice = Log(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
+    writer, voice = ObservationWriter(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
     mined = {name: Mined() for name in wanted}
     products = new = same = withdrawn = 0
     for part in product_texts(connection, _CHUNK):
@@ -122,7 +122,7 @@ def _mine(
             for name in mined.keys() & keys.keys():
                 mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
         images = sorted(((image, product) for product in part for image in product.image_ids), key=itemgetter(0))
-        standing = log.standing(voice, [image for image, _ in images], wanted)
+        standing = writer.newest_texts(voice, [image for image, _ in images], wanted)
         fresh: Texts = defaultdict(dict)
         for image, product in images:
             for name in wanted:
@@ -135,10 +135,10 @@ def _mine(
                 new += raw != WITHDRAWN
                 mined[name].show(product, raw)
         if not dry_run:
-            log.append(voice, fresh)
+            writer.append(voice, fresh)
         products += len(part)
         if progress:
             progress(products)
-    if log.new:
-        log.finish()
+    if writer.new:
+        writer.derive_annotations()
     return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)

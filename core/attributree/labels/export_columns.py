@@ -30,12 +30,12 @@ def beside(column: str, word: str) -> str:
     return f"{column}::{word}"
 
 
-def mark_column(column: str) -> str:
+def escape_column(column: str) -> str:
     """Return the name under which an export has a column that no attribute reads: `x::source` is `x::source::`."""
     return column + "::" if _BESIDE.search(column) else column
 
 
-def unmark_column(column: str) -> str | None:
+def unescape_column(column: str) -> str | None:
     """Return the column that an export's column holds, None if it only says something about cells."""
     found = _BESIDE.search(column)
     if found is None:
