@@ -23,6 +23,7 @@ from attributree.database.migrate import upgrade
 from attributree.errors import CatalogError
 from attributree.labels import readers
 from attributree.registry.records import Work
+from support.databases import end_leases
 from support.postgresql import Server
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
@@ -158,6 +159,7 @@ def test_14_two_workers_share_ten_attributes_and_one_s_work_is_taken_over_when_i
         broken = doomed.stdout.readline().strip()
         doomed.kill()
         end(doomed)
+        end_leases(url)
         done = [end(worker) for worker in [start(QUEUE, url, "0.05"), start(QUEUE, url, "0.05")]]
         assert [(code, err) for code, _, err in done] == [(0, ""), (0, "")]
         assert Counter("".join(out for _, out, _ in done).split()) == dict.fromkeys(names, 1)

@@ -11,6 +11,7 @@ import pytest
 from attributree import Workspace
 from attributree.sync.data import TrainingData
 from attributree.sync.promote import load_live
+from support.databases import end_leases
 from support.projects import Project
 
 KILLS = 12
@@ -59,6 +60,7 @@ def test_kills_of_a_sync_lose_nothing(project: Project, context: Any, soak: int)
                 process.kill()
                 kills += 1
             process.join(60)
+            end_leases(project.url)
             check_live(workspace)
         report = workspace.sync()
         assert {result.status for result in report.results} <= {"promoted"}

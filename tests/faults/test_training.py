@@ -23,6 +23,7 @@ from attributree.training.data import Samples
 from attributree.training.donors import Donor
 from attributree.training.executors import Torchrun
 from attributree.training.grow import Grown, grow
+from support.databases import end_leases
 from support.projects import Project
 
 
@@ -50,6 +51,7 @@ def kill_at(project: Project, pattern: str, *options: str) -> None:
     sync.send_signal(signal.SIGKILL)
     sync.communicate(timeout=60)
     assert sync.returncode == -signal.SIGKILL, "it ended before it was killed"
+    end_leases(project.url)
     assert _checkpoints(runs, pattern), "no checkpoint was left"
 
 

@@ -21,6 +21,7 @@ from attributree.inference.features import CatalogImages
 from attributree.registry.records import NewVersion, TreeVersion
 from attributree.reports import REJECTED, SyncReport
 from attributree.sync.lease import Leases
+from support.databases import end_leases
 from support.projects import Project
 
 HEAD = """
@@ -722,6 +723,7 @@ def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(gro
             time.sleep(0.02)
         doomed.kill()
         doomed.communicate(timeout=60)
+        end_leases(grown.url)
         workers = [grown.start("sync-catalog", "--json") for _ in range(2)]
         reports = [json.loads(worker.communicate(timeout=240)[0]) for worker in workers]
         assert [worker.returncode for worker in workers] == [0, 0]

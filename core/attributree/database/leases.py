@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -31,22 +28,4 @@ def held(connection: Connection) -> dict[str, str]:
 
 def is_held(row: Any, owner: str, at: datetime) -> bool:
     """Return whether another worker than `owner` holds the run of this row at the time `at`."""
-    if row.owner == owner or row.expires_at is None or row.expires_at <= at:
-        return False
-    return not _is_gone(row.owner)
-
-
-def _is_gone(owner: str | None) -> bool:
-    """Return whether a worker is known to be dead: its process was on this host and is there no more."""
-    if owner is None:
-        return True
-    host, _, rest = owner.partition(":")
-    pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdecimal():
-        return False
-    with suppress(PermissionError):  # it runs, as somebody else
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-    return False
+    return row.owner != owner and row.expires_at is not None and bool(row.expires_at > at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Leases:
-    """The runs that one worker has claimed. Use it in a `with`: afterwards their leases are prolonged no more.
+    """The runs that one worker has claimed. Use it in a `with`, at whose end what is still held is given back.
 
     The heartbeat begins with the first claim.
     """
@@ -37,6 +38,9 @@ class Leases:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        for run in self._held.values():
+            with suppress(CatalogError):  # then it runs out by itself
+                self._catalog.registry.heartbeat(run, lease=0)
 
     def claim(self, work: Work, seen: Collection[int] | None = None) -> TrainingRun | None:
         """Return a run of `work`, held from now on, or None if another worker does it or has done it."""
