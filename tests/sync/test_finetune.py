@@ -63,9 +63,10 @@ def test_what_is_gated_out_is_stored_said_and_can_be_promoted_by_hand(
 def test_finetuning_again_after_a_gate_that_failed_does_not_block_growing(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in GATED:
-        monkeypatch.setattr(module, "gate_replaced", lambda *_: Verdict(False, "lost"))
-    grown.run("finetune")
+    with monkeypatch.context() as patch:
+        for module in GATED:
+            patch.setattr(module, "gate_replaced", lambda *_: Verdict(False, "lost"))
+        grown.run("finetune")
     outcome = grown.run("sync-catalog", "--retrain", "garment", "--json")
     assert [r["status"] for r in outcome.json["results"]] == ["promoted"]
 
