@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from attributree.registry.records import Work
 from support.projects import Project
 
@@ -129,6 +131,7 @@ def test_a_version_with_a_damaged_part_does_not_go_live(grown: Project) -> None:
 # -- gc and runs -----------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases("which parts are named is asked by gc alone")
 def test_gc_deletes_what_no_branch_is_made_of_and_nothing_else(grown: Project) -> None:
     artifacts = grown.folder / "artifacts"
     before = sorted(artifacts.glob("*/*.safetensors"))

@@ -711,7 +711,7 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
 
 @pytest.mark.both_databases("two processes meet in the database")
 def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(grown: Project) -> None:
-    names = [f"tone_{i}" for i in range(10)]
+    names = [f"tone_{i}" for i in range(6)]
     for name in names:
         grown.plugin(name, declaration_of(name, "SingleLabel(('dark', 'bright'))"))
     rows = [{"image": row["image"], **dict.fromkeys(names, row["tone"])} for row in grown.garments.rows]
