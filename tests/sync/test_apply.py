@@ -646,7 +646,7 @@ def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
 
     def then_ingest(store: LabelStore, name: str) -> Any:
         taken = take(store, name)
-        catalog.labels.ingest(late, images=grown.photos)
+        store.ingest(late, images=grown.photos)
         return taken
 
     with grown.open() as workspace:
@@ -666,7 +666,7 @@ def test_a_branch_goes_live_beside_what_was_promoted_meanwhile(grown: Project, m
 
     def outrun(store: RegistryStore, version: NewVersion) -> TreeVersion:
         if next(outruns, False):
-            catalog.registry.promote(1, "somebody", "an incident")
+            store.promote(1, "somebody", "an incident")
         return commit(store, version)
 
     monkeypatch.setattr(RegistryStore, "commit_version", outrun)
@@ -685,10 +685,10 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
     commit = RegistryStore.commit_version
 
     def outrun(store: RegistryStore, version: NewVersion) -> TreeVersion:
-        live = catalog.registry.live()
+        live = store.live()
         assert live is not None
         trunk = replace(live.trunk, digest="0" * 64)
-        commit(catalog, NewVersion(trunk, (), live.id, "another trunk", "somebody"))
+        commit(store, NewVersion(trunk, (), live.id, "another trunk", "somebody"))
         return commit(store, version)
 
     with grown.open() as workspace:
@@ -738,7 +738,7 @@ def test_a_failure_of_the_catalogue_ends_the_sync_with_its_own_error(
         raise CatalogError("the disk is full")
 
     grown.plugin("tone")
-    monkeypatch.setattr(Catalog, "claim_run", broken)
+    monkeypatch.setattr(RegistryStore, "claim_run", broken)
     outcome = grown.run("sync-catalog")
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == "error: the disk is full"
