@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from attributree import Workspace
-from attributree.catalog import Catalog
 from attributree.errors import CatalogError
 from attributree.images.cache import Bound
 from attributree.inference.features import CatalogImages
+from attributree.labels.store import LabelStore
 from attributree.registry.records import NewVersion, TreeVersion
+from attributree.registry.store import RegistryStore
 from attributree.reports import REJECTED, SyncReport
 from attributree.sync.lease import Leases
 from support.databases import end_leases
@@ -588,14 +589,14 @@ class Killed(BaseException):
 
 def kill_at_commit(monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
     """Let the process end just before or just after the transaction that makes a version live."""
-    commit = Catalog.commit_version
+    commit = RegistryStore.commit_version
 
-    def killed(catalog: Catalog, version: NewVersion) -> TreeVersion:
+    def killed(store: RegistryStore, version: NewVersion) -> TreeVersion:
         if after:
-            commit(catalog, version)
+            commit(store, version)
         raise Killed
 
-    monkeypatch.setattr(Catalog, "commit_version", killed)
+    monkeypatch.setattr(RegistryStore, "commit_version", killed)
 
 
 @pytest.mark.both_databases("a kill leaves a transaction open")
@@ -648,16 +649,16 @@ def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
     grown.plugin("tone")
     rows = [{"image": r["image"], "tone": "dark"} for r in grown.garments.rows if r["tone"] == "bright"][:5]
     late: Path = grown.labels(rows, "late.csv")
-    take = Catalog.label_set
+    take = LabelStore.label_set
 
-    def then_ingest(catalog: Catalog, name: str) -> Any:
-        taken = take(catalog, name)
-        catalog.labels.ingest(late, images=grown.photos)
+    def then_ingest(store: LabelStore, name: str) -> Any:
+        taken = take(store, name)
+        store.ingest(late, images=grown.photos)
         return taken
 
     with grown.open() as workspace:
         with monkeypatch.context() as patch:
-            patch.setattr(Catalog, "label_set", then_ingest)
+            patch.setattr(LabelStore, "label_set", then_ingest)
             assert statuses(workspace.sync()) == {"tone": "promoted"}
         (action,) = workspace.plan().actions
         assert (action.action, action.attribute) == ("retrain", "tone")
@@ -669,14 +670,14 @@ def test_labels_that_come_while_a_branch_is_trained_retrain_it_next_time(
 def test_a_branch_goes_live_beside_what_was_promoted_meanwhile(grown: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody goes back to version 1, which has no sleeves, while tone is trained: that is not undone."""
     grown.plugin("tone")
-    commit, outruns = Catalog.commit_version, iter([True])
+    commit, outruns = RegistryStore.commit_version, iter([True])
 
-    def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
+    def outrun(store: RegistryStore, version: NewVersion) -> TreeVersion:
         if next(outruns, False):
-            catalog.registry.promote(1, "somebody", "an incident")
-        return commit(catalog, version)
+            store.promote(1, "somebody", "an incident")
+        return commit(store, version)
 
-    monkeypatch.setattr(Catalog, "commit_version", outrun)
+    monkeypatch.setattr(RegistryStore, "commit_version", outrun)
     with grown.open() as workspace:
         report = workspace.sync()
         assert statuses(report) == {"tone": "promoted"}
@@ -690,18 +691,18 @@ def test_a_branch_whose_trunk_was_replaced_meanwhile_is_not_promoted(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grown.plugin("tone")
-    commit = Catalog.commit_version
+    commit = RegistryStore.commit_version
 
-    def outrun(catalog: Catalog, version: NewVersion) -> TreeVersion:
-        live = catalog.registry.live()
+    def outrun(store: RegistryStore, version: NewVersion) -> TreeVersion:
+        live = store.live()
         assert live is not None
         trunk = replace(live.trunk, digest="0" * 64)
-        commit(catalog, NewVersion(trunk, (), live.id, "another trunk", "somebody"))
-        return commit(catalog, version)
+        commit(store, NewVersion(trunk, (), live.id, "another trunk", "somebody"))
+        return commit(store, version)
 
     with grown.open() as workspace:
         with monkeypatch.context() as patch:
-            patch.setattr(Catalog, "commit_version", outrun)
+            patch.setattr(RegistryStore, "commit_version", outrun)
             report = workspace.sync()
         assert statuses(report) == {"tone": "failed"}
         assert "is missing" in report.results[0].reason or "another trunk" in report.results[0].reason
@@ -749,7 +750,7 @@ def test_a_failure_of_the_catalogue_ends_the_sync_with_its_own_error(
         raise CatalogError("the disk is full")
 
     grown.plugin("tone")
-    monkeypatch.setattr(Catalog, "claim_run", broken)
+    monkeypatch.setattr(RegistryStore, "claim_run", broken)
     outcome = grown.run("sync-catalog")
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == "error: the disk is full"
