@@ -25,20 +25,11 @@ HEAVY = {
 }
 HEAVY_IMPORTS = {"torch", "torchvision", "timm", "sklearn", "safetensors"}
 
-#: Imports (importer, imported) that close a circle and wait to be mended. Take out what is mended, add none.
-KNOWN_CIRCLES = {("attributree.training.donors", "attributree.training.tops")}
-
 
 def imported_by() -> dict[str, set[str]]:
-    """Return what each module imports of the package, at its top, inside functions and for types only.
-
-    The known circles are left out.
-    """
+    """Return what each module imports of the package, at its top, inside functions and for types only."""
     graph = grimp.build_graph("attributree", cache_dir=None)
-    found = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
-    for importer, imported in KNOWN_CIRCLES:
-        found.get(importer, set()).discard(imported)
-    return found
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:

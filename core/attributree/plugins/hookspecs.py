@@ -279,8 +279,8 @@ def attributree_catalog_source(path: Path) -> Iterable[Mapping[str, object]] | N
     Asked by `ingest` for a file that exists and whose suffix is none of its own. A row maps columns to cells: text,
     numbers, true and false, None for empty, or a list of them. Rows are checked as those of any label file: an error
     names file, row (the first one is 1) and column, and nothing is stored. Two plugins that both answer are refused
-    and named. Return an iterator to stay in bounded memory, from a function of its own: this one must be able to
-    return None, so it cannot be a generator itself.
+    and named. `ingest` reads a file twice, so it is asked twice. Return an iterator to stay in bounded memory, from a
+    function of its own: this one must be able to return None, so it cannot be a generator itself.
     """
     raise NotImplementedError
 
