@@ -14,9 +14,10 @@ plugins that declare none, in order of name; the first answer is taken. Hook wra
 its own attributes and never rewrites another's answer.
 
 To add a hook: write its specification here, below the check of its answers; raise the minor number of `API_VERSION`;
-pass it to `LoadedPlugins.first` (about one attribute) or `LoadedPlugins.each` where its answer is needed, and implement
-it in tests/plugins/test_hooks.py; run `make hooks-reference`, and write an example into its section of docs/hooks.md.
-tests/meta/test_hooks.py tells what is missing.
+pass it to `LoadedPlugins.first` (about one attribute; it raises PluginError, which a caller that can go on warns of
+once) or `LoadedPlugins.each` where its answer is needed, and implement it in tests/plugins/test_hooks.py; run
+`make hooks-reference`, write an example into its section of docs/hooks.md, and run it again. tests/meta/test_hooks.py
+tells what is missing.
 """
 
 from __future__ import annotations
