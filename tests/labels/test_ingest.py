@@ -287,7 +287,7 @@ def test_bad_pictures_are_quarantined_and_their_labels_kept(catalog: Catalog, sh
     assert "remote images are not fetched" in reasons["https://a.example/a.jpg"]
     assert "outside the images root" in reasons["../outside.png"]
     assert "outside the images root" in reasons["way.png"]
-    assert [image.path for image in catalog.labels.quarantined()] == names[1:]
+    assert [image.path for image in catalog.labels.images(state="quarantined")] == names[1:]
     assert (summary.observations_new, catalog.labels.counts().quarantined) == (7, 6)
     assert len(catalog.labels.label_set("colour")) == catalog.labels.coverage(COLOUR).labelled == 1
 

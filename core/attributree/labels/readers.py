@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from itertools import chain, islice, zip_longest
 from operator import itemgetter
 from pathlib import Path
@@ -55,19 +54,22 @@ def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow
 
     Raises IngestError naming file, row and column.
     """
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
-    reader = readers.get(file.suffix.lower())
+    readers = {".jsonl": _json_rows, ".ndjson": _json_rows, ".parquet": _parquet_rows}
+    suffix = file.suffix.lower()
     unknown = f"{file.suffix or 'no suffix'} is not known; label files are .csv, .jsonl or .parquet"
-    if reader is None and formats is None:
+    known = suffix == ".csv" or suffix in readers
+    if not known and formats is None:
         raise refuse(file, unknown)
     if not file.is_file():
         raise refuse(file, "is not a file" if file.exists() else "there is no such file")
-    if reader is None:
-        others = formats(file) if formats else None
-        if others is None:
-            raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
-        reader = partial(_others, others)
-    for cells in reader(file):
+    others = formats(file) if formats and not known else None
+    if not known and others is None:
+        raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
+    if suffix == ".csv":
+        chunks = _csv(file)
+    else:
+        chunks = _gathered(readers[suffix](file) if others is None else _other_rows(others, file))
+    for cells in chunks:
         yield _checked(file, cells)
 
 
@@ -149,12 +151,8 @@ def _without_export_columns(cells: Mapping[str, Item], nothing: Item) -> tuple[I
     return cells[SOURCE], cells.get(ANNOTATOR, nothing), kept
 
 
-def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Cells]:
-    """Yield the rows of a format that is not known here, numbered from 1."""
-    return _gathered(_other_rows(rows, file))
-
-
 def _other_rows(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Row]:
+    """Yield the rows of a format that is not known here, numbered from 1."""
     before: list[str] = []
     for number, row in enumerate(rows, 1):
         columns = [column.strip() for column in row]
@@ -271,10 +269,6 @@ def _csv_error(file: Path, row: int, header: Sequence[str], text: str, error: st
 # -- JSON lines ------------------------------------------------------------------------------------
 
 
-def _jsonl(file: Path) -> Iterator[_Cells]:
-    return _gathered(_json_rows(file))
-
-
 def _json_rows(file: Path) -> Iterator[_Row]:
     number = 0
     empty = True
@@ -336,10 +330,6 @@ def _whole(value: object) -> object:
     if not isinstance(value, float):
         return value
     return None if math.isnan(value) else int(value) if value.is_integer() else value
-
-
-def _parquet(file: Path) -> Iterator[_Cells]:
-    return _gathered(_parquet_rows(file))
 
 
 def _parquet_rows(file: Path) -> Iterator[_Row]:
