@@ -16,18 +16,11 @@ from .registry.store import RegistryStore
 class Catalog:
     """An open catalogue: `labels` is what was said of images and what it means, `registry` what was trained on it."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float = 30.0,
-        sources: Sources | None = None,
-        normalizer: Normalizer | None = None,
-    ) -> None:
+    def __init__(self, url: str, database: Database, sources: Sources | None) -> None:
         self.url = url
-        self._database = Database(url, timeout=timeout, attributree_normalizer=normalizer)
-        self.labels = LabelStore(self._database, sources)
-        self.registry = RegistryStore(self._database)
+        self._database = database
+        self.labels = LabelStore(database, sources)
+        self.registry = RegistryStore(database)
 
     @classmethod
     def open(
@@ -45,7 +38,7 @@ class Catalog:
         Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
         """
         migrate.check(url, timeout=timeout)
-        return cls(url, timeout=timeout, sources=sources, normalizer=normalizer)
+        return cls(url, Database(url, timeout=timeout, attributree_normalizer=normalizer), sources)
 
     def close(self) -> None:
         """Give the connections back."""

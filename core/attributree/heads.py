@@ -165,7 +165,6 @@ class AttentionHead(nn.Module):
         return asked.softmax(dim=2).view(*asked.shape[:2], *features.shape[2:])
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"queries={len(self.queries)}"
 
 
@@ -197,7 +196,6 @@ class OrdinalHead(nn.Module):
         return along + self.steps
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"steps={len(self.steps)}"
 
 
@@ -228,7 +226,6 @@ class MultiLabelHead(nn.Module):
         return scores.mean(dim=1) + self.share * shown
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"share={self.share}, sharpness={self.sharpness}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,15 +50,8 @@ class LabelSet:
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> LabelSet:
         """Return the label set of `rows`, a boolean mask or indices."""
-        return LabelSet(
-            self.attribute,
-            self.revision,
-            self.image_ids[rows],
-            self.split[rows],
-            self.target[rows],
-            self.ambiguous[rows],
-            self.weight[rows],
-        )
+        arrays = ("image_ids", "split", "target", "ambiguous", "weight")
+        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
     def counts(self) -> dict[str, int]:
         """Return how many unambiguous images carry each value."""

@@ -11,12 +11,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, ClassVar
 
 from .errors import SchemaError
+from .jsonable import jsonable
 
 #: Columns of an ingest file that are not attributes.
 RESERVED_COLUMNS = frozenset({"image", "sku", "article_type", "title", "description", "split"})
@@ -122,6 +123,12 @@ class Value:
             raise SchemaError(
                 f"{where}: key, title, synonyms, formerly and translations must not hold {NOT_APPLICABLE!r}"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as JSON-ready data."""
+        return _without_empty(
+            {field.name: jsonable(getattr(self, field.name)) for field in fields(self)}, "translations"
+        )
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -295,22 +302,9 @@ class Attribute:
 
     def to_json(self) -> dict[str, Any]:
         """Return the declaration as JSON-ready data; `from_json` reads it back."""
-        labels: dict[str, Any] = {
-            "kind": self.labels.kind,
-            "values": [_value_json(value) for value in self.labels.values],
-        }
-        if isinstance(self.labels, MultiLabel):
-            labels["closed_world"] = self.labels.closed_world
-        out = {
-            "name": self.name,
-            "title": self.title,
-            "applies_to": list(self.applies_to),
-            "description": self.description,
-            "labels": labels,
-        }
-        # Left out where there are none: digests of declarations without them stay what they were.
-        more = {"formerly": list(self.formerly), "normalized_by": self.normalized_by}
-        return {**out, **{key: value for key, value in more.items() if value}}
+        told = {field.name: jsonable(getattr(self, field.name)) for field in fields(self)}
+        told["labels"]["kind"] = self.labels.kind
+        return _without_empty(told, "formerly", "normalized_by")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attribute:
@@ -341,14 +335,6 @@ class Attribute:
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def _value_json(value: Value) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "key": value.key,
-        "title": value.title,
-        "synonyms": list(value.synonyms),
-        "formerly": list(value.formerly),
-    }
-    # Only where there are any: the digest of a value without them is what it was before values had them.
-    if value.translations:
-        data["translations"] = {tag: list(texts) for tag, texts in value.translations.items()}
-    return data
+def _without_empty(told: dict[str, Any], *younger: str) -> dict[str, Any]:
+    """Return `told` without `younger` keys that are empty: digests stay what they were before there were such keys."""
+    return {key: value for key, value in told.items() if value or key not in younger}

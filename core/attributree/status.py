@@ -23,7 +23,7 @@ def describe_status(catalog: Catalog, state: CatalogState, plan: Plan, undeclare
         "version": state.live.id if state.live else None,
         "attributes": {name: _attribute_status(catalog, state, plan, name) for name in names},
         "undeclared": dict(undeclared),
-        "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.labels.quarantined()],
+        "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.labels.images(state="quarantined")],
         "plan": jsonable(plan.actions),
         "notes": list(plan.notes),
     }

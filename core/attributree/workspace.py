@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -113,14 +113,10 @@ class Workspace:
         """The loaded plugins, and with `catalog -> auto_attributes` what the catalogue's own columns declare."""
         if not self.settings.catalog.auto_attributes:
             return self.plugins
-        columns = {column for attribute in self.plugins.attributes.values() for column in attribute.columns}
-        own = self.labels.auto_attributes({*columns, *self._unanswered()})
-        return self.plugins.with_attributes(own, DECLARED_BY)
-
-    def _unanswered(self) -> set[str]:
-        """Return the attributes whose own plugin is broken just now: they wait for its repair."""
-        problems = self.plugins.problems
-        return {name for name, known in self.labels.attributes().items() if broken_owner(known, problems)}
+        taken = {column for attribute in self.plugins.attributes.values() for column in attribute.columns}
+        # Attributes whose own plugin is broken just now wait for its repair.
+        taken |= {n for n, known in self.labels.attributes().items() if broken_owner(known, self.plugins.problems)}
+        return self.plugins.with_attributes(self.labels.auto_attributes(taken), DECLARED_BY)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -179,14 +175,14 @@ class Workspace:
         dry_run: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> MineSummary:
-        """Read labels off titles and descriptions, of all declared attributes or of `names`; see `catalog.mine`."""
+        """Read labels off titles and descriptions, of all declared attributes or of `names`; see `text.mine`."""
         languages = self.settings.catalog.languages
         return mine(
             self.labels, self.declared.attributes, names, languages=languages, dry_run=dry_run, progress=progress
         )
 
     def suggest(self, *, limit: int = 20) -> Suggestions:
-        """Return what could be declared, at most `limit` of each kind; see `catalog.suggest`."""
+        """Return what could be declared, at most `limit` of each kind; see `text.suggest`."""
         return suggest(self.labels, self.declared.attributes, limit=limit)
 
     def only_undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
@@ -350,21 +346,15 @@ class _Normalizer:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._warned: set[str] = set()
-        self._known: dict[tuple[str, str], str | None] = {}  # (attribute, text) -> spelling
+        self._remembered = lru_cache(_REMEMBERED)(self._ask)  # what raises is not remembered
 
     def who(self, attribute: str) -> str:
         return self._workspace.plugins.who_is_asked(attributree_normalize_label, attribute)
 
     def __call__(self, attribute: Attribute, text: str) -> str | None:
         """Return what plugins say that `text` means; a failure is an error if the workspace is strict."""
-        key = (attribute.name, text)
         try:
-            if key not in self._known:
-                answer = self._workspace.plugins.first(attributree_normalize_label, attribute, text=text)
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = answer.value if answer else None
-            return self._known[key]
+            return self._remembered(attribute, text)
         except PluginError as error:
             if self._workspace.strict:
                 raise
@@ -372,3 +362,7 @@ class _Normalizer:
                 self._warned.add(attribute.name)
                 log.warning("%s; what it fails in stays unknown, %r first", error, text)
             return None
+
+    def _ask(self, attribute: Attribute, text: str) -> str | None:
+        answer = self._workspace.plugins.first(attributree_normalize_label, attribute, text=text)
+        return answer.value if answer else None

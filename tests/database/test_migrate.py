@@ -20,6 +20,7 @@ from attributree.errors import CatalogError, CatalogVersionError
 from attributree.registry.predictions import load as load_predictions
 from attributree.registry.records import Work
 from attributree.schema import KINDS
+from support.databases import differences
 
 
 def _set_revision(url: str, revision: str) -> None:
@@ -30,7 +31,7 @@ def _set_revision(url: str, revision: str) -> None:
 
 
 def test_migrations_make_exactly_the_tables_of_the_code(url: str) -> None:
-    assert migrate.differences(url) == []
+    assert differences(url) == []
 
 
 def test_a_missing_index_would_be_noticed(url: str) -> None:
@@ -38,7 +39,7 @@ def test_a_missing_index_would_be_noticed(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX ix_image_state"))
     engine.dispose()
-    assert "ix_image_state" in str(migrate.differences(url))
+    assert "ix_image_state" in str(differences(url))
 
 
 def test_the_code_knows_the_newest_migration() -> None:
@@ -64,7 +65,7 @@ def _upgrade_twice_at_once(url: str) -> None:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     migrate.check(url)
-    assert migrate.differences(url) == []
+    assert differences(url) == []
 
 
 def test_a_migration_that_breaks_off_leaves_nothing(new_url: Callable[[], str]) -> None:
@@ -80,7 +81,7 @@ def test_a_migration_that_breaks_off_leaves_nothing(new_url: Callable[[], str]) 
         broken_off()
     assert migrate.current(url) is None
     assert migrate.upgrade(url) == migrate.HEAD
-    assert migrate.differences(url) == []
+    assert differences(url) == []
 
 
 def test_downgrading_leaves_no_table_behind(url: str) -> None:
@@ -208,7 +209,7 @@ def test_there_is_a_catalogue_of_every_former_revision() -> None:
 
 def test_a_former_catalogue_is_upgraded_without_loss(former: str) -> None:
     assert migrate.upgrade(former) == migrate.HEAD
-    assert migrate.differences(former) == []
+    assert differences(former) == []
     with Catalog.open(former) as catalog:
         counts = catalog.labels.counts()
         assert (counts.images, counts.products, counts.observations) == (6, 6, 12)

@@ -23,7 +23,7 @@ from attributree.database.migrate import upgrade
 from attributree.errors import CatalogError
 from attributree.labels import readers
 from attributree.registry.records import Work
-from support.databases import end_leases
+from support.databases import differences, end_leases
 from support.postgresql import Server
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
@@ -190,7 +190,7 @@ upgrade(sys.argv[1])
 def test_17_two_migrations_at_once_both_succeed(empty_url: str) -> None:
     both = [start(UPGRADE, empty_url) for _ in range(2)]
     assert [end(process) for process in both] == [(0, f"{migrate.HEAD}\n", "")] * 2
-    assert migrate.differences(empty_url) == []
+    assert differences(empty_url) == []
 
 
 @pytest.mark.parametrize("statement", [5, 40])
@@ -198,7 +198,7 @@ def test_18_a_migration_killed_half_way_is_run_again(empty_url: str, statement: 
     assert end(start(KILLED_UPGRADE, empty_url, str(statement)))[0] == -signal.SIGKILL
     assert migrate.current(empty_url) is None
     assert upgrade(empty_url) == migrate.HEAD  # which looks at foreign keys as well
-    assert migrate.differences(empty_url) == []
+    assert differences(empty_url) == []
 
 
 @pytest.mark.parametrize(("revision", "command"), [("9999", "pip install -U attributree"), ("0001", "db upgrade")])

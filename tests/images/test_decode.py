@@ -61,7 +61,7 @@ def test_a_truncated_jpeg_has_a_header_and_is_refused_on_decoding(tmp_path: Path
     Image.effect_noise((400, 400), 80).save(path, quality=95)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
-    assert inspect_image(path).width == 400
+    assert inspect_image(path) == "JPEG"
     with pytest.raises(ImageError, match=r"cannot be read: .*truncated"):
         decode_image(path, 400)
 
@@ -352,15 +352,11 @@ def test_the_smallest_picture_is_a_picture(tmp_path: Path) -> None:
     assert (pixels == GREEN).all()
 
 
-def test_a_header_tells_size_and_format_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_tells_the_format_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "photo.jpg"
     quarters(60, 40).save(path, "PNG")
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("was decoded"))
-
-    header = inspect_image(path)
-
-    assert (header.width, header.height, header.format) == (60, 40, "PNG")
-    assert (header.bytes, header.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert inspect_image(path) == "PNG"
 
 
 # --- places (fault 38) -------------------------------------------------------------------------------------------

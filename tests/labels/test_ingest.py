@@ -182,10 +182,26 @@ def test_sources_that_disagree_make_an_image_ambiguous(catalog: Catalog, shop: S
     assert (records[2].state, records[2].values) == ("labelled", ("boat",))
 
 
-def test_one_image_twice_with_different_labels_in_a_file_is_refused(catalog: Catalog, shop: Shop) -> None:
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_one_image_twice_with_different_labels_in_a_file_is_refused(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(readers, "CHUNK", chunk)
     file = shop.labels("image,neckline", "a.png,crew", "a.png,crew", "a.png,boat")
     with pytest.raises(IngestError, match="row 4, column 'neckline': the same image has 'crew' in an earlier row"):
         catalog.labels.ingest(file)
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_a_row_that_repeats_what_is_known_contradicts_a_later_one(
+    catalog: Catalog, shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    catalog.labels.ingest(shop.labels("image,neckline", "a.png,crew"))
+    monkeypatch.setattr(readers, "CHUNK", chunk)
+    with pytest.raises(IngestError, match=r"column 'neckline': the same image has 'crew' .*'boat'"):
+        catalog.labels.ingest(shop.labels("image,title,neckline", "a.png,A,", "a.png,,crew", "a.png,,boat"))
+    summary = catalog.labels.ingest(shop.labels("image,title,neckline", "a.png,A,", "a.png,,boat", "a.png,,boat"))
+    assert (summary.observations_new, summary.observations_same) == (1, 1)
 
 
 def test_one_image_with_two_products_in_a_file_is_refused(
@@ -271,7 +287,7 @@ def test_bad_pictures_are_quarantined_and_their_labels_kept(catalog: Catalog, sh
     assert "remote images are not fetched" in reasons["https://a.example/a.jpg"]
     assert "outside the images root" in reasons["../outside.png"]
     assert "outside the images root" in reasons["way.png"]
-    assert [image.path for image in catalog.labels.quarantined()] == names[1:]
+    assert [image.path for image in catalog.labels.images(state="quarantined")] == names[1:]
     assert (summary.observations_new, catalog.labels.counts().quarantined) == (7, 6)
     assert len(catalog.labels.label_set("colour")) == catalog.labels.coverage(COLOUR).labelled == 1
 

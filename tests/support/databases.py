@@ -4,11 +4,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from attributree.database.migrate import upgrade
+from attributree.database.engine import make_engine
+from attributree.database.migrate import VERSION_TABLE, upgrade
+from attributree.database.tables import Base
 
 BACKENDS = ("sqlite", "postgresql")
 NewDatabase = Callable[..., str]
@@ -114,3 +119,14 @@ def end_leases(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE training_run SET expires_at = started_at WHERE status = 'running'"))
     engine.dispose()
+
+
+def differences(url: str) -> list[Any]:
+    """Return what Alembic would still change to make the database at `url` match `tables.py`."""
+    options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+    engine = make_engine(url, timeout=30)
+    try:
+        with engine.connect() as connection:
+            return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+    finally:
+        engine.dispose()

@@ -430,7 +430,7 @@ def test_a_photo_that_cannot_be_decoded_is_quarantined_and_named_and_the_rest_go
         assert image == name
         assert "cannot be read" in reason
         assert report.held_back
-        assert [i.path for i in workspace.labels.quarantined()] == [name]
+        assert [i.path for i in workspace.labels.images(state="quarantined")] == [name]
         assert workspace.status()["quarantined"] == [{"image": name, "reason": reason}]
         assert workspace.labels.counts().observations == sum(
             bool(row[key]) for row in project.garments.rows for key in ("garment", "sleeves", "tone")
@@ -463,7 +463,7 @@ def test_a_photo_folder_that_is_away_is_said_and_quarantines_nothing(new_project
         result = workspace.sync().results[0]
         assert result.status == "failed"
         assert "image files are not there" in result.reason
-        assert workspace.labels.quarantined() == []
+        assert workspace.labels.images(state="quarantined") == []
         (project.folder / "away").rename(project.photos)
         assert statuses(workspace.sync()) == {"garment": "promoted"}
 
@@ -479,7 +479,7 @@ def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_pr
         ids = [image.id for image in catalog.labels.images()][:6]
         photo.rename(project.folder / "away.jpg")
         assert list(images.decode(ids, 32).failed.values()) == ["file not found"]
-        assert catalog.labels.quarantined() == []
+        assert catalog.labels.images(state="quarantined") == []
         (project.folder / "away.jpg").rename(photo)
         assert images.decode(ids, 32).failed == {}
 

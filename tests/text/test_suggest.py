@@ -7,6 +7,7 @@ from sqlalchemy import event
 
 from attributree import Attribute, SingleLabel, Value
 from attributree.catalog import Catalog
+from attributree.jsonable import jsonable
 from attributree.labels import auto
 from attributree.labels.records import UnknownValue
 from attributree.text.mine import mine
@@ -106,8 +107,8 @@ def test_columns_phrases_and_unreadable_cells_are_suggested_and_nothing_changes(
     assert [(p.text, p.attribute, p.products) for p in suggestions.phrases] == [("halter neck", "neckline", 4)]
     assert suggestions.unreadable == (UnknownValue("neckline", "vnek", 4, "v_neck"),)
     assert catalog.labels.counts().revision == revision
-    assert suggestions.to_json()["columns"][0]["values"][0] == {
-        "key": "button", "title": "button", "count": 6, "synonyms": (),
+    assert jsonable(suggestions)["columns"][0]["values"][0] == {
+        "key": "button", "title": "button", "count": 6, "synonyms": [],
     }  # fmt: skip
 
 

@@ -131,12 +131,9 @@ class Database:
                 # Lost while committing: nobody knows whether it was, so it must not be done again.
                 lost = not done and (error.connection_invalidated or attempt > 1)
                 if not lost or attempt == _ATTEMPTS or not isinstance(error, OperationalError):
-                    raise self._failure(error) from error.orig
+                    raise explain(error, self.url, self.timeout) from error.orig
                 time.sleep(_WAIT * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
-
-    def _failure(self, error: DBAPIError) -> Exception:
-        return explain(error, self.url, self.timeout)
 
     def wait(self, news: Callable[[Connection], bool], seconds: float) -> bool:
         """Return as soon as `news(connection)` is true, or after `seconds` with what it is then.
@@ -160,7 +157,7 @@ class Database:
                 finally:
                     connection.execute(text(f"UNLISTEN {_CHANNEL}"))
         except DBAPIError as error:
-            raise self._failure(error) from error.orig
+            raise explain(error, self.url, self.timeout) from error.orig
 
     @contextmanager
     def lock(self, purpose: str, *, timeout: float | None) -> Iterator[None]:
@@ -176,14 +173,14 @@ class Database:
         try:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except DBAPIError as error:
-            raise self._failure(error) from error.orig
+            raise explain(error, self.url, self.timeout) from error.orig
         with connection:
             try:
                 take_lock(connection, purpose, timeout, session=True)
             except DBAPIError as error:
                 if _sqlstate(error) == "55P03":
                     raise _held(purpose, timeout) from None
-                raise self._failure(error) from error.orig
+                raise explain(error, self.url, self.timeout) from error.orig
             try:
                 yield
             finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -85,20 +85,6 @@ def check(url: str, *, timeout: float = 30.0) -> None:
     if found in _known():
         raise CatalogVersionError(f"catalogue is older (rev {found}, code needs {HEAD}): run `attributree db upgrade`")
     raise _newer(found)
-
-
-def differences(url: str) -> list[Any]:
-    """Return what Alembic would still change to make the database at `url` match `tables.py`."""
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from .tables import Base
-
-    with _connection(url, 30.0, write=False) as connection:
-        context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
-        )
-        return list(compare_metadata(context, Base.metadata))
 
 
 @contextmanager

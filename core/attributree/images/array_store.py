@@ -34,22 +34,18 @@ class RecordStore:
         self.folder = folder
         self.shape = shape
         self.dtype = np.dtype(dtype)
+        self._data, self._keys = folder / "records.bin", folder / "keys.txt"
         self._room = room
         self._record_bytes = int(np.prod(shape)) * self.dtype.itemsize
         self._rows: dict[str, int] = {}
         self._map: npt.NDArray[np.generic] | None = None
         with self._writing():
-            self._held = self._open()
+            while (held := hold(folder)) is None:  # it is not there yet, or another process has just deleted it
+                folder.mkdir(parents=True, exist_ok=True)
+            self._held = held
             weakref.finalize(self, os.close, self._held)
             self._check_layout()
         self.refresh()
-
-    def _open(self) -> int:
-        """Make the folder if it is not there, and hold it: from now on nobody deletes it."""
-        while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if (held := hold(self.folder)) is not None:
-                return held
 
     def reserve(self, records: int) -> None:
         """Make room for so many more records. Raises ArtifactError if there can be none."""
@@ -66,14 +62,6 @@ class RecordStore:
             partial.replace(path)
         elif _read_json(path) != layout:
             raise ArtifactError(f"{self.folder} holds records of another shape; delete the folder, it is only a cache")
-
-    @property
-    def _data(self) -> Path:
-        return self.folder / "records.bin"
-
-    @property
-    def _keys(self) -> Path:
-        return self.folder / "keys.txt"
 
     def refresh(self) -> None:
         """Read the keys that other writers have added; all of them if the folder was emptied and filled anew."""

@@ -114,19 +114,26 @@ def several_a_cell(counts: Mapping[str, int]) -> bool:
 
 def _values(cells: Mapping[str, int], former: Iterable[Value]) -> tuple[Value, ...]:
     """Return the former values with the spellings they have now, then the new frequent ones by frequency."""
-    spellings: dict[str, Counter[str]] = defaultdict(Counter)
-    for raw, count in cells.items():
-        for text in raw.split(SEPARATOR):
-            if fold(text) and fold(text) != fold(NOT_APPLICABLE) and len(fold(text).encode()) <= LONGEST_VALUE:
-                spellings[fold(text)][text.strip()] += count
+    found = spellings(cells)
     kept = tuple(former)
     read = {fold(text) for value in kept for text in value.spellings}
-    fresh = [(sum(texts.values()), folded) for folded, texts in spellings.items() if folded not in read]
-    ranked = sorted((-count, folded) for count, folded in fresh if count >= LEAST_IMAGES)
-    return (*kept, *(Value(folded.replace(" ", "_"), _title(spellings[folded])) for _, folded in ranked))
+    fresh = [folded for folded in found if folded not in read and len(folded.encode()) <= LONGEST_VALUE]
+    ranked = sorted((-found[folded].total(), folded) for folded in fresh)
+    frequent = [folded for count, folded in ranked if -count >= LEAST_IMAGES]
+    return (*kept, *(Value(folded.replace(" ", "_"), commonest(found[folded])) for folded in frequent))
 
 
-def _title(texts: Counter[str]) -> str:
+def spellings(cells: Mapping[str, int]) -> dict[str, Counter[str]]:
+    """Return the values of `cells` (text -> count), folded, each with its spellings and how often it has them."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for raw, count in cells.items():
+        for text in raw.split(SEPARATOR):
+            if fold(text) and fold(text) != fold(NOT_APPLICABLE):
+                found[fold(text)][text.strip()] += count
+    return found
+
+
+def commonest(texts: Counter[str]) -> str:
     """Return the most frequent spelling, the first in the alphabet among equals."""
     return min(texts, key=lambda text: (-texts[text], text))
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from ..database.tables import Image, ImagesRoot, LabelColumn, Observation, Product, VoiceRow
+from ..database.tables import Image, ImagesRoot, LabelColumn, Observation, VoiceRow
 from ..errors import CatalogError, UnknownNameError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .annotations import newest_last, reader_of
 from .export_columns import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, escape_column
 from .names import Voice, column_counts
 from .observations import WITHDRAWN
-from .queries import revision
+from .queries import image_rows, revision
 from .records import ExportSummary, PredictionRecord, PredictionsOf
 from .resolve import DEFAULT_SOURCE, Annotation
 from .schemas import declared
@@ -69,7 +69,7 @@ def export(
     _check_roots(connection, options.images)
     work = _Export(connection, options)
     with replacing(file) as partial, open_table(partial, form, work.header()) as write:
-        for images in pages(connection, options.images):
+        for images in _pages(connection, options.images):
             write(work.rows(images))
             if progress is not None:
                 progress(work.images)
@@ -86,20 +86,11 @@ def export(
     )
 
 
-def pages(connection: Connection, root: Path | None = None, state: str | None = None) -> Iterator[Sequence[Any]]:
+def _pages(connection: Connection, root: Path | None) -> Iterator[Sequence[Any]]:
     """Yield all images with their products, by id, a page at a time."""
-    query = (
-        select(Image.id, ImagesRoot.folder.label("root"), Image.path, Image.state, Product.sku, Product.article_type)
-        .add_columns(Product.title, Product.description, Product.split)
-        .join(ImagesRoot, ImagesRoot.id == Image.root_id)
-        .join(Product, Product.id == Image.product_id)
-        .order_by(Image.id)
-        .limit(_PAGE)
-    )
+    query = image_rows().order_by(Image.id).limit(_PAGE)
     if root is not None:
         query = query.where(ImagesRoot.folder == root.resolve().as_posix())
-    if state is not None:
-        query = query.where(Image.state == state)
     last = 0
     while page := connection.execute(query.where(Image.id > last)).all():
         yield page
@@ -160,7 +151,7 @@ class _Export:
         make = self._verbatim if self.options.observations else self._annotated
         for image in images:
             self.images += 1
-            self.roots.add(image.root)
+            self.roots.add(image.folder)
             for row in make(image, said.get(image.id, {}), predicted):
                 self.lines += 1
                 yield row
@@ -312,10 +303,6 @@ def _agreed(voices: Voices) -> str | None:
 
 
 def _prediction(record: PredictionRecord) -> dict[str, Cell]:
-    cells: tuple[Cell, ...] = (
-        SEPARATOR.join(record.values),
-        round(record.confidence, 4),
-        record.decision,
-        record.version,
-    )
+    values, confidence = SEPARATOR.join(record.values), round(record.confidence, 4)
+    cells: tuple[Cell, ...] = (values, confidence, record.decision, record.version)
     return {beside(record.attribute, word): cell for word, cell in zip(PREDICTED, cells, strict=True)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import Connection, delete, func, select
 
 from ..database.engine import chunks
 from ..database.tables import (
@@ -101,8 +100,8 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
             ("annotations", AnnotationRow, AnnotationValue, AnnotationValue.annotation_id),
         ):
             rows = select(table.id).where(table.image_id.in_(part))
-            _delete(connection, values, key.in_(rows))
-            gone[name] += _delete(connection, table, table.image_id.in_(part))
+            connection.execute(delete(values).where(key.in_(rows)))
+            gone[name] += connection.execute(delete(table).where(table.image_id.in_(part))).rowcount
         theirs = Observation.image_id.in_(part)
         said = select(Observation.column_id, func.count().label("n")).where(theirs).group_by(Observation.column_id)
         counts = {row.column_id: row.n for row in connection.execute(said)}
@@ -110,17 +109,10 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
         connection.execute(delete(Observation).where(theirs))
         count_observations(connection, {column: -count for column, count in counts.items()})
         gone["observations"] += sum(counts.values())
-        _delete(connection, Image, Image.id.in_(part))
+        connection.execute(delete(Image).where(Image.id.in_(part)))
     for part in chunks(products):
-        _delete(connection, Product, Product.id.in_(part))
+        connection.execute(delete(Product).where(Product.id.in_(part)))
     forget_silent(connection, voices)
     shared = connection.execute(select(Image.digest).where(Image.digest.in_(digests)).distinct()).scalars()
     new_revision(connection, "forget", f"{len(products)} products with {len(ids)} images, by {actor}")
     return Forgotten(len(products), len(ids), **gone, digests=tuple(sorted(digests.difference(shared))))
-
-
-def _delete(connection: Connection, table: type[DeclarativeBase], where: ColumnElement[bool]) -> int:
-    """Delete rows and return how many there were; counted first, since not every driver tells."""
-    count = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
-    connection.execute(delete(table).where(where))
-    return count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from ..database.bulk import insert_numbered
 from ..database.engine import chunks
 from ..database.tables import Image, Product
+from ..errors import IngestError
 from .annotations import reader_of
 from .label_file import LabelFile
 from .lines import refuse
@@ -43,6 +44,9 @@ def ingest(connection: Connection, labels: LabelFile, source: str) -> IngestSumm
     work = _FileIngest(connection, labels, source)
     for rows in labels.rows():
         work.store(rows)
+    if work.revised:
+        for rows in labels.rows():
+            work.refuse_overruled(rows)
     return work.finish()
 
 
@@ -69,13 +73,13 @@ class _FileIngest:
         self.unknown = {name: UnknownTexts() for name in self.readers}
         self.undeclared: Counter[str] = Counter()
         self.quarantined: dict[str, str] = {}
-        self.rows = self.images_new = self.products_new = 0
+        self.rows = self.cells = self.images_new = self.products_new = 0
         self._retyped: set[int] = set()  # products whose article type changed
         self._moved: set[int] = set()  # images that went to another product
         self._left: set[str] = set()  # skus that images went away from
-        # What earlier rows said: of images with several rows, their skus and cells; of products, the ids and splits.
+        self.revised = False  # a cell of an image with several rows says something else than before the file
+        # What earlier rows said: of images with several rows, their skus; of products, the ids and splits.
         self._skus: dict[str, str] = {}
-        self._cells: defaultdict[tuple[Voice, str], dict[str, str]] = defaultdict(dict)
         self._products: dict[str, set[int]] = {name: set() for name in _WORDS}
         self._splits: dict[str, str] = {}
 
@@ -108,7 +112,7 @@ class _FileIngest:
             images_new=self.images_new,
             products_new=self.products_new,
             observations_new=self.writer.new,
-            observations_same=self.writer.same,
+            observations_same=self.cells - self.writer.new,
             quarantined=tuple(Quarantine(image, reason) for image, reason in self.quarantined.items()),
             unknown_values=tuple(unknown),
             undeclared=dict(self.undeclared),
@@ -230,41 +234,60 @@ class _FileIngest:
 
     def _save_observations(self, rows: LabelRows, ids: Sequence[int], before: Sequence[int]) -> None:
         """Store what the rows say of their images, whose `ids` these are; `before` have been there already."""
+        again = {image for image, path in zip(ids, rows.image, strict=True) if hash(path) in self.labels.repeated}
+        for voice, said in self._said(rows, ids):
+            if before:
+                stands = self.writer.newest_texts(voice, before, said)
+                for column, cells in said.items():
+                    new = said[column] = {i: raw for i, raw in cells.items() if stands[column].get(i) != raw}
+                    if changed := sorted(new.keys() & stands[column].keys() & again):
+                        self.revised = True
+                        earlier = self.writer.newest_texts(voice, changed, [column], at=self.writer.revision())
+                        for image, was in earlier[column].items():
+                            what = f"{was!r} in an earlier row, here {new[image]!r}"
+                            position = [*zip(ids, rows.labels[column], strict=True)].index((image, new[image]))
+                            raise self._contradiction(rows, position, column, what)
+            self.writer.append(voice, said)
+
+    def _said(self, rows: LabelRows, ids: Sequence[int]) -> Iterator[tuple[Voice, Texts]]:
+        """Yield what each voice says in these rows. Raises IngestError if it says two things in one cell."""
         voices = [(s or self.source, a or None) for s, a in zip(rows.source, rows.annotator, strict=True)]
-        self._refuse_contradictions(rows, voices)
         for voice in dict.fromkeys(voices):
             said: Texts = defaultdict(dict)
             for column, texts in rows.labels.items():
-                for whose, image, raw in zip(voices, ids, texts, strict=True):
-                    if raw and whose == voice:
-                        self.writer.same += image in said[column]
-                        said[column][image] = raw
-            if said and before:
-                stands = self.writer.newest_texts(voice, before, said)
-                for column, cells in said.items():
-                    new = {image: raw for image, raw in cells.items() if stands[column].get(image) != raw}
-                    self.writer.same += len(cells) - len(new)
-                    said[column] = new
-            self.writer.append(voice, said)
+                for position, raw in enumerate(texts):
+                    if not raw or voices[position] != voice:
+                        continue
+                    if (was := said[column].setdefault(ids[position], raw)) != raw:
+                        what = f"{was!r} in an earlier row, here {raw!r}"
+                        raise self._contradiction(rows, position, column, what)
+            if said:
+                yield voice, said
 
-    def _refuse_contradictions(self, rows: LabelRows, voices: Sequence[Voice]) -> None:
-        """Raise IngestError if a row has another text of one voice on one image than an earlier row."""
-        for position, path in enumerate(rows.image):
-            if hash(path) not in self.labels.repeated:
-                continue
-            for column, texts in rows.labels.items():
-                raw = texts[position]
-                if raw and (was := self._cells[voices[position], column].setdefault(path, raw)) != raw:
-                    problem = f"the same image has {was!r} in an earlier row, here {raw!r}"
-                    problem += "; give other opinions another --source"
-                    raise refuse(self.labels.file, problem, row=rows.lines[position], column=column)
+    def refuse_overruled(self, rows: LabelRows) -> None:
+        """Raise IngestError if a row says what the catalogue had before, and a later one something else."""
+        known = {path: row.id for path, row in self._known(list(dict.fromkeys(rows.image))).items()}
+        ids = [known[path] for path in rows.image]
+        for voice, said in self._said(rows, ids):
+            stands = self.writer.newest_texts(voice, sorted(known.values()), said)
+            for column, cells in said.items():
+                for image, raw in cells.items():
+                    if (now := stands[column][image]) != raw:
+                        position = [*zip(ids, rows.labels[column], strict=True)].index((image, raw))
+                        raise self._contradiction(rows, position, column, f"{raw!r} here, {now!r} in a later row")
+
+    def _contradiction(self, rows: LabelRows, position: int, column: str, what: str) -> IngestError:
+        problem = f"the same image has {what}; give other opinions another --source"
+        return refuse(self.labels.file, problem, row=rows.lines[position], column=column)
 
     def _count(self, rows: LabelRows) -> None:
         """Count what no attribute reads, and what no schema can read."""
         for column, texts in rows.labels.items():
+            cells = len(texts) - texts.count("")
+            self.cells += cells
             if column not in self.readers:
-                self.undeclared[column] += len(texts) - texts.count("")
+                self.undeclared[column] += cells
                 continue
-            for raw, cells in Counter(filter(None, texts)).items():
+            for raw, count in Counter(filter(None, texts)).items():
                 if (reading := self.readers[column].read(raw)).unknown:
-                    self.unknown[column].add(reading, cells)
+                    self.unknown[column].add(reading, count)

@@ -33,7 +33,7 @@ _CHUNK = 1000
 
 @dataclass
 class ObservationWriter:
-    """Observations to append, those that stand already, and what this transaction changed.
+    """Observations to append, and what this transaction changed.
 
     `touched` are the images with new observations, by column; `counts` are the observations that its row does not count
     yet, by the id of the label column. `derive_annotations` once the last ones are stored.
@@ -43,7 +43,6 @@ class ObservationWriter:
     cause: str
     detail: str
     new: int = 0
-    same: int = 0
     touched: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
     counts: Counter[int] = field(default_factory=Counter)
     _revision: int | None = None
@@ -60,14 +59,18 @@ class ObservationWriter:
         """Give what follows a revision of its own, described by `detail`."""
         self.detail, self._revision = detail, None
 
-    def newest_texts(self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str]) -> Texts:
-        """Return the newest text of a voice on each of the images, by column."""
+    def newest_texts(
+        self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str], *, at: int | None = None
+    ) -> Texts:
+        """Return the newest text of a voice on each of the images, by column; `at` is the one revision to look at."""
         names = {column_id: name for name, column_id in column_ids(self.connection, columns).items()}
         query = (
             select(Observation.image_id, Observation.column_id, Observation.raw)
             .where(Observation.column_id.in_(names), Observation.voice_id == voice_id(self.connection, voice))
             .order_by(Observation.revision)
         )
+        if at is not None:
+            query = query.where(Observation.revision == at)
         newest: Texts = defaultdict(dict)
         for part in chunks(image_ids):
             for image_id, column_id, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():

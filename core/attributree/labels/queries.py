@@ -51,6 +51,16 @@ def counts(connection: Connection) -> CatalogCounts:
 # -- images ----------------------------------------------------------------------------------------
 
 
+def image_rows() -> Select[*tuple[Any, ...]]:
+    """Return the query for all images with their roots' folders and what is known of their products."""
+    return (
+        select(Image, ImagesRoot.folder, Product.sku, Product.article_type)
+        .add_columns(Product.title, Product.description, Product.split)
+        .join(ImagesRoot, ImagesRoot.id == Image.root_id)
+        .join(Product, Product.id == Image.product_id)
+    )
+
+
 def images(
     connection: Connection,
     ids: Sequence[int] | None = None,
@@ -59,12 +69,7 @@ def images(
     state: str | None = None,
 ) -> list[ImageRecord]:
     """Return the images by id: all, or those with one of `ids` or at one of `paths`."""
-    query = (
-        select(Image, ImagesRoot.folder, Product.sku, Product.article_type)
-        .add_columns(Product.title, Product.description, Product.split)
-        .join(ImagesRoot, ImagesRoot.id == Image.root_id)
-        .join(Product, Product.id == Image.product_id)
-    )
+    query = image_rows()
     if state is not None:
         query = query.where(Image.state == state)
     queries = [query]
@@ -74,11 +79,6 @@ def images(
     rows = (row for part in queries for row in connection.execute(part))
     found = {row.id: record_of(ImageRecord, row, file=Path(row.file or f"{row.folder}/{row.path}")) for row in rows}
     return [found[image_id] for image_id in sorted(found)]
-
-
-def quarantined(connection: Connection) -> list[ImageRecord]:
-    """Return the images that cannot be used, with their reasons."""
-    return images(connection, state="quarantined")
 
 
 def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[bool]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from itertools import chain, islice, zip_longest
 from operator import itemgetter
 from pathlib import Path
@@ -28,6 +28,10 @@ CHUNK = 2000
 
 #: Cells of a chunk, if its rows need not have the same columns.
 _MOST_CELLS = 100_000
+
+#: A quoted cell of a CSV file, and any cell with the comma behind it.
+_QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
+_SOUND_CELL = re.compile(rf'(?:{_QUOTED.pattern}|[^",][^,]*+)?+,')
 
 #: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
 Formats = Callable[[Path], Iterable[Mapping[str, object]] | None]
@@ -50,19 +54,22 @@ def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow
 
     Raises IngestError naming file, row and column.
     """
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
-    reader = readers.get(file.suffix.lower())
+    readers = {".jsonl": _json_rows, ".ndjson": _json_rows, ".parquet": _parquet_rows}
+    suffix = file.suffix.lower()
     unknown = f"{file.suffix or 'no suffix'} is not known; label files are .csv, .jsonl or .parquet"
-    if reader is None and formats is None:
+    known = suffix == ".csv" or suffix in readers
+    if not known and formats is None:
         raise refuse(file, unknown)
     if not file.is_file():
         raise refuse(file, "is not a file" if file.exists() else "there is no such file")
-    if reader is None:
-        others = formats(file) if formats else None
-        if others is None:
-            raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
-        reader = partial(_others, others)
-    for cells in reader(file):
+    others = formats(file) if formats and not known else None
+    if not known and others is None:
+        raise refuse(file, f"{unknown}, or what a plugin reads, and none reads this one")
+    if suffix == ".csv":
+        chunks = _csv(file)
+    else:
+        chunks = _gathered(readers[suffix](file) if others is None else _other_rows(others, file))
+    for cells in chunks:
         yield _checked(file, cells)
 
 
@@ -144,12 +151,8 @@ def _without_export_columns(cells: Mapping[str, Item], nothing: Item) -> tuple[I
     return cells[SOURCE], cells.get(ANNOTATOR, nothing), kept
 
 
-def _others(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Cells]:
-    """Yield the rows of a format that is not known here, numbered from 1."""
-    return _gathered(_other_rows(rows, file))
-
-
 def _other_rows(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Row]:
+    """Yield the rows of a format that is not known here, numbered from 1."""
     before: list[str] = []
     for number, row in enumerate(rows, 1):
         columns = [column.strip() for column in row]
@@ -185,17 +188,18 @@ def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
 
 
 def _csv(file: Path) -> Iterator[_Cells]:
-    chunks = _csv_rows(file)
-    first = next(chunks, None)
+    table = _csv_rows(file)
+    first = next(table, None)
     if first is None:
         raise refuse(file, "is empty; the first row names the columns, image among them")
-    [row], [names] = first
+    row, names = first
     header = [name.strip() for name in names]
     exported = is_export(header)
     if exported:
         header = [*map(restore, header)]
     _check_columns(file, header, row)
-    for lines, rows in chunks:
+    for part in _chunks(table):
+        lines, rows = zip(*part, strict=True)
         nothing: tuple[str, ...] = ("",) * len(rows)
         columns = dict.fromkeys(header, nothing)
         columns.update(zip(header, zip_longest(*rows, fillvalue=""), strict=False))  # no row may have a cell at the end
@@ -218,95 +222,51 @@ def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:
         yield line
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
-    """Yield the rows of a CSV file that are not empty in chunks, each row's line and its cells.
-
-    The header comes first, as a chunk of its own. Rows before an error go before it, as in `_chunks`.
-    """
+def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield line and cells of each row of a CSV file that is not empty, the header first."""
     texts: list[str] = []  # of the row that the parser is in, to say where it went wrong
     header: list[str] = []
     reader = csv.reader(_kept(read_lines(file), texts), strict=True)
-    read, count = 0, 1  # lines so far, and rows to read: the header
+    line = 1
     while True:
-        lines, rows = list[int](), list[list[str]]()
-        failed: IngestError | None = None
         # The limit is one for the whole process, so it is set for as long as we parse.
         before = csv.field_size_limit(MAX_FIELD)
         try:
-            for cells in reader:
-                line, read = read + 1, reader.line_num
-                texts.clear()
-                if header and len(cells) > len(header):
-                    problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
-                    raise refuse(file, problem, row=line)
-                if cells:  # not an empty line
-                    lines.append(line)
-                    rows.append(cells)
-                    if len(rows) == count:
-                        break
+            cells = next(reader, None)
         except csv.Error as error:
-            failed = _csv_error(file, read + 1, header, texts, error)
-        except IngestError as error:
-            failed = error
+            raise _csv_error(file, line, header, "".join(texts), str(error)) from None
         finally:
             csv.field_size_limit(before)
-        if rows:
-            yield lines, rows
-        if failed is not None:
-            raise failed
-        if len(rows) < count:
+        if cells is None:
             return
-        if not header:
-            header, count = [name.strip() for name in rows[0]], CHUNK
+        if header and len(cells) > len(header):
+            problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
+            raise refuse(file, problem, row=line)
+        if cells:
+            yield line, cells
+            header = header or [name.strip() for name in cells]
+        texts.clear()
+        line = reader.line_num + 1
 
 
-def _csv_error(file: Path, row: int, header: Sequence[str], texts: Sequence[str], error: csv.Error) -> IngestError:
-    """Return the error for a row that the parser gave up on, with the column in which it did."""
-    column, length, quoted = _position("".join(texts))
+def _csv_error(file: Path, row: int, header: Sequence[str], text: str, error: str) -> IngestError:
+    """Return the error for a row that the parser gave up on, with the column of the first cell that is not sound."""
+    column = at = 0
+    while (cell := _SOUND_CELL.match(text, at)) and cell.end() - at <= MAX_FIELD:
+        column, at = column + 1, cell.end()
     name = header[column] if column < len(header) else f"number {column + 1}"
-    if quoted:
+    if text.startswith('"', at) and not _QUOTED.match(text, at):
         problem = f"the quote is never closed, or the field is longer than {MAX_FIELD:,} characters"
-    elif length > MAX_FIELD:
+    elif error.startswith("field larger"):
         problem = f"the field is longer than {MAX_FIELD:,} characters"
-    elif str(error) == "row too long":
+    elif error == "row too long":
         problem = f"the row is longer than {MAX_ROW:,} characters"
     else:
         problem = f"wrong quoting ({error}); a quote inside a quoted cell is written twice"
     return refuse(file, problem, row=row, column=name)
 
 
-def _position(text: str) -> tuple[int, int, bool]:
-    """Return where a CSV parser stops in `text`: (column, characters of its field, whether in quotes).
-
-    It stops at the end, behind a closed quote that no comma follows, or in a field that is too long.
-    """
-    column, at = 0, 0
-    while True:
-        start = at
-        if text[at : at + 1] == '"':
-            at += 1
-            while True:
-                close = text.find('"', at)
-                if close < 0:
-                    return column, len(text) - start, True
-                at = close + 1
-                if text[at : at + 1] != '"':
-                    break
-                at += 1
-            if text[at : at + 1] not in (",", "\r", "\n", ""):
-                return column, at - start, False
-        comma = text.find(",", at)
-        end = len(text) if comma < 0 else comma
-        if comma < 0 or end - start > MAX_FIELD:
-            return column, end - start, False
-        column, at = column + 1, comma + 1
-
-
 # -- JSON lines ------------------------------------------------------------------------------------
-
-
-def _jsonl(file: Path) -> Iterator[_Cells]:
-    return _gathered(_json_rows(file))
 
 
 def _json_rows(file: Path) -> Iterator[_Row]:
@@ -370,10 +330,6 @@ def _whole(value: object) -> object:
     if not isinstance(value, float):
         return value
     return None if math.isnan(value) else int(value) if value.is_integer() else value
-
-
-def _parquet(file: Path) -> Iterator[_Cells]:
-    return _gathered(_parquet_rows(file))
 
 
 def _parquet_rows(file: Path) -> Iterator[_Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
@@ -12,7 +13,7 @@ from .records import UnknownValue
 
 #: Longest text and most different texts that a report of unknown values shows.
 _SHOWN_TEXT, _SHOWN_VALUES = 200, 1000
-#: Entries a reader remembers before it starts afresh; label files repeat themselves.
+#: Entries that a reader remembers; label files repeat themselves.
 _REMEMBERED = 50_000
 #: Longest text worth remembering: labels are short, and a stray description must not fill the memory.
 _SHORT = 200
@@ -30,15 +31,11 @@ class Trust:
     weight: float
 
 
-#: Who says what was mined from texts.
-#: The source of a label file that names none.
-DEFAULT_SOURCE = "import"
-TEXT_SOURCE = "text"
+#: The source of a label file that names none, and that of what was mined from texts.
+DEFAULT_SOURCE, TEXT_SOURCE = "import", "text"
 #: A review is somebody looking at the picture because the others were in doubt; mined text is a guess, for images
 #: that nobody has labelled.
-TRUST: Mapping[str, Trust] = {"import": Trust(1, 1.0), "review": Trust(2, 1.0), TEXT_SOURCE: Trust(0, 0.3)}
-#: The source whose trust those have that are not named.
-_LIKE = "import"
+TRUST: Mapping[str, Trust] = {DEFAULT_SOURCE: Trust(1, 1.0), "review": Trust(2, 1.0), TEXT_SOURCE: Trust(0, 0.3)}
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,13 @@ class Sources:
     @classmethod
     def configured(cls, changes: Mapping[str, Mapping[str, Any]]) -> Sources:
         """Return the usual precedence with `changes`, a rank or a weight or both by source."""
-        like = replace(TRUST[_LIKE], **changes.get(_LIKE, {}))
-        trust = {**TRUST, _LIKE: like}
+        like = replace(TRUST[DEFAULT_SOURCE], **changes.get(DEFAULT_SOURCE, {}))
+        trust = {**TRUST, DEFAULT_SOURCE: like}
         return cls(trust | {name: replace(trust.get(name, like), **change) for name, change in changes.items()})
 
     def of(self, source: str) -> Trust:
         """Return how far `source` is believed."""
-        return self.trust.get(source, self.trust[_LIKE])
+        return self.trust.get(source, self.trust[DEFAULT_SOURCE])
 
     def changes(self, new: Sources) -> list[str]:
         """Return in words what is different under `new`; nothing if every source is believed as far as before."""
@@ -194,39 +191,21 @@ class Reader:
     ) -> None:
         self.attribute = attribute
         self._sources = sources or Sources()
-        self._normalizer = normalizer
-        self._readings: dict[str, Reading] = {}
-        self._annotations: dict[tuple[bool, tuple[tuple[str, str], ...]], Annotation | None] = {}
-        self._applies: dict[str, bool] = {}
+        self._read = partial(read_cell, attribute, normalizer=normalizer)
+        self._remembered_read = lru_cache(_REMEMBERED)(self._read)
+        self._remembered_combine = lru_cache(_REMEMBERED)(self._combine)
+        self.applies = lru_cache(_REMEMBERED)(attribute.applies)
 
     def read(self, raw: str) -> Reading:
         """Return `read_cell`, remembered."""
-        reading = self._readings.get(raw)
-        if reading is None:
-            reading = read_cell(self.attribute, raw, self._normalizer)
-            if len(self._readings) >= _REMEMBERED:
-                self._readings.clear()
-            if len(raw) <= _SHORT:
-                self._readings[raw] = reading
-        return reading
-
-    def applies(self, article_type: str) -> bool:
-        """Return `Attribute.applies`, remembered."""
-        if article_type not in self._applies:
-            self._applies[article_type] = self.attribute.applies(article_type)
-        return self._applies[article_type]
+        return self._remembered_read(raw) if len(raw) <= _SHORT else self._read(raw)
 
     def annotate(self, article_type: str, said: tuple[tuple[str, str], ...]) -> Annotation | None:
         """Return what `said`, (source, raw) pairs, means for an image of `article_type`; None is unknown."""
-        key = (self.applies(article_type), said)
-        if key in self._annotations:
-            return self._annotations[key]
-        annotation = self._combine(said) if key[0] else Annotation("not_applicable")
-        if len(self._annotations) >= _REMEMBERED:
-            self._annotations.clear()
-        if sum(len(raw) for _, raw in said) <= _SHORT:
-            self._annotations[key] = annotation
-        return annotation
+        if not self.applies(article_type):
+            return Annotation("not_applicable")
+        short = sum(len(raw) for _, raw in said) <= _SHORT
+        return self._remembered_combine(said) if short else self._combine(said)
 
     def image_texts(self, said: Sequence[tuple[str, str]]) -> list[int]:
         """Return which of `said` count, by position: the readable ones of the highest rank."""

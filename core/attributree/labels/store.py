@@ -111,7 +111,6 @@ class LabelStore(Store):
     page = reading(reviews.page)
     image_ids = reading(reviews.image_ids)
     newest_observations = reading(reviews.newest_observations)
-    quarantined = reading(queries.quarantined)
     missing = reading(queries.missing)
     annotations = reading(queries.annotated)
     new_labels = reading(queries.new_labels)

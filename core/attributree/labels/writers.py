@@ -18,7 +18,6 @@ Cell = str | int | float
 Row = Mapping[str, Cell]
 Write = Callable[[Iterable[Row]], None]
 
-FORMATS = ("csv", "jsonl", "parquet")
 _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 #: Type of a Parquet column by the last word of its name; all others hold text.
 _NUMBERS = {"revision": "int64", "version": "int64", "confidence": "float64"}

@@ -185,12 +185,9 @@ def _declaration(attribute: Attribute, counts: Mapping[str, int]) -> str:
         lines.append(f"    applies_to={_texts(attribute.applies_to, 4, 'applies_to=,')},")
     lines += [f"    labels={type(labels).__name__}(", "        values=("]
     lines += [f"{' ' * 12}{_value(value, counts.get(value.key))}" for value in labels.values]
-    lines += ["        ),", "        closed_world=False,"] if _is_open(labels) else ["        )"]
+    is_open = isinstance(labels, MultiLabel) and not labels.closed_world
+    lines += ["        ),", "        closed_world=False,"] if is_open else ["        )"]
     return "\n".join([*lines, "    ),", ")"])
-
-
-def _is_open(labels: Labels) -> bool:
-    return isinstance(labels, MultiLabel) and not labels.closed_world
 
 
 def _value(value: Value, count: int | None) -> str:

@@ -94,10 +94,6 @@ class ArtifactStore:
         """Yield the digest of every stored part, in no order."""
         return (path.stem for path in self.folder.glob("??/*.safetensors"))
 
-    def delete(self, digest: str) -> None:
-        """Delete a part; one that is not there is no error."""
-        self.path(digest).unlink(missing_ok=True)
-
     def size(self, digest: str) -> int:
         """Return the bytes of a stored part."""
         return self.path(digest).stat().st_size

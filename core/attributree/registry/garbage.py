@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from .artifacts import ArtifactStore
 
@@ -18,10 +17,6 @@ class Garbage:
     kept: int
     leftovers: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as `gc --json` shows them."""
-        return asdict(self)
-
 
 def collect_garbage(store: ArtifactStore, named: Collection[str], *, dry_run: bool = False) -> Garbage:
     """Delete every stored part that is not in `named`, and leftovers of killed writers. No worker may be training."""
@@ -32,5 +27,5 @@ def collect_garbage(store: ArtifactStore, named: Collection[str], *, dry_run: bo
     if not dry_run:
         store.sweep()
         for digest in orphans:
-            store.delete(digest)
+            store.path(digest).unlink(missing_ok=True)
     return Garbage(len(orphans), size, len(stored) - len(orphans), leftovers)

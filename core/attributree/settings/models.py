@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from ..schema import LANGUAGE_TAG
 from .head_names import HeadName
@@ -27,8 +27,6 @@ NOT_IN_DIGEST: Final = {
     *("min_labels", "retrain_labels", "retrain_share", "retries"),
     *("workers", "device", "checkpoint_seconds", "tensorboard"),
 }
-_DATABASE: Final = re.compile(r"^(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://")
-_PIN: Final = re.compile(r"^([\w.-]+==[^\s=]+( sha256:[0-9a-f]{64})?|[^/]+\.py sha256:[0-9a-f]{64})$")
 
 
 def split_list(value: object) -> object:
@@ -36,38 +34,34 @@ def split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _database(value: object) -> object:
-    if isinstance(value, str) and not _DATABASE.match(value):
-        raise ValueError("must begin with sqlite:// or postgresql+psycopg://")
-    return value
+def _like(pattern: re.Pattern[str], problem: str) -> BeforeValidator:
+    """Return the check that a text is like `pattern`; other types are left to pydantic."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not pattern.fullmatch(value):
+            raise ValueError(problem.format(value))
+        return value
+
+    return BeforeValidator(check)
 
 
-def _not_blank(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("must not be empty")
-    return value
+_NOT_BLANK: Final = _like(re.compile(r".*\S.*", re.DOTALL), "must not be empty")
+_DATABASE: Final = _like(
+    re.compile(r"(sqlite(\+pysqlite)?|postgresql(\+psycopg)?)://.*", re.DOTALL),
+    "must begin with sqlite:// or postgresql+psycopg://",
+)
+_LANGUAGE: Final = _like(LANGUAGE_TAG, "must be a language tag such as 'de' or 'pt-BR'")
+_PIN: Final = _like(
+    re.compile(r"[\w.-]+==[^\s=]+( sha256:[0-9a-f]{64})?|[^/]+\.py sha256:[0-9a-f]{64}"),
+    '{!r} must be "NAME==VERSION", "NAME==VERSION sha256:DIGEST" or "FILE.py sha256:DIGEST"; '
+    "`attributree plugins list` says which",
+)
 
-
-def _language(value: str) -> str:
-    if not LANGUAGE_TAG.fullmatch(value):
-        raise ValueError("must be a language tag such as 'de' or 'pt-BR'")
-    return value
-
-
-def _pin(value: object) -> object:
-    if isinstance(value, str) and not _PIN.match(value):
-        raise ValueError(
-            f'{value!r} must be "NAME==VERSION", "NAME==VERSION sha256:DIGEST" or "FILE.py sha256:DIGEST"; '
-            "`attributree plugins list` says which"
-        )
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_not_blank)]
-Folder = Annotated[Path, BeforeValidator(_not_blank)]
+Text = Annotated[str, _NOT_BLANK]
+Folder = Annotated[Path, _NOT_BLANK]
 Names = Annotated[tuple[Text, ...], BeforeValidator(split_list)]
-Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], BeforeValidator(split_list)]
-Pin = Annotated[str, BeforeValidator(_pin)]
+Languages = Annotated[tuple[Annotated[str, _LANGUAGE], ...], BeforeValidator(split_list)]
+Pin = Annotated[str, _PIN]
 
 
 class _Section(BaseModel):
@@ -77,9 +71,7 @@ class _Section(BaseModel):
 class CatalogSettings(_Section):
     """Where the catalogue and what belongs to it are kept."""
 
-    database: Annotated[str, BeforeValidator(_database)] = Field(
-        default="sqlite:///attributree.db", repr=False
-    )  # may hold a password
+    database: Annotated[str, _DATABASE] = Field(default="sqlite:///attributree.db", repr=False)  # may hold a password
     """The catalogue: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME for a team."""
     artifacts: Folder = Path("artifacts")
     """Folder of trained parts and manifests; back it up."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -70,14 +69,6 @@ class MineSummary:
     revision: int
     dry_run: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON-ready data."""
-        return asdict(self) | {
-            "attributes": {
-                name: asdict(mined) | {"values": dict(mined.values)} for name, mined in self.attributes.items()
-            }
-        }
-
 
 def mine(
     labels: LabelStore,
@@ -100,45 +91,36 @@ def mine(
                 f"no attribute {name!r} is declared; there are: {', '.join(sorted(known)) or 'none'}"
             )
     miner = Miner(known.values(), languages)
-    transaction = labels.read if dry_run else labels.write
-    return transaction(lambda c: _mine(c, miner, known, wanted, dry_run=dry_run, progress=progress))
 
+    def work(connection: Connection) -> MineSummary:
+        writer, voice = ObservationWriter(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
+        mined = {name: Mined() for name in wanted}
+        products = new = same = withdrawn = 0
+        for part in product_texts(connection, _CHUNK):
+            found = {p.sku: miner.mine(p.article_type, p.title, p.description) for p in part}
+            for keys in found.values():
+                for name in mined.keys() & keys.keys():
+                    mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
+            images = sorted(((image, product) for product in part for image in product.image_ids), key=itemgetter(0))
+            standing = writer.newest_texts(voice, [image for image, _ in images], wanted)
+            fresh: Texts = defaultdict(dict)
+            for image, product in images:
+                for name in wanted:
+                    raw = SEPARATOR.join(found[product.sku].get(name, ())) or WITHDRAWN
+                    if raw == standing[name].get(image, WITHDRAWN):
+                        same += raw != WITHDRAWN
+                        continue
+                    fresh[name][image] = raw
+                    withdrawn += raw == WITHDRAWN
+                    new += raw != WITHDRAWN
+                    mined[name].show(product, raw)
+            if not dry_run:
+                writer.append(voice, fresh)
+            products += len(part)
+            if progress:
+                progress(products)
+        if writer.new:
+            writer.derive_annotations()
+        return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)
 
-def _mine(
-    connection: Connection,
-    miner: Miner,
-    known: Mapping[str, Attribute],
-    wanted: Sequence[str],
-    *,
-    dry_run: bool,
-    progress: Callable[[int], None] | None,
-) -> MineSummary:
-    writer, voice = ObservationWriter(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)
-    mined = {name: Mined() for name in wanted}
-    products = new = same = withdrawn = 0
-    for part in product_texts(connection, _CHUNK):
-        found = {p.sku: miner.mine(p.article_type, p.title, p.description) for p in part}
-        for keys in found.values():
-            for name in mined.keys() & keys.keys():
-                mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
-        images = sorted(((image, product) for product in part for image in product.image_ids), key=itemgetter(0))
-        standing = writer.newest_texts(voice, [image for image, _ in images], wanted)
-        fresh: Texts = defaultdict(dict)
-        for image, product in images:
-            for name in wanted:
-                raw = SEPARATOR.join(found[product.sku].get(name, ())) or WITHDRAWN
-                if raw == standing[name].get(image, WITHDRAWN):
-                    same += raw != WITHDRAWN
-                    continue
-                fresh[name][image] = raw
-                withdrawn += raw == WITHDRAWN
-                new += raw != WITHDRAWN
-                mined[name].show(product, raw)
-        if not dry_run:
-            writer.append(voice, fresh)
-        products += len(part)
-        if progress:
-            progress(products)
-    if writer.new:
-        writer.derive_annotations()
-    return MineSummary(products, mined, new, same, withdrawn, revision(connection), dry_run)
+    return (labels.read if dry_run else labels.write)(work)

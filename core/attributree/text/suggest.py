@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -16,7 +15,7 @@ from ..labels.queries import undeclared
 from ..labels.records import UnknownValue
 from ..labels.store import LabelStore
 from ..labels.texts import product_texts
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, fold
+from ..schema import Attribute
 from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, stem, words
 
 #: Different spellings of a column that are looked at, the commonest ones, and different phrases that are counted.
@@ -75,10 +74,6 @@ class Suggestions:
     phrases: tuple[Phrase, ...]
     unreadable: tuple[UnknownValue, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the suggestions as JSON-ready data."""
-        return asdict(self)
-
 
 def suggest(labels: LabelStore, known: Mapping[str, Attribute], *, limit: int = 20) -> Suggestions:
     """Return up to `limit` suggestions of each kind; `known` are the attributes that are declared."""
@@ -89,24 +84,21 @@ def _suggest(connection: Connection, known: Mapping[str, Attribute], limit: int)
     found = []
     for columns in auto.read_together({name: n for name, n in undeclared(connection).items() if name not in known}):
         cells, types = auto.cells(connection, columns), auto.article_types(connection, columns)
-        found += [_column(column, cells[column], types[column], limit) for column in columns]
+        for column, counts in cells.items():
+            several, values = auto.several_a_cell(counts), tuple(cluster(counts)[:limit])
+            found.append(SuggestedColumn(column, sum(counts.values()), several, values, types[column]))
     texts: list[UnknownValue] = []
     for attribute in known.values():
-        counts = coverage.counted(connection, attribute) or coverage.coverage(connection, attribute)
-        texts += counts.unreadable
+        texts += (coverage.counted(connection, attribute) or coverage.coverage(connection, attribute)).unreadable
+    written = ((p.article_type, (p.title, p.description)) for part in product_texts(connection) for p in part)
     return Suggestions(
         columns=tuple(sorted((c for c in found if c.images), key=lambda column: -column.images)[:limit]),
-        phrases=tuple(_phrases(connection, known.values(), limit)),
+        phrases=tuple(phrases(written, Vocabulary(known.values()))[:limit]),
         unreadable=tuple(sorted(texts, key=lambda text: (-text.count, text.attribute, text.text))[:limit]),
     )
 
 
 # -- columns ---------------------------------------------------------------------------------------
-
-
-def _column(column: str, cells: Mapping[str, int], types: tuple[str, ...], limit: int) -> SuggestedColumn:
-    values = tuple(cluster(cells)[:limit])
-    return SuggestedColumn(column, sum(cells.values()), auto.several_a_cell(cells), values, types)
 
 
 def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
@@ -115,11 +107,7 @@ def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
     Texts that differ in case, spaces, hyphens or a plural are one value. So is one that is nearly like a much
     commoner one: a slip. Texts with digits must agree in them.
     """
-    texts: dict[str, Counter[str]] = defaultdict(Counter)
-    for raw, count in cells.items():
-        for part in raw.split(SEPARATOR):
-            if fold(part) and fold(part) != fold(NOT_APPLICABLE):
-                texts[fold(part)][part.strip()] += count
+    texts = auto.spellings(cells)
     ranked = sorted(texts, key=lambda folded: (-texts[folded].total(), folded))[:_MOST_SPELLINGS]
     leaders: dict[str, list[str]] = {}
     for folded in ranked:
@@ -132,9 +120,9 @@ def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
     values = [
         SuggestedValue(
             key=leader.replace(" ", "_"),
-            title=_commonest(texts[leader]),
+            title=auto.commonest(texts[leader]),
             count=sum(texts[folded].total() for folded in (leader, *others)),
-            synonyms=tuple(_commonest(texts[folded]) for folded in others),
+            synonyms=tuple(auto.commonest(texts[folded]) for folded in others),
         )
         for leader, others in leaders.items()
     ]
@@ -150,16 +138,7 @@ def _same(leader: str, text: str, leading: int, count: int) -> bool:
     return count * _RARER <= leading and SequenceMatcher(None, leader, text, autojunk=False).ratio() >= _ALIKE
 
 
-def _commonest(texts: Counter[str]) -> str:
-    return min(texts, key=lambda text: (-texts[text], text))
-
-
 # -- phrases ---------------------------------------------------------------------------------------
-
-
-def _phrases(connection: Connection, known: Iterable[Attribute], limit: int) -> list[Phrase]:
-    texts = ((p.article_type, (p.title, p.description)) for part in product_texts(connection) for p in part)
-    return phrases(texts, Vocabulary(known))[:limit]
 
 
 def phrases(products: Iterable[tuple[str, Sequence[str]]], vocabulary: Vocabulary) -> list[Phrase]:
