@@ -40,7 +40,7 @@ def answer(labels: Labels, probabilities: Floats) -> Answers:
     Multi-label: every value at 0.5 or more; its confidence is the probability that all C decisions are right,
     taken as independent.
     """
-    if labels.kind == "multi":
+    if not labels.exclusive:
         said = probabilities >= 0.5
         return Answers(said, np.where(said, probabilities, 1.0 - probabilities).prod(axis=1).astype(np.float32))
     best = probabilities.argmax(axis=1)
@@ -67,7 +67,7 @@ def answer_today(labels: Labels, probabilities: Floats, keys: Sequence[str]) -> 
     translated = translate(probabilities, keys, labels)
     if all(len(part) < 2 for part in columns):
         return answer(labels, translated)
-    if labels.kind == "multi":
+    if not labels.exclusive:
         given = answer(labels, translated)
         split = sorted({c for part in columns if len(part) > 1 for c in part})
         return Answers(given.said, given.confidence, np.asarray(given.said[:, split].any(axis=1)))
@@ -100,11 +100,11 @@ def translate(probabilities: Floats, keys: Sequence[str], labels: Labels) -> Flo
     today = heirs(keys, labels)
     for k, columns in enumerate(today):
         for c in columns:
-            if labels.kind == "multi":
+            if not labels.exclusive:
                 np.maximum(out[:, c], probabilities[:, k], out=out[:, c])
             else:
                 out[:, c] += probabilities[:, k] / len(columns)
-    if labels.kind != "multi" and not all(today):  # else they add up already, and a rename changes no bit
+    if labels.exclusive and not all(today):  # else they add up already, and a rename changes no bit
         total = out.sum(axis=1, keepdims=True)
         np.divide(out, total, out=out, where=total > 0)
     return out

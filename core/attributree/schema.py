@@ -153,6 +153,8 @@ class Labels:
 
     values: tuple[Value, ...]
     kind: ClassVar[str] = ""
+    #: Whether one value alone holds of an image: then the values share one probability, and a cell `a|b` is either.
+    exclusive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         where = type(self).__name__
@@ -165,7 +167,7 @@ class Labels:
             if not isinstance(value, Value):
                 raise SchemaError(f"{where}: values holds {value!r}, which is not a Value")
         object.__setattr__(self, "values", values)
-        least = 1 if self.kind == "multi" else 2
+        least = 2 if self.exclusive else 1
         if len(values) < least:
             raise SchemaError(f"{where}: values has {len(values)} entries, at least {least} are needed")
         owner: dict[str, str] = {}
@@ -239,6 +241,7 @@ class MultiLabel(Labels):
 
     closed_world: bool = True
     kind: ClassVar[str] = "multi"
+    exclusive: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import PluginError
+from ..schema import KINDS
 from .group import Options, cli, json_option, pass_options, plugin_commands
 from .output import print_json, print_table, say
 
@@ -91,7 +92,7 @@ def doctor(options: Options, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(["single", "multi", "ordinal"]), help="How values hold.  [single]")
+@click.option("--kind", type=click.Choice(tuple(KINDS)), help="How values hold.  [single]")
 @click.option("--value", "values", metavar="KEY", multiple=True, help="A value, or KEY=SYNONYM|SYNONYM; repeatable.")
 @click.option("--applies-to", metavar="TYPE", multiple=True, help="An article type it is asked of; repeatable.  [all]")
 @click.option("--head", is_flag=True, help="Bring a head of one's own, ready to be changed.")

@@ -55,7 +55,7 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
 
 def _labels(counts: Mapping[str, int], former: Attribute | None) -> Labels | None:
     """Return what a column with these cells asks of an image, None if its cells do not look like values."""
-    multi = former.labels.kind == "multi" if former else several_a_cell(counts)
+    multi = not former.labels.exclusive if former else several_a_cell(counts)
     values = _values(counts, former.labels.values if former else ())
     if not (1 if multi else 2) <= len(values) <= MOST_VALUES:
         return None

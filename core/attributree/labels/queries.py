@@ -182,7 +182,7 @@ def label_set(connection: Connection, name: str) -> LabelSet:
     attribute = stored_schema(connection, row_id)
     labels = attribute.labels
     column = {key: i for i, key in enumerate(labels.keys)}
-    multi = labels.kind == "multi"
+    multi = not labels.exclusive
     absent = 0.0 if not multi or getattr(labels, "closed_world", True) else np.nan
     query = (
         _annotation_rows(row_id)

@@ -160,7 +160,7 @@ def combine(attribute: Attribute, readings: Sequence[Reading]) -> Annotation | N
         return Annotation("ambiguous" if any(reading.applies for reading in heard) else "not_applicable")
     shared = frozenset.intersection(*(reading.values for reading in heard))
     said = frozenset.union(*(reading.values for reading in heard))
-    if attribute.labels.kind == "multi":
+    if not attribute.labels.exclusive:
         return _combine_several(heard, said)
     if len(shared) == 1:
         return Annotation("labelled", shared, shared)

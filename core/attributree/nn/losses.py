@@ -27,10 +27,12 @@ def log_probabilities(kind: str, logits: Tensor) -> Tensor:
 
     `logits` (B, K) float, K = labels.outputs; the result is (B, C), C = labels.size. An ordinal attribute is a
     continuation-ratio model: logit k is the log-odds of going beyond value k having reached it, so the
-    probabilities sum to one and "beyond k" never grows with k.
+    probabilities sum to one and "beyond k" never grows with k. Raises ValueError for another kind.
     """
     if kind == "single":
         return F.log_softmax(logits, dim=1)
+    if kind != "ordinal":
+        raise ValueError(f"no distribution over the values of an attribute of kind {kind!r}")
     beyond = F.pad(F.logsigmoid(logits).cumsum(dim=1), (1, 0))  # (B, C): log P(y >= k)
     stop = F.pad(F.logsigmoid(-logits), (0, 1))  # (B, C): log P(y = k | y >= k); the last always stops
     return beyond + stop
@@ -54,7 +56,7 @@ def balance(labels: Labels, target: Tensor) -> Tensor:
     rare values, and full correction, which overrates them and spoils calibration.
     """
     said = target.nan_to_num(0.0)
-    if labels.kind != "multi":  # an image counts once, however many candidates it has
+    if labels.exclusive:  # an image counts once, however many candidates it has
         said = said / said.sum(dim=1, keepdim=True).clamp(min=1e-6)
     counts = said.sum(dim=0)  # (C,)
     if not bool((counts > 0).any()):
@@ -80,7 +82,7 @@ def masked_loss(
     `weight` (B,), 0 for an image that says nothing; `value_weight` (C,) as from `balance`.
     Raises TrainingError if nothing at all was observed.
     """
-    if labels.kind == "multi":
+    if not labels.exclusive:
         return _multi_loss(labels, logits, target, weight, value_weight, smoothing)
     candidates = target > 0  # (B, C)
     observed = candidates.any(dim=1) & (weight > 0)
@@ -139,7 +141,7 @@ def _try_loss(loss: Loss, attribute: Attribute) -> str | None:
     target = torch.zeros(5, labels.size)  # labelled, ambiguous, disputed, silent, labelled
     target[0, 0] = target[1, 0] = target[1, -1] = target[4, -1] = 1.0
     target[2, 0] = target[2, -1] = 0.5
-    if labels.kind == "multi":
+    if not labels.exclusive:
         target[1, 0] = torch.nan
     weight = torch.tensor([1.0, 0.3, 1.0, 0.0, 1.0])
     with torch.random.fork_rng(devices=[]), torch.enable_grad():

@@ -35,7 +35,7 @@ def write_cards(attribute: Attribute, folder: Path, each: int = 10, *, size: int
             split = SPLITS[0] if i % 10 < _TRAINED else SPLITS[1 + i % 2]
             for value in range(len(keys)):
                 shown = {value}
-                if attribute.labels.kind == "multi" and i % 2:
+                if not attribute.labels.exclusive and i % 2:
                     shown.add((value + 1) % len(keys))
                 name = f"{value}-{i}.png"
                 Image.fromarray(_card(sorted(shown), len(keys), size, rng)).save(photos / name, compress_level=1)

@@ -100,7 +100,7 @@ def mine(
             found = {p.sku: miner.mine(p.article_type, p.title, p.description) for p in part}
             for keys in found.values():
                 for name in mined.keys() & keys.keys():
-                    mined[name].add(keys[name], candidates=known[name].labels.kind != "multi")
+                    mined[name].add(keys[name], candidates=known[name].labels.exclusive)
             images = sorted(((image, product) for product in part for image in product.image_ids), key=itemgetter(0))
             standing = writer.newest_texts(voice, [image for image, _ in images], wanted)
             fresh: Texts = defaultdict(dict)

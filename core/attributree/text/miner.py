@@ -219,7 +219,7 @@ class Miner:
         vocabulary, attributes = self._applying[article_type]
         said: set[Owner] = set()
         for text in texts:
-            named = {a.name for a in attributes if a.labels.kind != "multi"} & {name for name, _ in said}
+            named = {a.name for a in attributes if a.labels.exclusive} & {name for name, _ in said}
             said |= {owner for owner in _said(vocabulary, words(text)) if owner[0] not in named}
         found = {a.name: tuple(key for key in a.labels.keys if (a.name, key) in said) for a in attributes}
         return {name: keys for name, keys in found.items() if keys}

@@ -30,7 +30,7 @@ def calibrate(labels: Labels, logits: Tensor, target: Tensor, *, precision: floa
     Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
     """
     # Without a single "absent", yes to everything would look perfect.
-    one_sided = labels.kind == "multi" and not bool((target == 0).any())
+    one_sided = not labels.exclusive and not bool((target == 0).any())
     if not enough or not len(logits) or one_sided:
         return Calibration(1.0, None, calibrated=False)
     temperature = fit_temperature(labels, logits, target)
@@ -47,7 +47,7 @@ def fit_temperature(labels: Labels, logits: Tensor, target: Tensor) -> float:
     def loss() -> Tensor:
         optimizer.zero_grad()
         scaled = scores / log_t.exp()
-        if labels.kind == "multi":
+        if not labels.exclusive:
             known = ~wanted.isnan()
             value = torch.nn.functional.binary_cross_entropy_with_logits(scaled[known], wanted[known])
         else:

@@ -144,7 +144,7 @@ def _regress(labels: Labels, features: Floats, target: Floats, unseen: Floats) -
 def _fit_regressions(
     regression: LogisticRegression, labels: Labels, features: Floats, target: Floats, unseen: Floats
 ) -> Floats:
-    if labels.kind != "multi":
+    if labels.exclusive:
         classes = target.argmax(axis=1)
         out = np.zeros((len(unseen), labels.size), dtype=np.float32)
         if (classes == classes[0]).all():  # one value needs no regression, and scikit-learn refuses it

@@ -239,7 +239,7 @@ def distillation(labels: Labels, logits: Tensor, taught: Tensor) -> Tensor:
     if not bool(known.any()):
         return logits.sum() * 0.0
     mine, theirs = logits[known], taught[known]
-    if labels.kind == "multi":
+    if not labels.exclusive:
         soft = theirs.sigmoid()
         both = F.binary_cross_entropy_with_logits(mine, soft, reduction="none")
         own = F.binary_cross_entropy_with_logits(theirs, soft, reduction="none")

@@ -79,7 +79,7 @@ def calibration_error(labels: Labels, probabilities: Floats, target: Floats, ans
 
     Multi-label attributes are measured decision by decision over the known values.
     """
-    if labels.kind == "multi":
+    if not labels.exclusive:
         known = ~np.isnan(target)
         confidence = np.maximum(probabilities, 1 - probabilities)[known]
         right = (answers.said == (target > 0))[known]

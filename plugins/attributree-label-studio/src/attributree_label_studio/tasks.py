@@ -62,7 +62,7 @@ def labelling_config(attributes: Iterable[Attribute]) -> str:
     ElementTree.SubElement(view, "Image", name=IMAGE, value=f"${IMAGE}", zoom="true")
     ElementTree.SubElement(view, "Text", name="title", value="$title")
     for attribute in attributes:
-        choice = "multiple" if attribute.labels.kind == "multi" else "single"
+        choice = "single" if attribute.labels.exclusive else "multiple"
         ElementTree.SubElement(view, "Header", value=attribute.title)
         group = {"name": attribute.name, "toName": IMAGE, "choice": choice, "showInline": "true"}
         choices = ElementTree.SubElement(view, "Choices", group)
