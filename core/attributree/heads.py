@@ -18,6 +18,8 @@ K = attribute.labels.outputs, both float32. N = H * W is the number of places in
 | multilabel | MultiLabelHead | its average, and for each value where that value shows   | F K + K             |
 
 A branch of depth `exit` without a head of its own has PyramidHead, whose features are another thing: see there.
+
+A head whose options its weights do not show says them in `extra_repr`: a training's checkpoints are named by it.
 """
 
 from __future__ import annotations
@@ -106,7 +108,6 @@ class MultiscaleHead(nn.Module):
         return spatial_pyramid(features, self.grids)
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"grids={self.grids}"
 
 
@@ -165,7 +166,6 @@ class AttentionHead(nn.Module):
         return asked.softmax(dim=2).view(*asked.shape[:2], *features.shape[2:])
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"queries={len(self.queries)}"
 
 
@@ -197,7 +197,6 @@ class OrdinalHead(nn.Module):
         return along + self.steps
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"steps={len(self.steps)}"
 
 
@@ -228,7 +227,6 @@ class MultiLabelHead(nn.Module):
         return scores.mean(dim=1) + self.share * shown
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"share={self.share}, sharpness={self.sharpness}"
 
 

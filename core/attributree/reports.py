@@ -47,17 +47,12 @@ class Plan:
     @property
     def training(self) -> tuple[Action, ...]:
         """The actions that need the network."""
-        return tuple(action for action in self.actions if action.action in TRAINING)
+        return self.of(*TRAINING)
 
     @property
     def blocked(self) -> tuple[Action, ...]:
         """The actions that cannot be done yet."""
-        return tuple(action for action in self.actions if action.action == "blocked")
-
-    @property
-    def work(self) -> tuple[Action, ...]:
-        """The actions that change something: all but the blocked ones."""
-        return tuple(action for action in self.actions if action.action != "blocked")
+        return self.of("blocked")
 
     def of(self, *actions: str) -> tuple[Action, ...]:
         """Return the actions of these kinds."""
