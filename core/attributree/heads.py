@@ -18,6 +18,8 @@ K = attribute.labels.outputs, both float32. N = H * W is the number of places in
 | multilabel | MultiLabelHead | its average, and for each value where that value shows   | F K + K             |
 
 A branch of depth `exit` without a head of its own has PyramidHead, whose features are another thing: see there.
+
+A head whose options its weights do not show says them in `extra_repr`: a training's checkpoints are named by it.
 """
 
 from __future__ import annotations
@@ -106,7 +108,6 @@ class MultiscaleHead(nn.Module):
         return spatial_pyramid(features, self.grids)
 
     def extra_repr(self) -> str:
-        """Return what tells two such heads of one size apart; a training's checkpoints are named by it."""
         return f"grids={self.grids}"
 
 

@@ -9,6 +9,12 @@ from typing import Any
 #: Called with (what, done, of how many).
 Progress = Callable[[str, int, int], None]
 
+
+def progress_of(name: str, progress: Progress | None) -> Progress | None:
+    """Return what tells `progress` that it is `name`'s: "shape: head"."""
+    return progress and (lambda what, done, of: progress(f"{name}: {what}", done, of))
+
+
 #: Actions that train something; the others are done in a moment.
 TRAINING = ("train_trunk", "grow", "retrain")
 
@@ -47,17 +53,12 @@ class Plan:
     @property
     def training(self) -> tuple[Action, ...]:
         """The actions that need the network."""
-        return tuple(action for action in self.actions if action.action in TRAINING)
+        return self.of(*TRAINING)
 
     @property
     def blocked(self) -> tuple[Action, ...]:
         """The actions that cannot be done yet."""
-        return tuple(action for action in self.actions if action.action == "blocked")
-
-    @property
-    def work(self) -> tuple[Action, ...]:
-        """The actions that change something: all but the blocked ones."""
-        return tuple(action for action in self.actions if action.action != "blocked")
+        return self.of("blocked")
 
     def of(self, *actions: str) -> tuple[Action, ...]:
         """Return the actions of these kinds."""

@@ -200,7 +200,7 @@ def test_a_comparison_that_was_broken_off_goes_on_to_the_same_end(
     for arm in ARMS:
         assert f1(again, arm) == f1(compared, arm)
         assert again["arms"][arm]["resumed"]
-    assert "seed 0: taken up after a break; what was lost by it counts as training" in again["notes"]
+    assert "seed 0: taken up after a break; training seconds are those since then" in again["notes"]
     assert not list((registered.folder / "cache" / "runs").iterdir())
 
 

@@ -128,11 +128,6 @@ def test_mean_and_deviation_are_the_backbone_s_and_no_weights() -> None:
     assert not {"mean", "std"} & set(trunk.state_dict())
 
 
-def test_a_spec_comes_back_from_its_manifest() -> None:
-    spec = tiny("weights.safetensors")
-    assert TrunkSpec.from_json(spec.to_json()) == spec
-
-
 def test_an_unknown_backbone_is_refused_with_those_near_it() -> None:
     with pytest.raises(TrunkError, match=r"trunk -> backbone: timm has no 'resnet1888'; near it: .*resnet18"):
         build_backbone(tiny(backbone="resnet1888"))

@@ -758,7 +758,6 @@ def test_a_plan_is_in_order_schemas_then_what_is_blocked_then_training() -> None
     ]
     assert [action.action for action in plan.training] == ["train_trunk", "grow"]
     assert [action.action for action in plan.blocked] == ["blocked"]
-    assert plan.work == tuple(action for action in plan.actions if action.action != "blocked")
 
 
 def test_an_action_shows_what_the_interface_promises() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 from attributree.errors import TrainingError
 from attributree.schema import MultiLabel, Ordinal, SingleLabel
 from attributree.training.data import Samples
-from attributree.training.donors import ComputedFeatures, Donor, choose_donor, probe
+from attributree.training.donors import Donor, choose_donor, pooled_features, probe
 
-TOPS = ComputedFeatures(torch.device("cpu"))
+TOPS = partial(pooled_features, device=torch.device("cpu"))
 Make = Callable[..., Samples]
 
 
@@ -109,6 +110,6 @@ def test_pooled_features_are_averages_over_the_map_in_order(
     with torch.no_grad():
         for unit in donor.units.values():
             top = unit.eval()(top)
-    pooled = TOPS.pooled(donor, samples)
+    pooled = TOPS(donor, samples)
     assert len(pooled.inputs) == 2
     assert np.allclose(pooled.inputs[0][pooled.rows[:, 0], :, 0, 0], top.mean(dim=(2, 3)).numpy(), atol=0.01)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from attributree.errors import ConfigError, TrainingError
+from attributree.plugins.hookspecs import Loss
 from attributree.schema import MultiLabel, Ordinal
 from attributree.settings.models import BranchSettings
 from attributree.training.checkpoint import Fit
 from attributree.training.data import Samples, pick_device, scratch
-from attributree.training.fit import fit, predict_logits
-from attributree.training.loop import rate_share
+from attributree.training.fit import BranchTask, predict_logits
+from attributree.training.loop import rate_share, run_loop
 
 loop_module = importlib.import_module("attributree.training.loop")
 CPU = torch.device("cpu")
@@ -37,10 +38,13 @@ class Net(nn.Module):
         return self.linear(self.norm(features.float()).mean(dim=(2, 3)))
 
 
-def run(net: nn.Module, samples: Samples, recipe: BranchSettings, seed: int = 0, **options: Any) -> Fit:
+def run(
+    net: nn.Module, samples: Samples, recipe: BranchSettings, seed: int = 0, loss: Loss | None = None, **options: Any
+) -> Fit:
     groups: list[dict[str, object]] = [{"params": list(net.parameters()), "lr": recipe.learning_rate}]
     val, seeded = samples.part("val", labelled_only=True), recipe.model_copy(update={"seed": seed})
-    return fit(net, groups, samples.part("train"), val, seeded, phase="whole", **options)
+    task = BranchTask(net, groups, samples.part("train"), val, seeded, loss)
+    return run_loop(task, seeded, phase="whole", **options)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float]) -> list[dict[str, Tensor]]:

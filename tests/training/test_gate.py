@@ -9,7 +9,14 @@ from attributree.nn.tree import Branch
 from attributree.schema import Labels, MultiLabel, SingleLabel
 from attributree.settings.models import BranchSettings
 from attributree.training.calibrate import Calibration
-from attributree.training.gate import Difference, gate_new, gate_replaced, paired_bootstrap, resampled_f1
+from attributree.training.gate import (
+    Difference,
+    contributions,
+    gate_new,
+    gate_replaced,
+    paired_bootstrap,
+    resampled_f1,
+)
 from attributree.training.grow import Grown
 from attributree.training.metrics import Scores, score
 
@@ -87,7 +94,7 @@ def test_a_resample_s_macro_f1_is_that_of_the_images_drawn(labels: Labels) -> No
     if labels.kind == "multi":
         target = (rng.random((n, 3)) < 0.5).astype(np.float32)
     drawn = np.random.default_rng(7).multinomial(n, np.full(n, 1 / n), size=rounds)
-    found = resampled_f1(labels, (said,), target, seed=7, rounds=rounds)[0]
+    found = resampled_f1([(contributions(labels, said, target), slice(None))], n, seed=7, rounds=rounds)[0]
     for f1, counts in zip(found, drawn, strict=True):
         rows = np.repeat(np.arange(n), counts)
         assert f1 == pytest.approx(score(labels, said[rows], target[rows]).macro_f1)

@@ -20,6 +20,7 @@ from attributree.settings.models import EXIT, BranchSettings
 from attributree.training.checkpoint import Fit
 from attributree.training.data import Samples
 from attributree.training.donors import Donor, run_frozen
+from attributree.training.fit import BranchTask
 from attributree.training.gate import gate_new
 from attributree.training.grow import Grown, grow
 
@@ -170,7 +171,7 @@ def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best_there_can_be
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = iter(scores.values())
-    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: Fit(1, 1, next(left), 0.1))
     branch = grown(make_samples(), [make_donor()], recipe)
     assert branch.depth == chosen
     assert {depth: fitted.score for depth, fitted in branch.depths.items()} == scores
@@ -182,7 +183,7 @@ def test_auto_tries_the_stage_even_if_the_last_block_gained_nothing(
 ) -> None:
     """On drawn garments a stage gained eight points of macro-F1 where the block alone had gained none."""
     fits = iter([Fit(5, 4, 0.7, 0.1), Fit(3, 0, 0.7, 0.1), Fit(3, 2, 0.9, 0.1)])
-    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: next(fits))
+    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: next(fits))
     branch = grown(make_samples(), [make_donor()], recipe)
     assert list(branch.depths) == ["head", "block", "stage"]
     assert branch.depth == "stage"
@@ -193,12 +194,13 @@ def test_each_depth_starts_from_the_probed_head_and_changes_no_other_candidate(
 ) -> None:
     starts: list[float] = []
 
-    def fit(module: nn.Module, *_: object, **__: object) -> Fit:
-        starts.append(module.head.linear.bias[0].item())
-        nn.init.constant_(module.head.linear.bias, float(len(starts)))
+    def fit(task: BranchTask, *_: object, **__: object) -> Fit:
+        bias = task.module.head.linear.bias
+        starts.append(bias[0].item())
+        nn.init.constant_(bias, float(len(starts)))
         return Fit(1, 1, 0.9, 0.1)
 
-    monkeypatch.setattr(grow_module, "fit", fit)
+    monkeypatch.setattr(grow_module, "run_loop", fit)
     branch = grown(make_samples(), [make_donor()], recipe)
     assert starts[1:] == [1.0, 1.0]
     assert branch.depth == "head"
@@ -284,7 +286,7 @@ def test_an_exit_is_learnt_from_the_trunk_s_features_without_any_donor(
 def test_nothing_deeper_is_probed_or_tried_where_an_exit_is_as_good_as_can_be(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, 0.99, 0.1))
+    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: Fit(1, 1, 0.99, 0.1))
     monkeypatch.setattr(grow_module, "choose_donor", lambda *_: pytest.fail("a donor was looked for"))
     branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT]
@@ -300,7 +302,7 @@ def test_an_exit_is_taken_within_one_point_of_the_best(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = iter([exit_score, 0.9, 0.9, 0.9])
-    monkeypatch.setattr(grow_module, "fit", lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: Fit(1, 1, next(left), 0.1))
     branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT, "head", "block", "stage"]
     assert (branch.depth, branch.donor) == (chosen, None if chosen == EXIT else "backbone")

@@ -130,7 +130,7 @@ def test_logits_are_those_of_each_attribute_s_own_images(samples: dict[str, Samp
     model = crown().eval()
     logits = predict_joint(model, samples, CPU)
     pixels = samples["hue"].inputs[0]
-    alone = logits_at(model, pixels, np.array([60, 159]), ["hue"], CPU)["hue"]
+    alone = logits_at(model, pixels, {"hue": np.array([60, 159])}, CPU)["hue"]
     assert torch.allclose(logits["hue"][[0, -1]], alone, atol=1e-5)
     assert logits["tone"].shape == (100, 2)
 
@@ -152,7 +152,7 @@ def test_a_teacher_keeps_answers_where_labels_are_missing(samples: dict[str, Sam
     train_joint(model, samples, fast, name="both")
     rows = np.arange(160)
     pixels = samples["tone"].inputs[0]
-    before = logits_at(model, pixels, rows, ["hue"], CPU)["hue"]
+    before = logits_at(model, pixels, {"hue": rows}, CPU)["hue"]
     labelled = samples["hue"]
     few = np.flatnonzero((labelled.labels.split != 0) | (np.arange(100) < 6))
     little = {**samples, "hue": Samples(labelled.inputs, labelled.rows[few], labelled.labels.take(few))}
@@ -162,7 +162,7 @@ def test_a_teacher_keeps_answers_where_labels_are_missing(samples: dict[str, Sam
         student.load_state_dict(model.state_dict())
         settings = fast.model_copy(update={"distill": weight, "learning_rate": 0.005})
         train_joint(student, little, settings, name="both", teachers={"hue": Teacher(rows, before)})
-        after = logits_at(student, pixels, rows, ["hue"], CPU)["hue"]
+        after = logits_at(student, pixels, {"hue": rows}, CPU)["hue"]
         moved.append((after.softmax(dim=1) - before.softmax(dim=1)).abs().mean().item())
     assert moved[1] < 0.7 * moved[0]
 
@@ -186,7 +186,7 @@ def test_an_attribute_that_finetuning_spoilt_is_grown_once_more_on_the_new_trunk
     val = {name: part.part("val") for name, part in samples.items()}
     live = {name: probabilities("single", logits).numpy() for name, logits in predict_joint(model, val, CPU).items()}
     pixels, rows = samples["tone"].inputs[0], np.arange(100)
-    teachers = {name: Teacher(rows, logits_at(model, pixels, rows, [name], CPU)[name]) for name in samples}
+    teachers = {name: Teacher(rows, logits_at(model, pixels, {name: rows}, CPU)[name]) for name in samples}
     heads = {part.labels.attribute: HeadFactory(part.labels.attribute, 12) for part in samples.values()}
     setups = {attribute.name: BranchSetup(attribute, fast, head, head) for attribute, head in heads.items()}
     asked: list[str] = []

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,16 @@ class Toy:
     """A regression with BatchNorm and dropout; `seen` counts the epochs whose batches were asked for."""
 
     name = "toy"
+    steps = 5
     partial = False
 
     def __init__(self, stop_in: int | None = None) -> None:
         torch.manual_seed(0)
         self.module: nn.Module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
+        self.groups: Sequence[Mapping[str, Any]] = [{"params": list(self.module.parameters()), "lr": 0.05}]
         self.inputs = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32))
         self.seen = 0
         self.stop_in = stop_in
-
-    def groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.module.parameters()), "lr": 0.05}]
-
-    def steps(self) -> int:
-        return 5
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
         self.seen += 1

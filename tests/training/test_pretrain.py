@@ -128,7 +128,7 @@ def test_the_held_out_loss_falls_and_every_part_learns() -> None:
     short = learn(new_backbone(), epochs=1)
     done = learn(backbone)
     assert done.loss < short.loss
-    assert (done.images, done.epochs) == (44, 4)
+    assert done.epochs == 4
     assert done.spread > COLLAPSED
     assert done.seconds > 0
     for name in ("conv1.0.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight"):

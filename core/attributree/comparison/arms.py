@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from ..errors import TrainingError
 from ..inference.features import Pictures
 from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
 from ..nn.trunk import RANDOM, Reads, Trunk, build_backbone
+from ..reports import progress_of
 from ..schema import SPLITS
 from ..settings.models import EXIT, BranchSettings
 from ..settings.recipes import outcome_settings
@@ -31,7 +34,6 @@ from ..training.progressive import BACKBONE, GrowingTree, grow_branch, learn_tru
 from ..training.trunk import TrainedTrunk, one_for_all, reset
 from . import FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE
 from .measure import Answered, measure
-from .stopwatch import Stopwatch
 
 NETWORK = "network of all attributes"
 FEATURES = "trunk features"
@@ -57,7 +59,7 @@ class Trial:
 
     `samples` by attribute, pixels of all splits; `cold` is the same data with an empty cache, so that the trunk's
     features are computed, and their seconds counted, whatever the catalogue has computed before. `run` holds what a
-    comparison that was broken off is taken up from.
+    comparison that was broken off is taken up from, and `resumed` says whether that was there.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class Trial:
             labels={name: part.labels.fingerprint for name, part in samples.items()},
             heads={name: repr(setup.head()) for name, setup in self._setups.items()},
         )
-        self.watch = Stopwatch(self.run.folder)
-        self._tell = self.watch.ticking(data.progress)
+        self.resumed = self.run.folder.exists()
+        self._seconds: dict[str, float] = {}  # by part
+        self._tell = data.progress or (lambda *_: None)
 
     def train(self, arm: str) -> Arm:
         """Return an arm, trained and measured. Raises TrainingError if it cannot be trained."""
@@ -107,14 +110,13 @@ class Trial:
         for name, recipe in self._recipes.items():
             tree, epochs = self._network(name, [name], recipe)
             trees.append(tree)
-            details[name] = {"seconds": round(self.watch.seconds(name), 3), "epochs": epochs}
-        parts = {"networks": sum(self.watch.seconds(name) for name in self._recipes)}
+            details[name] = {"seconds": round(self._seconds[name], 3), "epochs": epochs}
+        parts = {"networks": sum(self._seconds[name] for name in self._recipes)}
         return Arm(tuple(trees), self._measure(trees), parts, details)
 
     def _multilabel(self) -> Arm:
         tree, epochs = self._joint
-        parts = {"network": self.watch.seconds(NETWORK)}
-        return Arm((tree,), self._measure([tree]), parts, {}, {"epochs": epochs})
+        return Arm((tree,), self._measure([tree]), {"network": self._seconds[NETWORK]}, {}, {"epochs": epochs})
 
     @cached_property
     def _joint(self) -> tuple[Tree, int]:
@@ -127,7 +129,7 @@ class Trial:
 
     @cached_property
     def _learnt_trunk(self) -> TrainedTrunk:
-        with self.watch.part(NETWORK):
+        with self._timed(NETWORK):
             learnt, _ = learn_trunk(
                 copy.deepcopy(self._backbone),
                 self._setups,
@@ -149,7 +151,7 @@ class Trial:
             reset(backbone, recipe.seed)
         seed_everything(recipe.seed, "heads of the trunk")
         model = one_for_all(backbone, {name: GuardedHead(name, self._setups[name].head()) for name in names})
-        with self.watch.part(part):
+        with self._timed(part):
             trained = train_joint(
                 model,
                 {name: self._samples[name] for name in names},
@@ -169,13 +171,13 @@ class Trial:
     def _progressive(self) -> Arm:
         tree, pictures, cold = self._trunk(), self._seen(), self._cold
         reads = frozenset[Reads]().union(*(setup.reads() for setup in self._setups.values()))
-        with self.watch.part(FEATURES):
+        with self._timed(FEATURES):
             for mirrored in sorted({False, *(recipe.flip for recipe in self._recipes.values())}):
                 cold.features(tree.backbone, tree.digest, pictures, reads, mirrored=mirrored)
         branches, details = dict[str, KeyedBranch](), dict[str, dict[str, Any]]()
         for name, setup in self._setups.items():
             part = f"branch {name}"
-            with self.watch.part(part):
+            with self._timed(part):
                 labels = self._samples[name].labels
                 labels = labels.take(labels.split != SPLITS.index("test"))
                 flip = setup.recipe.flip
@@ -186,7 +188,7 @@ class Trial:
                     may_exit=tree.may_exit(name, setup.recipe),
                     features=cold.donor_features(tree.backbone, tree.digest, pictures),
                     checkpoints=self._checkpoints(part),
-                    progress=partial(self._tell_of, name),
+                    progress=progress_of(name, self._tell),
                 )
             branches[name] = KeyedBranch.of(grown.branch)
             if verdict.promoted:
@@ -194,16 +196,13 @@ class Trial:
             details[name] = {
                 "depth": grown.depth,
                 "donor": grown.donor,
-                "seconds": round(self.watch.seconds(part), 3),
+                "seconds": round(self._seconds[part], 3),
                 "promoted": verdict.promoted,
             }
         whole = Tree(tree.backbone.trunk, branches)
-        learning = {"trunk": self.watch.seconds(NETWORK)} if self._data.spec.weights == RANDOM else {}
-        parts = {
-            **learning,
-            "features": self.watch.seconds(FEATURES),
-            "branches": sum(self.watch.seconds(f"branch {name}") for name in branches),
-        }
+        parts = {"trunk": self._seconds[NETWORK]} if self._data.spec.weights == RANDOM else {}
+        parts["features"] = self._seconds[FEATURES]
+        parts["branches"] = sum(self._seconds[f"branch {name}"] for name in branches)
         return Arm((whole,), self._measure([whole]), parts, details)
 
     def _trunk(self) -> GrowingTree:
@@ -226,7 +225,7 @@ class Trial:
     def _finetuned(self) -> Arm:
         begun = self._progressive
         begun_tree = begun.trees[0]
-        with self.watch.part(JOINT):
+        with self._timed(JOINT):
             done = finetune(
                 JointModel(*copy.deepcopy((begun_tree.trunk, begun_tree.keyed_branches()))).requires_grad_(True),
                 self._samples,
@@ -242,12 +241,12 @@ class Trial:
             )
         tree = Tree(done.trunk, {name: KeyedBranch.of(refined.branch) for name, refined in done.branches.items()})
         answered = self._measure([tree])
-        parts = {**begun.parts, "finetune": self.watch.seconds(JOINT)}
+        parts = {**begun.parts, "finetune": self._seconds[JOINT]}
         details = {name: begun.details[name] | _told(refined) for name, refined in done.branches.items()}
         said: dict[str, Any] = {"promoted": not done.lost, "epochs": done.fit.best}
         if said["promoted"]:
             return Arm((tree,), answered, parts, details, said)
-        said["ungated"] = {name: found.macro_f1 for name, found in answered.items()}
+        said["ungated"] = {name: found.report["macro_f1"] for name, found in answered.items()}
         return Arm(begun.trees, begun.answered, parts, details, said)
 
     def _teachers(self, tree: Tree) -> dict[str, Teacher]:
@@ -261,8 +260,11 @@ class Trial:
 
     # -- common ------------------------------------------------------------------------------------
 
-    def _tell_of(self, name: str, what: str, epoch: int, of: int) -> None:
-        self._tell(f"{name}: {what}", epoch, of)
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._seconds[part] = time.monotonic() - begun
 
     def _measure(self, trees: Sequence[Tree]) -> dict[str, Answered]:
         return measure(trees, self._samples, self._recipes, self._types, self._data.device)

@@ -19,14 +19,13 @@ from ..schema import SPLITS
 from ..settings.models import BranchSettings
 from ..training.calibrate import Calibration
 from ..training.data import Samples
-from ..training.gate import ROUNDS, contributions, drawn_f1, resamples
+from ..training.gate import ROUNDS, contributions, resampled_f1
 from ..training.grow import finish
 from ..training.joint import predict_joint
-from ..training.metrics import score
+from ..training.metrics import NO_SCORES, score
 
 #: Predicting is timed on at most so many test images, in batches, several times over.
 TIMED_IMAGES, BATCH, TIMED_PASSES = 512, 64, 5
-_SCORES = ("accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +35,7 @@ class Answered:
     samples: dict[str, Samples]  # "val" and "test"
     probabilities: dict[str, Floats]
     calibration: Calibration
-    report: dict[str, Any]  # scores on test, over all and by article type
-
-    @property
-    def macro_f1(self) -> float | None:
-        """Macro-F1 on test (0..1), None without a label there."""
-        f1: float | None = self.report["macro_f1"]
-        return f1
+    report: dict[str, Any]  # scores on test, over all and by article type; "macro_f1" is None without a label there
 
 
 def measure(
@@ -80,18 +73,14 @@ def _answered(
 ) -> Answered:
     labels = samples.labels.attribute.labels
     parts = {split: samples.part(split, labelled_only=True) for split in ("val", "test")}
-    calibration, scores, val = finish(labels, samples, lambda part: logits[_split(part)][name], recipe)
-    probs = {"val": val, "test": np.empty((0, labels.size), dtype=np.float32)}
-    report: dict[str, Any] = {"n": 0, **dict.fromkeys(_SCORES), "per_value": {}, "article_types": {}}
+    calibration, scores, probs = finish(
+        labels, samples, lambda part: logits[SPLITS[int(part.labels.split[0])]][name], recipe
+    )
+    report = {**NO_SCORES, "article_types": {}}
     if "test" in scores:
-        probs["test"] = probabilities(labels.kind, logits["test"][name], calibration.temperature).numpy()
         report = {**scores["test"].to_json(), "article_types": _by_type(parts["test"], probs["test"], article_types)}
     report |= {"calibrated": calibration.calibrated, "val_macro_f1": round(scores["val"].macro_f1, 4)}
     return Answered(parts, probs, calibration, report)
-
-
-def _split(part: Samples) -> str:
-    return SPLITS[int(part.labels.split[0])]
 
 
 def _by_type(part: Samples, probs: Floats, article_types: Mapping[int, str]) -> dict[str, dict[str, Any]]:
@@ -142,13 +131,9 @@ def resampled(answered: Mapping[str, Answered], seed: int, rounds: int = ROUNDS)
     if not tested:
         return np.empty(0)
     images = np.unique(np.concatenate([found.samples["test"].labels.image_ids for found in tested]))
-    columns = [np.searchsorted(images, found.samples["test"].labels.image_ids) for found in tested]
-    counts = [
-        contributions(part.labels.attribute.labels, found.probabilities["test"], part.labels.target)
-        for found, part in ((found, found.samples["test"]) for found in tested)
-    ]
-    out = []
-    for drawn in resamples(len(images), seed, rounds):
-        each = [drawn_f1(count, drawn[:, column]) for count, column in zip(counts, columns, strict=True)]
-        out.append(np.mean(each, axis=0))
-    return np.concatenate(out)
+    counted = []
+    for found in tested:
+        labels = found.samples["test"].labels
+        counts = contributions(labels.attribute.labels, found.probabilities["test"], labels.target)
+        counted.append((counts, np.searchsorted(images, labels.image_ids)))
+    return np.asarray(resampled_f1(counted, len(images), seed, rounds).mean(axis=0))

@@ -104,20 +104,16 @@ def table(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of the arms side by side: macro-F1 by attribute, its mean, then what each arm costs."""
     arms = document["arms"]
     names = list(next(iter(arms.values()))["attributes"])
-    rows = [[name, *(_share(arm["attributes"][name]["macro_f1"]) for arm in arms.values())] for name in names]
-    rows.append(["mean macro-F1", *(_share(arm["mean_macro_f1"]) for arm in arms.values())])
+    rows = [[name, *(_said(arm["attributes"][name]["macro_f1"]) for arm in arms.values())] for name in names]
+    rows.append(["mean macro-F1", *(_said(arm["mean_macro_f1"]) for arm in arms.values())])
     rows.append(["parameters", *(f"{arm['parameters'] / 1e6:.2f} M" for arm in arms.values())])
     rows.append(["training", *(f"{arm['train_seconds']:.0f} s" for arm in arms.values())])
-    rows.append(["predicting an image", *(_ms(arm["predict_ms_per_image"]) for arm in arms.values())])
+    rows.append(["predicting an image", *(_said(arm["predict_ms_per_image"], "{:.2f} ms") for arm in arms.values())])
     return ["macro-F1 on test", *arms], rows
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} ms"
+def _said(value: float | None, form: str = "{:.3f}") -> str:
+    return "-" if value is None else form.format(value)
 
 
 def points(difference: dict[str, float]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 
@@ -19,8 +20,7 @@ from ..errors import CatalogError, TrainingError, UnknownNameError
 from ..inference.features import Pictures
 from ..nn.trunk import RANDOM
 from ..plugins import LoadedPlugins
-from ..registry.trees import parameters
-from ..reports import Progress
+from ..reports import Progress, progress_of
 from ..schema import SPLITS
 from ..settings.models import Settings
 from ..settings.recipes import Recipes
@@ -59,16 +59,22 @@ def compare(
         data = TrainingData(catalog, settings, plugins, progress)
         names, left_out = choose(catalog, data.recipes, plugins, attributes)
         samples, pictures, undecoded = _gather(data, names, strict=bool(attributes))
-        types = _article_types(catalog, samples)
+        ids = np.unique(np.concatenate([part.labels.image_ids for part in samples.values()]))
+        types = {image.id: image.article_type for image in catalog.labels.images(ids=ids.tolist())}
         results, runs = [], []
         for seed in numbers:
             shutil.rmtree(folder, ignore_errors=True)
             seeded = settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
             cold = seeded.model_copy(update={"catalog": settings.catalog.model_copy(update={"cache": folder})})
-            told = _prefixed(progress, f"seed {seed}: " if len(numbers) > 1 else "")
+            told = progress_of(f"seed {seed}", progress) if progress and len(numbers) > 1 else progress
             warm, cold_data = (TrainingData(catalog, each, plugins, told) for each in (seeded, cold))
             trial = Trial(warm, cold_data, samples, pictures, types)
-            results.append(_one_seed(trial, seed, wanted, data))
+            reports, draws = dict[str, dict[str, Any]](), dict[str, npt.NDArray[np.float64]]()
+            for name in wanted:
+                arm = trial.train(name)
+                reports[name] = _report(arm, data) | ({"resumed": True} if trial.resumed else {})
+                draws[name] = resampled(arm.answered, seed=0)
+            results.append(SeedResult(seed, reports, draws))
             runs.append(trial.run)
         for run in runs:
             run.forget()
@@ -136,30 +142,16 @@ def _gather(
     return samples, pictures, left_out
 
 
-def _article_types(catalog: Catalog, samples: Mapping[str, Samples]) -> dict[int, str]:
-    ids = np.unique(np.concatenate([part.labels.image_ids for part in samples.values()]))
-    return {image.id: image.article_type for image in catalog.labels.images(ids=ids.tolist())}
-
-
-def _one_seed(trial: Trial, seed: int, wanted: Sequence[str], data: TrainingData) -> SeedResult:
-    arms, draws = {}, {}
-    for name in wanted:
-        arm = trial.train(name)
-        arms[name] = _report(arm, data) | ({"resumed": True} if trial.watch.resumed else {})
-        draws[name] = resampled(arm.answered, seed=0)
-    return SeedResult(seed, arms, draws)
-
-
 def _report(arm: Arm, data: TrainingData) -> dict[str, Any]:
     """Return an arm as the JSON document shows it."""
-    scored = [found.macro_f1 for found in arm.answered.values() if found.macro_f1 is not None]
+    scored = [found.report["macro_f1"] for found in arm.answered.values() if found.report["n"]]
     ms = predict_ms(arm.trees, arm.answered, data.device)
     return {
         "attributes": {name: found.report | arm.details.get(name, {}) for name, found in arm.answered.items()},
         "mean_macro_f1": round(float(np.mean(scored)), 4) if scored else None,
         "train_seconds": round(sum(arm.parts.values()), 3),
         "parts": {part: round(seconds, 3) for part, seconds in arm.parts.items()},
-        "parameters": sum(parameters(tree) for tree in arm.trees),
+        "parameters": sum(weight.numel() for tree in arm.trees for weight in tree.parameters()),
         "predict_ms_per_image": None if ms is None else round(ms, 4),
         **arm.said,
     }
@@ -206,14 +198,10 @@ def _notes(settings: Settings, wanted: Sequence[str], results: Sequence[SeedResu
                 f"{FINETUNED} answers as {PROGRESSIVE} does; `ungated` has the finetuned tree's macro-F1"
             )
         if any("resumed" in arm for arm in result.arms.values()):
-            yield f"seed {result.seed}: taken up after a break; what was lost by it counts as training"
+            yield f"seed {result.seed}: taken up after a break; training seconds are those since then"
     untested = [name for name, said in next(iter(results[0].arms.values()))["attributes"].items() if not said["n"]]
     if untested:
         yield f"no label in the test split: {', '.join(untested)}"
-
-
-def _prefixed(progress: Progress | None, prefix: str) -> Progress | None:
-    return (lambda what, done, of: progress(prefix + what, done, of)) if progress else None
 
 
 @contextmanager

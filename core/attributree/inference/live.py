@@ -23,20 +23,11 @@ from ..reports import Progress
 from ..schema import Attribute
 from ..settings.models import Settings
 from ..training.data import pick_device
-from ..training.metrics import score
+from ..training.metrics import NO_SCORES, score
 from .features import CatalogImages, Pictures
 from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
 
 _CHUNK = 512
-_NO_SCORES: dict[str, Any] = {
-    "n": 0,
-    "accuracy": None,
-    "macro_f1": None,
-    "ece": None,
-    "coverage": None,
-    "accepted_accuracy": None,
-    "per_value": {},
-}
 
 
 class LiveTree:
@@ -86,7 +77,7 @@ class LiveTree:
         reads = self._reads(asked)
         for name in asked:
             if name in self.loaded.missing:
-                attributes[name] = {**_NO_SCORES, "error": self.loaded.missing[name]}
+                attributes[name] = {**NO_SCORES, "error": self.loaded.missing[name]}
                 continue
             attributes[name] = self._evaluate(name, split, reads)
         return {"version": self.version.id, "split": split, "attributes": attributes}
@@ -96,7 +87,7 @@ class LiveTree:
         pictures, stores = self._features(part.image_ids.tolist(), reads)
         part = part.take(np.isin(part.image_ids, list(pictures.digests)))
         if not len(part):
-            return dict(_NO_SCORES)
+            return dict(NO_SCORES)
         logits = []
         ids = part.image_ids.tolist()
         for start in range(0, len(ids), _CHUNK):
@@ -156,22 +147,16 @@ class LiveTree:
             features = self._read(stores, pictures, [image.id for image in good])
             answered = self.predictor.predict_features([_subject(image) for image in good], features, asked)
             out += [p for p in answered if p.attribute in gaps[p.image_id or 0]]
-        self.catalog.registry.save_predictions([self._record(p) for p in out if p.decision != ERROR])
+        records = []
+        for p in out:
+            branch = self.version.branches[p.attribute].id
+            if p.decision != ERROR and p.image_id is not None and branch is not None:
+                confidence, version = p.confidence or 0.0, self.version.id
+                records.append(
+                    PredictionRecord(p.image_id, p.attribute, p.values, confidence, p.decision, version, branch)
+                )
+        self.catalog.registry.save_predictions(records)
         return out
-
-    def _record(self, prediction: Prediction) -> PredictionRecord:
-        branch = self.version.branches[prediction.attribute]
-        assert prediction.image_id is not None
-        assert branch.id is not None
-        return PredictionRecord(
-            prediction.image_id,
-            prediction.attribute,
-            prediction.values,
-            prediction.confidence or 0.0,
-            prediction.decision,
-            self.version.id,
-            branch.id,
-        )
 
     def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Path]:
         """Return where the file of each predicted image is, by `sheet.key_of`."""

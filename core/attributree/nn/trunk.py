@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -40,15 +41,6 @@ class TrunkSpec:
     image_size: int = 224
     weights: str = HUB
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the spec as it stands in manifests."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TrunkSpec:
-        """Return the spec that `to_json` wrote."""
-        return cls(**data)
-
 
 class Trunk(nn.Module):
     """Everything below the branch point: (B, S, S, 3) uint8 pixels to (B, C, H, W) float16 features.
@@ -73,9 +65,7 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.stages = frozenset(stages)
-        self.units = nn.Sequential()
-        for name, unit in units.items():
-            self.units.add_module(name, unit)
+        self.units = nn.Sequential(OrderedDict(units))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -194,19 +184,23 @@ def _units(model: nn.Module) -> dict[str, nn.Module]:
     return units
 
 
+def _stage_names(model: nn.Module) -> list[str]:
+    info: Any = model.feature_info
+    return [name.replace(".", "_") for name in info.module_name()]
+
+
 def _stages(model: nn.Module, units: Mapping[str, nn.Module]) -> list[str]:
     """Return the names that a branch may begin at: stages where timm has them, units elsewhere."""
-    info: Any = model.feature_info
-    stages = {name.replace(".", "_") for name in info.module_name()}
+    stages = _stage_names(model)
     above = {name: name.rpartition("_")[0] for name in units}
     return list(dict.fromkeys(above[name] if above[name] in stages else name for name in units))
 
 
 def _ends(model: nn.Module, names: Sequence[str]) -> set[str]:
     """Return those of the units `names` that end one of timm's stages, the stem among them, and the last unit."""
-    info: Any = model.feature_info
-    stages = [name.replace(".", "_") for name in info.module_name()]
-    last = {stage: name for stage in stages for name in names if name == stage or name.startswith(f"{stage}_")}
+    last = {
+        stage: name for stage in _stage_names(model) for name in names if name == stage or name.startswith(f"{stage}_")
+    }
     return {*last.values(), names[-1]}
 
 

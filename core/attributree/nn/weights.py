@@ -76,20 +76,23 @@ def read_weights(path: Path, backbone: str, expected: Mapping[str, Tensor]) -> d
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a file that `trunk -> weights` can name: to a temporary name, synced, renamed.
+    """Write a file that `trunk -> weights` can name. Raises TrunkError if the disk refuses."""
+    try:
+        write_safetensors(path, weights, metadata)
+    except (OSError, SafetensorError) as error:
+        raise TrunkError(f"{path} cannot be written ({error}); free some space, or give another --out") from error
 
-    Raises TrunkError if the disk refuses.
-    """
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a file: to a temporary name, synced, renamed. Raises OSError or SafetensorError if the disk refuses."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(plain, partial, metadata=dict(metadata))
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise TrunkError(f"{path} cannot be written ({error}); free some space, or give another --out") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,12 @@ def as_trained(record: BranchRecord) -> Attribute:
 
 def save_trunk(store: ArtifactStore, backbone: Backbone) -> TrunkRecord:
     """Store the trunk's weights and return its record."""
-    return TrunkRecord(store.put(weights_of(backbone.trunk)), backbone.spec.to_json())
+    return TrunkRecord(store.put(weights_of(backbone.trunk)), asdict(backbone.spec))
 
 
 def load_backbone(store: ArtifactStore, record: TrunkRecord) -> Backbone:
     """Return the architecture with the stored trunk's weights; the upper stages hold none worth keeping."""
-    backbone = build_backbone(TrunkSpec.from_json(record.spec), load_weights=False)
+    backbone = build_backbone(TrunkSpec(**record.spec), load_weights=False)
     backbone.trunk.load_state_dict(store.get(record.digest, backbone.trunk.state_dict()))
     return backbone
 
@@ -147,10 +147,6 @@ class Proof:
     images: int
     max_abs_diff: float
 
-    def to_json(self) -> dict[str, object]:
-        """Return the proof as it stands in manifests and reports."""
-        return {"attributes": list(self.attributes), "images": self.images, "max_abs_diff": self.max_abs_diff}
-
 
 def prove_unchanged(before: Tree, after: Tree, names: Iterable[str], pixels: npt.NDArray[np.uint8]) -> Proof:
     """Compare the logits of the named branches of two trees, bit by bit, on `pixels` (B, S, S, 3).
@@ -168,11 +164,6 @@ def prove_unchanged(before: Tree, after: Tree, names: Iterable[str], pixels: npt
             diff = (old[name] - new[name]).abs().max().item()
             worst = max(worst, float("inf") if np.isnan(diff) else diff)
     return Proof(names, len(pixels), worst)
-
-
-def parameters(tree: Tree) -> int:
-    """Return how many parameters the tree has, shared units counted once."""
-    return sum(p.numel() for p in tree.parameters())
 
 
 def unchanged_branches(old: Mapping[str, BranchRecord], new: Mapping[str, BranchRecord]) -> tuple[str, ...]:

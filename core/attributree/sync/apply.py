@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..catalog import Catalog
 from ..plugins import LoadedPlugins
-from ..reports import BLOCKED, BUSY, SKIPPED, Action, Plan, Progress, Result, SyncReport
+from ..reports import BLOCKED, BUSY, SKIPPED, Action, Plan, Progress, Result, SyncReport, TrunkReport
 from ..settings.models import Settings
 from ..settings.recipes import Recipes
 from ..text.mine import mine
@@ -106,11 +106,14 @@ def sync_catalog(
             data = TrainingData(catalog, settings, plugins, progress)
             job = Job(data, make_executor(executor, processes), leases, seen)
             begun = begin(job, plan.training, tell)
-        trunk = begun.report(settings.trunk.weights)
+        trunk = None
+        if begun.trunk:
+            trunk = TrunkReport(begun.trunk.record.digest, settings.trunk.weights, begun.trained)
         grow_left(job, begun, tell)
         while busy:
             others, busy = busy, {}
-            _wait(catalog, others)
+            while others.keys() & catalog.registry.training().keys():  # until done, failed, or dead
+                time.sleep(_POLL_SECONDS)
             with catalog.sync_lock():
                 job = replace(job, seen=_finished_runs(catalog))
                 left = make_plan(catalog, settings, plugins, only=sorted(others)).training
@@ -135,21 +138,10 @@ def _apply_schemas(plan: Plan, catalog: Catalog, plugins: LoadedPlugins) -> None
 
 def _mine(catalog: Catalog, settings: Settings, plugins: LoadedPlugins, progress: Progress | None) -> None:
     products = catalog.labels.counts().products
-
-    def tell(done: int) -> None:
-        if progress:
-            progress("reading texts", done, products)
-
+    tell = (lambda done: progress("reading texts", done, products)) if progress else None
     mine(catalog.labels, plugins.attributes, languages=settings.catalog.languages, progress=tell)
 
 
 def _finished_runs(catalog: Catalog) -> frozenset[int]:
     """Return the runs that are over, so that a worker can tell what others finish after it decided."""
     return frozenset(run.id for run in catalog.registry.runs() if run.status != "running")
-
-
-def _wait(catalog: Catalog, names: Iterable[str]) -> None:
-    """Wait until no worker trains any of `names`: done, failed, or dead."""
-    wanted = set(names)
-    while wanted & catalog.registry.training().keys():
-        time.sleep(_POLL_SECONDS)

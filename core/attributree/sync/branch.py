@@ -17,7 +17,7 @@ from ..errors import AttributreeError, ConfigError, LeaseError, PluginError, Tra
 from ..inference.predict import branch_probabilities
 from ..label_set import LabelSet
 from ..registry.records import TrainingRun, TrunkRecord, Work
-from ..reports import BUSY, FAILED, REJECTED, SKIPPED, Action, Result
+from ..reports import BUSY, FAILED, REJECTED, SKIPPED, Action, Result, progress_of
 from ..settings.models import EXIT
 from ..training.checkpoint import Checkpoints
 from ..training.executors import Executor
@@ -143,7 +143,7 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
         features=data.donor_features(tree.backbone, tree.digest, pictures),
         executor=job.executor,
         checkpoints=checkpoints,
-        progress=(lambda what, epoch, of: progress(f"{name}: {what}", epoch, of)) if progress else None,
+        progress=progress_of(name, progress),
     )
     log.info("%s: donor %s of %s, depth %s of %s", name, grown.donor, grown.probe, grown.depth, list(grown.depths))
     size = sum(tensor.nbytes for part in grown.branch.parts() for tensor in part.values())

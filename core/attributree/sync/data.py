@@ -26,7 +26,7 @@ from ..settings.models import Settings
 from ..settings.recipes import Recipes
 from ..training.checkpoint import Checkpoints
 from ..training.data import Samples, pick_device
-from ..training.donors import ComputedFeatures, Donor
+from ..training.donors import Donor, pooled_features
 from ..training.progressive import BranchSetup
 
 #: Images on which each promotion proves that no other attribute moved.
@@ -86,7 +86,12 @@ class TrainingData:
             self.features(backbone, trunk_digest, pictures, reads, mirrored=mirrored)
             for mirrored in ((False, True) if flip else (False,))
         ]
-        return {what: _samples([view[what] for view in views], ids, pictures, label_set) for what in reads}
+        out = {}
+        for what in reads:
+            stores = [view[what] for view in views]
+            rows = np.stack([pictures.rows(store, ids) for store in stores], axis=1)
+            out[what] = Samples(tuple(store.records() for store in stores), rows, label_set)
+        return out
 
     def donor_features(self, backbone: Backbone, trunk_digest: str, pictures: Pictures) -> StoredFeatures:
         """Return where donors' top features of `pictures` come from."""
@@ -122,11 +127,6 @@ def probe_of(ids: Sequence[int], pictures: Pictures) -> npt.NDArray[np.uint8]:
     return pictures.pixels.read(digests).astype(np.uint8)
 
 
-def _samples(views: Sequence[ActivationStore], ids: Sequence[int], pictures: Pictures, label_set: LabelSet) -> Samples:
-    rows = np.stack([pictures.rows(store, ids) for store in views], axis=1)
-    return Samples(tuple(store.records() for store in views), rows, label_set)
-
-
 @dataclass(frozen=True, eq=False)
 class StoredFeatures:
     """Donors' top features over one trunk, out of the activation store: computed once an image.
@@ -141,10 +141,10 @@ class StoredFeatures:
     digests: Mapping[int, str]
     device: torch.device
 
-    def pooled(self, donor: Donor, samples: Samples) -> Samples:
+    def __call__(self, donor: Donor, samples: Samples) -> Samples:
         """Return `samples` as samples of the donor's top features; see `training.donors.DonorFeatures`."""
         if not donor.digests:
-            return ComputedFeatures(self.device).pooled(donor, samples)
+            return pooled_features(donor, samples, self.device)
         keys = [self.digests[i] for i in samples.labels.image_ids.tolist()]
         inputs, rows = [], []
         for view in range(len(samples.inputs)):

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from ..answers import Floats
 from ..catalog import Catalog
 from ..errors import CatalogError, TrainingError
-from ..inference.features import Pictures
 from ..inference.predict import branch_probabilities
 from ..label_set import LabelSet
 from ..nn.tree import JointModel
@@ -103,10 +102,10 @@ def _finetune(
     ids = np.unique(np.concatenate([*(s.image_ids for s in label_sets.values()), *map(np.asarray, unknown.values())]))
     pictures = data.decode(ids.astype(np.int64).tolist(), loaded.backbone.spec.image_size)
     samples = {name: data.pixels(part, pictures) for name, part in label_sets.items()}
-    taught = {
-        name: sorted({*samples[name].labels.part("train").image_ids.tolist(), *_train_ids(data, more, pictures)})
-        for name, more in unknown.items()
-    }
+    taught = {}
+    for name, more in unknown.items():
+        train = [i.id for i in labels.images(ids=more) if i.split == "train" and i.id in pictures.digests]
+        taught[name] = sorted({*samples[name].labels.part("train").image_ids.tolist(), *train})
     heads = {
         name: head_factory(live.branches[name], part.attribute, loaded.backbone, data.plugins)
         for name, part in label_sets.items()
@@ -144,11 +143,6 @@ def _finetune(
     report = _conclude(data, live, samples, runs, tuned, time.monotonic() - start, probe)
     checkpoints.forget()
     return report
-
-
-def _train_ids(data: TrainingData, ids: list[int], pictures: Pictures) -> list[int]:
-    """Return those of `ids` that are in the train split and could be decoded."""
-    return [i.id for i in data.catalog.labels.images(ids=ids) if i.split == "train" and i.id in pictures.digests]
 
 
 def _answers(data: TrainingData, loaded: LoadedTree, samples: Mapping[str, Samples]) -> dict[str, Floats]:

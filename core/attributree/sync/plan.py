@@ -61,7 +61,9 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
         blocked += [Action("blocked", action.attribute, why, action.labelled) for action in training]
         training = []
     if training and recipes.settings.trunk.weights == "random" and trunk_change(state, recipes) is not None:
-        training.insert(0, _train_trunk(training))
+        taught = ", ".join(str(action.attribute) for action in training)
+        reason = f"trunk -> weights is random: learn the trunk once, end to end, from {taught}"
+        training.insert(0, Action("train_trunk", None, reason, sum(action.labelled for action in training)))
     notes = (*_settings_of_former_names(state, recipes), *_stale_settings(state, recipes, names))
     return Plan((*schema, *blocked, *training), notes)
 
@@ -73,12 +75,6 @@ def trunk_change(state: CatalogState, recipes: Recipes) -> str | None:
     old, new = state.live.trunk.spec, recipes.settings.trunk_identity()
     changes = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
     return f"the trunk's settings changed: {', '.join(changes)}" if changes else None
-
-
-def _train_trunk(training: list[Action]) -> Action:
-    names = ", ".join(str(action.attribute) for action in training)
-    reason = f"trunk -> weights is random: learn the trunk once, end to end, from {names}"
-    return Action("train_trunk", None, reason, sum(action.labelled for action in training))
 
 
 def _movers(state: CatalogState, recipes: Recipes) -> list[str]:
@@ -139,23 +135,18 @@ def _schema_action(state: CatalogState, name: str) -> list[Action]:
         say = "says" if labelled == 1 else "say"
         reason = f"declared by {state.declared_by[name]}; {_images(labelled)} in the catalogue already {say} it"
         return [Action("register", name, reason, labelled)]
+    same = catalogued.schema.digest == attribute.digest
     if catalogued.state == "orphaned":
         answers = "; its branch answers again" if state.live and name in state.live.branches else ""
-        same = catalogued.schema.digest == attribute.digest
         changed = "" if same else f"; {describe_change(catalogued.schema, attribute)}"
         return [Action("register", name, f"{state.declared_by[name]} is back{answers}{changed}", labelled)]
-    if catalogued.digest != attribute.digest and catalogued.schema.digest == attribute.digest:
-        return [
-            Action(
-                "evolve",
-                name,
-                "attributree was upgraded, or a plugin was away: what was said is read again",
-                labelled,
-            )
-        ]
-    if catalogued.digest != attribute.digest:
-        return [Action("evolve", name, describe_change(catalogued.schema, attribute), labelled)]
-    return []
+    if catalogued.digest == attribute.digest:
+        return []
+    if same:
+        reason = "attributree was upgraded, or a plugin was away: what was said is read again"
+    else:
+        reason = describe_change(catalogued.schema, attribute)
+    return [Action("evolve", name, reason, labelled)]
 
 
 def _precedence(state: CatalogState, recipes: Recipes, others: Collection[str | None]) -> list[Action]:
@@ -186,7 +177,7 @@ def _training_action(state: CatalogState, recipes: Recipes, name: str, *, forced
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
     kind = "retrain" if branch else "grow"
-    depth = branch.depth if branch else recipes.of(name).depth
+    depth = branch.depth if branch else own.depth
     forecast = _forecast(state.runs, kind, depth, coverage.labelled + coverage.ambiguous)
     return Action(kind, name, reason, coverage.labelled, forecast)
 
@@ -258,9 +249,8 @@ def _settings_of_former_names(state: CatalogState, recipes: Recipes) -> Iterator
                 )
 
 
-def _stale_settings(state: CatalogState, recipes: Recipes, names: Iterable[str]) -> tuple[str, ...]:
+def _stale_settings(state: CatalogState, recipes: Recipes, names: Iterable[str]) -> Iterator[str]:
     """Say of each live branch that was trained with other settings which they are. That alone retrains nothing."""
-    notes = []
     for name in names:
         branch = state.live.branches.get(name) if state.live else None
         if branch is None or name not in state.declared:
@@ -270,10 +260,7 @@ def _stale_settings(state: CatalogState, recipes: Recipes, names: Iterable[str])
             f"{key} {branch.config[key]} -> {now[key]}" for key in now if branch.config.get(key, now[key]) != now[key]
         ]
         if changes:
-            notes.append(
-                f"{name} was trained with other settings ({', '.join(changes)}); to apply them: --retrain {name}"
-            )
-    return tuple(notes)
+            yield f"{name} was trained with other settings ({', '.join(changes)}); to apply them: --retrain {name}"
 
 
 def retrain_due(recipes: Recipes, name: str, trained_on: int) -> int:

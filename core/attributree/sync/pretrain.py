@@ -124,7 +124,7 @@ def pretrain_trunk(
         backbone=data.spec.backbone,
         image_size=data.spec.image_size,
         begun_with=data.spec.weights,
-        images=done.images,
+        images=len(train),
         held_out=len(held_out),
         epochs=done.epochs,
         loss=round(done.loss, 4),

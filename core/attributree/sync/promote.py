@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TrainingError
+from ..jsonable import jsonable
 from ..registry.records import BranchRecord, FinishedRun, NewVersion, TrunkRecord
 from ..registry.trees import LoadedTree, Proof, load_tree, prove_unchanged, unchanged_branches
 from .actor import actor, made_with
@@ -67,7 +68,7 @@ def commit(
             parent=live.version if live else None,
             reason=f"{', '.join(sorted(names))}: {reason}",
             actor=actor(),
-            proof=proof.to_json(),
+            proof=jsonable(proof),
             promote=promote,
             finished=tuple(finished),
             made_with=made_with(data.plugins),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..jsonable import jsonable
 from ..label_set import LabelSet
 from ..nn.tree import Branch
 from ..registry.records import BranchRecord, FinishedRun, TrainingRun
@@ -42,9 +43,9 @@ class TrainedBranch:
         self, status: str, branch: int | None = None, proof: Proof | None = None, *, reason: str | None = None
     ) -> Result:
         """Return what is reported of it: `branch` is the id it is stored under, `reason` the gate's by default."""
-        found = Result(self.run.attribute, self.run.action, status, reason or self.metrics["verdict"], branch)
-        found = replace(found, seconds=self.seconds, metrics=self.metrics)
-        return replace(found, unchanged=proof.to_json()) if proof else found
+        run, reason = self.run, reason or self.metrics["verdict"]
+        found = Result(run.attribute, run.action, status, reason, branch, self.seconds, self.metrics)
+        return replace(found, unchanged=jsonable(proof)) if proof else found
 
     def store(self, data: TrainingData, trunk: str) -> BranchRecord:
         """Store its weights, and return its record on the trunk of that digest. It gets its id with a tree version."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..catalog import Catalog
 from ..errors import ArtifactError, CatalogError, UnknownNameError
 from ..plugins import LoadedPlugins
@@ -66,7 +64,9 @@ def _former_branch(catalog: Catalog, live: TreeVersion, name: str) -> BranchReco
     if name not in live.branches:
         there = ", ".join(live.branches) or "none"
         raise UnknownNameError(f"attribute {name!r} has no branch in tree version {live.id} (there: {there})")
-    for version in _ancestors(catalog, live):
+    version, stored = live, {found.id: found for found in catalog.registry.versions()}
+    while version.parent is not None:
+        version = stored[version.parent]
         branch = version.branches.get(name)
         if branch is None or branch.id == live.branches[name].id:
             continue
@@ -77,14 +77,6 @@ def _former_branch(catalog: Catalog, live: TreeVersion, name: str) -> BranchReco
             )
         return branch
     raise CatalogError(f"{name} has had one branch only; there is nothing to go back to")
-
-
-def _ancestors(catalog: Catalog, version: TreeVersion) -> Iterator[TreeVersion]:
-    """Yield the versions that `version` came from, the nearest first."""
-    stored = {found.id: found for found in catalog.registry.versions()}
-    while version.parent is not None:
-        version = stored[version.parent]
-        yield version
 
 
 def _require_parts(store: ArtifactStore, version: TreeVersion) -> None:

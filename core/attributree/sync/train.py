@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AttributreeError
-from ..reports import FAILED, Action, Result, TrunkReport
+from ..reports import FAILED, Action, Result
 from .branch import Job, StoredTrunk
 from .live_trunk import grow_live, live_trunk
 from .new_trunk import make_trunk, move_tree
@@ -25,10 +25,6 @@ class Begun:
     live: Live | None = None
     left: tuple[Action, ...] = ()
     trained: dict[str, Any] | None = None
-
-    def report(self, weights: str) -> TrunkReport | None:
-        """Return what is reported of the trunk, None if it was never needed."""
-        return TrunkReport(self.trunk.record.digest, weights, self.trained) if self.trunk else None
 
 
 def begin(job: Job, actions: Sequence[Action], tell: Callable[[Action, Result], None]) -> Begun:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import TrainingError
+from ..nn.weights import write_safetensors
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Checkpoints:
                 shutil.rmtree(other, ignore_errors=True)
 
     def save(self, phase: str, state: LoopState, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write one phase: to a temporary name, synced, renamed. Raises TrainingError if the disk refuses."""
+        """Write one phase, all of it or nothing. Raises TrainingError if the disk refuses."""
         tensors = {f"best/{name}": tensor for name, tensor in state.best.items()}
         if not state.done:
             tensors |= {f"model/{name}": tensor for name, tensor in module.state_dict().items()}
@@ -63,21 +61,12 @@ class Checkpoints:
                 tensors |= {f"optimizer/{index}/{slot}": tensor for slot, tensor in slots.items()}
         said = {"fit": asdict(state.fit), "steps": state.steps, "done": state.done}
         path = self._path(phase)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-            save_file(plain, partial, metadata={"state": json.dumps(said)})
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+            write_safetensors(path, tensors, {"state": json.dumps(said)})
         except (OSError, SafetensorError) as error:
             raise TrainingError(
                 f"{path} cannot be written ({error}); free some space, or set another catalog -> cache"
             ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def load(self, phase: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState | None:
         """Put `module` and `optimizer` where the phase was left and return the state; None if there is none."""
@@ -85,10 +74,8 @@ class Checkpoints:
             with safe_open(self._path(phase), framework="pt") as file:
                 said = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError:
-            return None
         except (SafetensorError, OSError, KeyError, ValueError):
-            return None  # torn by a power cut: the phase begins again
+            return None  # there is none, or a power cut tore it: the phase begins again
         groups: dict[str, dict[str, Tensor]] = {"best": {}, "model": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition("/")

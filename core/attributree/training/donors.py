@@ -5,22 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.multioutput import MultiOutputClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from ..answers import Floats
 from ..errors import TrainingError
 from ..nn.tree import KeyedBranch
-from ..schema import Labels
-from .data import Samples, scratch
+from .data import Samples
 from .metrics import score
 
 #: Donors are compared on at most so many training images.
@@ -45,25 +39,16 @@ class Donor:
         return cls(name, keyed.branch.named_units(), keyed.keys)
 
 
-class DonorFeatures(Protocol):
-    """Where the top features of a donor's frozen units come from."""
-
-    def pooled(self, donor: Donor, samples: Samples) -> Samples:
-        """Return `samples` of trunk features as samples of the donor's, averaged over the map: (F, 1, 1), float16."""
+#: Where donors' top features come from: of a donor and samples of trunk features it makes samples of the donor's,
+#: averaged over the map: (F, 1, 1), float16.
+DonorFeatures = Callable[[Donor, Samples], Samples]
 
 
-class ComputedFeatures:
-    """Computes top features where they are asked for, into scratch space."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def pooled(self, donor: Donor, samples: Samples) -> Samples:
-        """Return `samples` as samples of the donor's top features; see `DonorFeatures`."""
-        return run_frozen(donor.units, samples, self._device, average)
+def pooled_features(donor: Donor, samples: Samples, device: torch.device) -> Samples:
+    """Return a donor's top features, computed on the spot into scratch space; see `DonorFeatures`."""
+    return run_frozen(donor.units, samples, device, average)
 
 
-@torch.inference_mode()
 def run_frozen(
     units: Mapping[str, nn.Module],
     samples: Samples,
@@ -75,20 +60,8 @@ def run_frozen(
     The output is a map (C, H, W) in float16, or what `reduce` makes of the maps (B, C, H, W) of a batch.
     """
     stack = nn.Sequential(*units.values()).to(device).eval()
-    inputs = []
-    for view, source in enumerate(samples.inputs):
-        out = None
-        for start in range(0, len(samples), _BATCH):
-            block = torch.from_numpy(np.ascontiguousarray(source[samples.rows[start : start + _BATCH, view]]))
-            maps = stack(block.to(device).float())  # (B, C, H, W)
-            top = (reduce(maps) if reduce else maps).half().cpu().numpy()
-            if out is None:
-                out = scratch((len(samples), *top.shape[1:]), np.float16)
-            out[start : start + len(top)] = top
-        assert out is not None
-        inputs.append(out)
-    rows = np.repeat(np.arange(len(samples))[:, None], len(inputs), axis=1)
-    return Samples(tuple(inputs), rows, samples.labels)
+    last = reduce or nn.Identity()
+    return samples.through(lambda maps: last(stack(maps.float())), device, _BATCH)
 
 
 def average(maps: Tensor) -> Tensor:
@@ -123,9 +96,13 @@ def choose_donor(donors: list[Donor], train: Samples, val: Samples, features: Do
 
 def probe(donor: Donor, train: Samples, val: Samples, features: DonorFeatures) -> float:
     """Return the macro-F1 on `val` of a logistic regression on the donor's pooled features of `train`."""
-    labels = train.labels.attribute.labels
-    known, unseen = (_vectors(features.pooled(donor, part)) for part in (train, val))
-    return score(labels, _regress(labels, known, train.labels.target, unseen), val.labels.target).macro_f1
+    labels, target = train.labels.attribute.labels, train.labels.target
+    known, unseen = (_vectors(features(donor, part)) for part in (train, val))
+    if not labels.exclusive:
+        there = np.nan_to_num(target) > 0
+        guesses = [_regress(known, column, unseen, 2)[:, 1] for column in there.astype(int).T]
+        return score(labels, np.stack(guesses, axis=1), val.labels.target).macro_f1
+    return score(labels, _regress(known, target.argmax(axis=1), unseen, labels.size), val.labels.target).macro_f1
 
 
 def _vectors(pooled: Samples) -> Floats:
@@ -133,30 +110,21 @@ def _vectors(pooled: Samples) -> Floats:
     return np.asarray(pooled.inputs[0][pooled.rows[:, 0]], dtype=np.float32).reshape(len(pooled), -1)
 
 
-def _regress(labels: Labels, features: Floats, target: Floats, unseen: Floats) -> Floats:
-    """Return the probabilities (M, C) that logistic regressions give the `unseen` features (M, F)."""
-    regression = LogisticRegression(C=0.1, max_iter=200, class_weight="balanced")
+def _regress(features: Floats, classes: npt.NDArray[np.int64], unseen: Floats, count: int) -> Floats:
+    """Return the probabilities (M, count) of the `unseen` features (M, F), from the `classes` (N,) of others."""
+    # Here, because it takes as long to import as torch, and a sync with one donor never asks.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    out = np.zeros((len(unseen), count), dtype=np.float32)
+    if (classes == classes[0]).all():  # one class needs no regression, and scikit-learn refuses it
+        out[:, classes[0]] = 1.0
+        return out
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200, class_weight="balanced"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # donors are ranked, the last digit does not matter
-        return _fit_regressions(regression, labels, features, target, unseen)
-
-
-def _fit_regressions(
-    regression: LogisticRegression, labels: Labels, features: Floats, target: Floats, unseen: Floats
-) -> Floats:
-    if labels.exclusive:
-        classes = target.argmax(axis=1)
-        out = np.zeros((len(unseen), labels.size), dtype=np.float32)
-        if (classes == classes[0]).all():  # one value needs no regression, and scikit-learn refuses it
-            out[:, classes[0]] = 1.0
-            return out
-        model = make_pipeline(StandardScaler(), regression).fit(features, classes)
-        out[:, model.classes_] = model.predict_proba(unseen)
-        return out
-    wanted = np.nan_to_num(target) > 0
-    mixed = wanted.any(axis=0) & ~wanted.all(axis=0)  # a value that is always or never there needs no regression
-    out = np.broadcast_to(wanted.mean(axis=0), (len(unseen), labels.size)).astype(np.float32)
-    if mixed.any():
-        model = make_pipeline(StandardScaler(), MultiOutputClassifier(regression)).fit(features, wanted[:, mixed])
-        out[:, mixed] = np.stack([p[:, 1] for p in model.predict_proba(unseen)], axis=1)
+        model.fit(features, classes)
+    out[:, model.classes_] = model.predict_proba(unseen)
     return out

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -20,19 +20,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Executor(Protocol):
-    """Runs a function of the engine. `name` says where; what comes out may depend on it in the last digits."""
-
-    @property
-    def name(self) -> str:
-        """Return what the executor is called, with all that its results may depend on."""
-
-    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what `function` returns. What it raises comes through."""
-
-
 class Inline:
-    """Runs in this process."""
+    """Runs a function of the engine in this process."""
 
     name = "inline"
 
@@ -42,7 +31,7 @@ class Inline:
 
 
 class Torchrun:
-    """Runs in `processes` processes of this machine, which share each batch; with GPUs one each.
+    """Runs one in `processes` processes of this machine, which share each batch; with GPUs one each.
 
     Arguments are copied to our own processes, memory-mapped arrays travel by name; the result is the first
     process's. One that dies ends them all with a TrainingError, and checkpoints are taken up by the next run.
@@ -50,11 +39,7 @@ class Torchrun:
 
     def __init__(self, processes: int = 0) -> None:
         self.processes = processes or torch.cuda.device_count() or 2
-
-    @property
-    def name(self) -> str:
-        """Return "torchrun of N"."""
-        return f"torchrun of {self.processes}"
+        self.name = f"torchrun of {self.processes}"
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what `function` returns in the first process, or raise what it raises there."""
@@ -95,6 +80,10 @@ class Torchrun:
             raise next((e for e in errors if isinstance(e, AttributreeError | HeadError)), errors[0])
         result: R = results[0]
         return result
+
+
+#: Where a piece of training runs. What comes out may depend on its `name`, in the last digits.
+Executor = Inline | Torchrun
 
 
 def make_executor(name: str, processes: int = 0) -> Executor:

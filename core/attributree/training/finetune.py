@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from ..answers import Floats
 from ..nn.tree import Branch, JointModel
-from ..nn.trunk import Reads, Trunk
-from ..reports import Progress
+from ..nn.trunk import Trunk
+from ..reports import Progress, progress_of
 from ..settings.models import EXIT, BranchSettings
 from .calibrate import Calibration
 from .checkpoint import Checkpoints, Fit
-from .data import Samples, pick_device, scratch
+from .data import Samples, pick_device
 from .donors import Donor
 from .gate import Verdict, gate_replaced
 from .grow import Grown, finish
@@ -113,7 +112,7 @@ def _refine(
 
     calibration, scores, probs = finish(labels, part, logits, recipe)
     val = part.part("val", labelled_only=True)
-    verdict = gate_replaced(labels, live, probs, val.labels.target, recipe)
+    verdict = gate_replaced(labels, live, probs["val"], val.labels.target, recipe)
     return Refined(model.branch(name), calibration, scores, verdict)
 
 
@@ -133,28 +132,14 @@ def _regrow(
     reads, at_exit = model.branch(name).reads, not branches[name].keys
     depth = EXIT if at_exit else "auto" if setup.recipe.depth == EXIT else setup.recipe.depth
     donors = [Donor.of(other, keyed) for other, keyed in branches.items() if keyed.keys]
+    model.trunk.to(device).eval()
+    features = part.through(lambda pixels: model.trunk.features(pixels, (reads,))[reads], device, _BATCH)
     grown, verdict = grow_branch(
-        {reads: trunk_features(model.trunk, part, reads, device)},
+        {reads: features},
         [] if at_exit else donors,
         replace(setup, recipe=setup.recipe.model_copy(update={"depth": depth})),
         may_exit=at_exit,
         live=lambda: live,
-        progress=(lambda what, epoch, of: progress(f"{name} again: {what}", epoch, of)) if progress else None,
+        progress=progress_of(f"{name} again", progress),
     )
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)
-
-
-@torch.inference_mode()
-def trunk_features(trunk: Trunk, samples: Samples, reads: Reads, device: torch.device) -> Samples:
-    """Return `samples` of pixels as samples of the trunk's maps or pyramids, one view, in scratch space."""
-    trunk.to(device).eval()
-    out = None
-    for start in range(0, len(samples), _BATCH):
-        rows = samples.rows[start : start + _BATCH, 0]
-        pixels = torch.from_numpy(np.ascontiguousarray(samples.inputs[0][rows])).to(device)
-        features = trunk.features(pixels, (reads,))[reads].cpu().numpy()
-        if out is None:
-            out = scratch((len(samples), *features.shape[1:]), np.float16)
-        out[start : start + len(features)] = features
-    assert out is not None
-    return Samples((out,), np.arange(len(samples))[:, None], samples.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from ..nn.losses import balance, masked_loss, probabilities
 from ..plugins.hookspecs import Loss
 from ..settings.models import BranchSettings
-from .checkpoint import Checkpoints, Fit
 from .data import Samples, Share
-from .loop import run_loop
 from .metrics import score
 
 _EVAL_BATCH = 128
@@ -30,38 +28,11 @@ def predict_logits(module: nn.Module, samples: Samples, device: torch.device) ->
     return torch.cat(out)
 
 
-def fit(
-    module: nn.Module,
-    groups: Sequence[Mapping[str, Any]],
-    train: Samples,
-    val: Samples,
-    recipe: BranchSettings,
-    *,
-    phase: str,
-    checkpoints: Checkpoints | None = None,
-    patience: int | None = None,
-    from_start: bool = False,
-    loss: Loss | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Fit:
-    """Train `module` (inputs (B, ...) to logits (B, K)) on `train`; its score is the macro-F1 on `val`.
+class BranchTask:
+    """One attribute's supervision, as the loop sees it: its score is the macro-F1 on `val`, unambiguous samples.
 
-    `val` holds unambiguous samples; `loss` is `masked_loss` by default. The rest is as in `run_loop`.
+    `module` makes logits (B, K) of inputs (B, ...); `loss` is `masked_loss` by default.
     """
-    task = _BranchTask(module, groups, train, val, recipe, loss)
-    return run_loop(
-        task,
-        recipe,
-        phase=phase,
-        checkpoints=checkpoints,
-        patience=patience,
-        from_start=from_start,
-        progress=progress,
-    )
-
-
-class _BranchTask:
-    """One attribute's supervision, as the loop sees it."""
 
     partial = False
 
@@ -72,21 +43,16 @@ class _BranchTask:
         train: Samples,
         val: Samples,
         recipe: BranchSettings,
-        loss: Loss | None,
+        loss: Loss | None = None,
     ) -> None:
         self.name = train.labels.attribute.name
         self.module = module
-        self._groups = groups
+        self.groups = groups
+        self.steps = -(-len(train) // recipe.batch_size)
         self._train, self._val, self._recipe = train, val, recipe
         self._labels = train.labels.attribute.labels
         self._loss: Loss = loss or partial(masked_loss, self._labels)
         self._balance = balance(self._labels, train.target) if recipe.class_balance else None
-
-    def groups(self) -> Sequence[Mapping[str, Any]]:
-        return self._groups
-
-    def steps(self) -> int:
-        return -(-len(self._train) // self._recipe.batch_size)
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
         return self._train.batches(self._recipe.batch_size, rng, share)

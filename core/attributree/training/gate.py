@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,8 @@ def paired_bootstrap(
     """
     if not len(target):
         raise ValueError("no labelled image to compare on")
-    draws = resampled_f1(labels, (before, after), target, seed=seed, rounds=rounds)  # (2, rounds)
+    counts = [(contributions(labels, probabilities, target), slice(None)) for probabilities in (before, after)]
+    draws = resampled_f1(counts, len(target), seed, rounds)  # (2, rounds)
     change = draws[1] - draws[0]
     low, high = np.quantile(change, (0.025, 0.975))
     # Equal answers lose nothing; rounding must not say otherwise.
@@ -85,27 +86,24 @@ def paired_bootstrap(
 
 
 def resampled_f1(
-    labels: Labels, answers: tuple[Floats, ...], target: Floats, *, seed: int, rounds: int = ROUNDS
+    counted: Sequence[tuple[npt.NDArray[np.float32], slice | npt.NDArray[np.int64]]], n: int, seed: int, rounds: int
 ) -> npt.NDArray[np.float64]:
-    """Return the macro-F1 of each of A sets of probabilities (N, C) in each resample of the images: (A, rounds)."""
-    counts = [contributions(labels, probabilities, target) for probabilities in answers]  # (N, 3, C) each
-    drawn = resamples(len(target), seed, rounds)
-    return np.concatenate([np.stack([drawn_f1(each, draws) for each in counts]) for draws in drawn], axis=1)
+    """Return the macro-F1 of each of A sets of answers in each resample of `n` images: (A, rounds).
 
-
-def resamples(n: int, seed: int, rounds: int = ROUNDS) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield in blocks (R, n), `rounds` in all, how often each of `n` images is in each resample."""
+    A set is what `contributions` makes of it (M, 3, C), and which M of the images it answers.
+    """
     rng, step = np.random.default_rng(seed), max(1, _CELLS // n)
+    blocks = []
     for start in range(0, rounds, step):
-        yield rng.multinomial(n, np.full(n, 1 / n), size=min(step, rounds - start)).astype(np.float32)
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(step, rounds - start)).astype(np.float32)  # (R, n)
+        blocks.append([_drawn_f1(counts, drawn[:, images]) for counts, images in counted])
+    return np.concatenate(blocks, axis=1)
 
 
-def drawn_f1(counts: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the macro-F1 (R,) of each resample `drawn` (R, N): how often it has each image of `contributions`."""
-    n = len(counts)
-    hits, given, support = np.moveaxis((drawn @ counts.reshape(n, -1)).reshape(len(drawn), 3, -1), 1, 0)
-    f1 = 2 * hits / np.maximum(given + support, 1)  # (R, C)
-    present = support > 0
+def _drawn_f1(counts: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the macro-F1 (R,) of each resample `drawn` (R, M): how often it has each image of `counts` (M, 3, C)."""
+    hits, given, support = np.moveaxis(np.tensordot(drawn, counts, axes=1), 1, 0)  # (R, C) each
+    f1, present = 2 * hits / np.maximum(given + support, 1), support > 0
     return np.asarray((f1 * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1), dtype=np.float64)
 
 

@@ -21,9 +21,9 @@ from ..settings.models import EXIT, BranchSettings
 from .calibrate import Calibration, calibrate
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device
-from .donors import ComputedFeatures, Donor, DonorFeatures, average, choose_donor, run_frozen
-from .fit import fit, predict_logits
-from .loop import seed_everything
+from .donors import Donor, DonorFeatures, average, choose_donor, pooled_features, run_frozen
+from .fit import BranchTask, predict_logits
+from .loop import run_loop, seed_everything
 from .metrics import Scores, majority_macro_f1, score
 
 #: What a branch is above the trunk, from cheap to dear: a head alone, or with a donor's units, none, one or all of them
@@ -35,7 +35,6 @@ GOOD_ENOUGH = 0.01
 UNIT_RATE = 0.1
 #: Beginning at a trained head, a deeper depth that gains nothing in so many epochs is given up.
 DEEPER_PATIENCE = 3
-
 
 #: A branch as one depth made it, and how that went.
 Candidate = tuple[Branch, Fit]
@@ -80,7 +79,7 @@ def grow(
     label_set = next(iter(samples.values())).labels
     name, labels = label_set.attribute.name, label_set.attribute.labels
     device = pick_device(recipe.device)
-    features = features or ComputedFeatures(device)
+    features = features or partial(pooled_features, device=device)
     train, val = label_set.part("train"), label_set.part("val", labelled_only=True)
     if len(train) < 2 or not len(val):
         raise TrainingError(
@@ -109,7 +108,7 @@ def grow(
     depth = _cheapest(candidates)
     branch = candidates[depth][0].to(device)
     answer = partial(predict_logits, branch, device=device)
-    calibration, scores, answers = finish(labels, samples[branch.reads], answer, recipe)
+    calibration, scores, probs = finish(labels, samples[branch.reads], answer, recipe)
     return Grown(
         branch=branch.cpu(),
         depth=depth,
@@ -119,31 +118,26 @@ def grow(
         calibration=calibration,
         scores=scores,
         floor=majority_macro_f1(labels, label_set.part("train", labelled_only=True).target, val.target),
-        answers=answers,
+        answers=probs["val"],
     )
 
 
 def finish(
     labels: Labels, samples: Samples, logits: Callable[[Samples], Tensor], recipe: BranchSettings
-) -> tuple[Calibration, dict[str, Scores], Floats]:
-    """Calibrate a trained branch on validation and score it there and on test.
+) -> tuple[Calibration, dict[str, Scores], dict[str, Floats]]:
+    """Calibrate a trained branch on validation and score it there and, if it has labels, on test.
 
-    `logits` gives the branch's (N, K) for a part of `samples`. Returns the calibration, the scores by split, and the
-    calibrated probabilities (N, C) of the unambiguous validation samples.
+    `logits` gives the branch's (N, K) for a part of `samples`. Returns the calibration, and by split the scores and the
+    calibrated probabilities (N, C) of the unambiguous samples.
     """
-    val, test = (samples.part(split, labelled_only=True) for split in ("val", "test"))
-    val_logits = logits(val)
+    parts = {split: samples.part(split, labelled_only=True) for split in ("val", "test")}
+    made = {split: logits(part) for split, part in parts.items() if len(part)}
     enough = len(samples) - int(samples.labels.ambiguous.sum()) >= recipe.min_calibration_labels
-    calibration = calibrate(labels, val_logits, val.target, precision=recipe.target_precision, enough=enough)
-    probs = {"val": probabilities(labels.kind, val_logits, calibration.temperature).numpy()}
-    if len(test):
-        probs["test"] = probabilities(labels.kind, logits(test), calibration.temperature).numpy()
-    scores = {
-        split: score(labels, probs[split], part.labels.target, calibration.cut)
-        for split, part in (("val", val), ("test", test))
-        if split in probs
-    }
-    return calibration, scores, probs["val"]
+    precision = recipe.target_precision
+    calibration = calibrate(labels, made["val"], parts["val"].target, precision=precision, enough=enough)
+    probs = {split: probabilities(labels.kind, each, calibration.temperature).numpy() for split, each in made.items()}
+    scores = {split: score(labels, each, parts[split].labels.target, calibration.cut) for split, each in probs.items()}
+    return calibration, scores, probs
 
 
 def _try_depths(
@@ -195,7 +189,7 @@ def fit_branch(
     averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
     deeper = depth not in (EXIT, "head")
     if donor and averaged and not deeper:
-        train, val = features.pooled(donor, train), features.pooled(donor, val)
+        train, val = features(donor, train), features(donor, val)
     elif branch.frozen or not deeper:
         units = dict(list(branch.units.items())[: branch.frozen])
         reduce = None if deeper else average if averaged else reduced
@@ -206,17 +200,14 @@ def fit_branch(
         {"params": list(branch.head.parameters()), "lr": recipe.learning_rate * (0.3 if deeper else 1.0)},
         {"params": list(upper.units.parameters()), "lr": recipe.learning_rate * UNIT_RATE},
     ]
-    return fit(
-        upper,
-        [group for group in groups if group["params"]],
-        train,
-        val,
+    task = BranchTask(upper, [group for group in groups if group["params"]], train, val, recipe, loss)
+    return run_loop(
+        task,
         recipe,
         phase=depth,
         checkpoints=checkpoints,
         patience=min(recipe.patience, DEEPER_PATIENCE) if deeper else None,
         from_start=deeper,
-        loss=loss,
         progress=(lambda epoch: progress(depth, epoch, recipe.epochs)) if progress else None,
     )
 

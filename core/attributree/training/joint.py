@@ -112,7 +112,7 @@ class _JointTask:
         self.name = name
         self.module: nn.Module = model
         self._model = model
-        self._recipe, self._rates = recipe, rates
+        self._recipe = recipe
         self._pixels = next(iter(samples.values())).inputs[0]
         train = {attribute: part.part("train") for attribute, part in samples.items()}
         self._val = {attribute: part.part("val", labelled_only=True) for attribute, part in samples.items()}
@@ -129,16 +129,14 @@ class _JointTask:
         }
         self._taught = {attribute: _taught(teacher, self._rows) for attribute, teacher in teachers.items()}
         self._draw = attribute_aware([target[1] for target in self._table.values()]) if teachers else None
-
-    def groups(self) -> Sequence[Mapping[str, Any]]:
-        heads = [p for name in self._labels for p in self._model.branch(name).head.parameters()]
-        own = {id(p) for p in heads}
-        body = [p for p in self._model.parameters() if id(p) not in own]
-        rate = self._recipe.learning_rate
-        return [{"params": body, "lr": rate * self._rates.body}, {"params": heads, "lr": rate * self._rates.heads}]
-
-    def steps(self) -> int:
-        return math.ceil(len(self._rows) / self._recipe.batch_size)
+        heads = [p for attribute in samples for p in model.branch(attribute).head.parameters()]
+        own, rate = {id(p) for p in heads}, recipe.learning_rate
+        body = [p for p in model.parameters() if id(p) not in own]
+        self.groups: Sequence[Mapping[str, Any]] = [
+            {"params": body, "lr": rate * rates.body},
+            {"params": heads, "lr": rate * rates.heads},
+        ]
+        self.steps = math.ceil(len(self._rows) / recipe.batch_size)
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
         count, size = len(self._rows), self._recipe.batch_size
@@ -197,36 +195,34 @@ class _JointTask:
 
 def predict_joint(model: JointModel, samples: Mapping[str, Samples], device: torch.device) -> dict[str, Tensor]:
     """Return each attribute's logits (N, K) of its own samples of pixels, in order; an image is run once for all."""
-    rows = np.unique(np.concatenate([part.rows[:, 0] for part in samples.values()]))
-    logits = logits_at(model, next(iter(samples.values())).inputs[0], rows, list(samples), device)
-    return {name: logits[name][np.searchsorted(rows, part.rows[:, 0])] for name, part in samples.items()}
+    rows = {name: part.rows[:, 0] for name, part in samples.items()}
+    return logits_at(model, next(iter(samples.values())).inputs[0], rows, device)
 
 
 @torch.inference_mode()
 def logits_at(
-    model: JointModel,
-    pixels: npt.NDArray[Any],
-    rows: npt.NDArray[np.int64],
-    names: Sequence[str],
-    device: torch.device,
+    model: JointModel, pixels: npt.NDArray[Any], rows: Mapping[str, npt.NDArray[np.int64]], device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the logits (M, K) of the attributes `names` for the images at `rows` (M,) of `pixels`, on the CPU."""
+    """Return each attribute's logits (M, K) of the images at its `rows` (M,) of `pixels`, on the CPU.
+
+    An image is run once for all.
+    """
     model.eval()
-    out: dict[str, list[Tensor]] = {name: [] for name in names}
-    for start in range(0, len(rows), _EVAL_BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(pixels[rows[start : start + _EVAL_BATCH]])).to(device)
-        for name, logits in model(batch, names).items():
+    every = np.unique(np.concatenate(list(rows.values())))
+    out: dict[str, list[Tensor]] = {name: [] for name in rows}
+    for start in range(0, len(every), _EVAL_BATCH):
+        batch = torch.from_numpy(np.ascontiguousarray(pixels[every[start : start + _EVAL_BATCH]])).to(device)
+        for name, logits in model(batch, list(rows)).items():
             out[name].append(logits.float().cpu())
-    return {name: torch.cat(out[name]) for name in names}
+    return {name: torch.cat(out[name])[np.searchsorted(every, mine)] for name, mine in rows.items()}
 
 
 def teach(
     model: JointModel, pixels: npt.NDArray[Any], rows: Mapping[str, npt.NDArray[np.int64]], device: torch.device
 ) -> dict[str, Teacher]:
-    """Return what `model` says of the images at `rows` (M,) of `pixels`, by attribute; an image is run once for all."""
-    every = np.unique(np.concatenate(list(rows.values())))
-    logits = logits_at(model.to(device), pixels, every, list(rows), device)
-    return {name: Teacher(mine, logits[name][np.searchsorted(every, mine)]) for name, mine in rows.items()}
+    """Return what `model` says of the images at `rows` (M,) of `pixels`, by attribute."""
+    logits = logits_at(model.to(device), pixels, rows, device)
+    return {name: Teacher(mine, logits[name]) for name, mine in rows.items()}
 
 
 def distillation(labels: Labels, logits: Tensor, taught: Tensor) -> Tensor:

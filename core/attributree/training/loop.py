@@ -11,7 +11,9 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,11 +23,10 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from ..errors import TrainingError
+from ..errors import ConfigError, TrainingError
 from ..settings.models import TrainingSettings
 from .checkpoint import Checkpoints, Fit, LoopState
 from .data import Share, pick_device
-from .record import Recorder
 
 WEIGHT_DECAY = 0.05
 #: Gradients longer than this are cut.
@@ -35,19 +36,16 @@ MAX_NORM = 5.0
 class Task(Protocol):
     """What a loop trains. `name` says whose training it is, `module` what is trained and kept.
 
-    A batch is a tuple of tensors, on any device; the loop never looks inside. `partial`: a batch may leave parameters
-    without a gradient.
+    `groups` are AdamW's parameter groups, each with its peak learning rate `lr`; an epoch has `steps` batches. A batch
+    is a tuple of tensors, on any device; the loop never looks inside. `partial`: a batch may leave parameters without a
+    gradient.
     """
 
     name: str
     module: nn.Module
+    groups: Sequence[Mapping[str, Any]]
+    steps: int
     partial: bool
-
-    def groups(self) -> Sequence[Mapping[str, Any]]:
-        """Return AdamW's parameter groups, each with its peak learning rate `lr`."""
-
-    def steps(self) -> int:
-        """Return how many batches an epoch has."""
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches of one epoch: of each, the part that is this process's."""
@@ -102,27 +100,41 @@ def run_loop(
     device = accelerator.device if accelerator.num_processes > 1 else pick_device(recipe.device)
     share = Share(accelerator.process_index, accelerator.num_processes)
     task.module.to(device)
-    optimizer = torch.optim.AdamW([dict(group) for group in task.groups()], weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.AdamW([dict(group) for group in task.groups], weight_decay=WEIGHT_DECAY, fused=True)
     state = checkpoints.load(phase, task.module, optimizer) if checkpoints else None
     if state is None:
         state = _begin(task, accelerator, from_start)
     module: nn.Module = accelerator.prepare_model(task.module) if accelerator.num_processes > 1 else task.module
-    begun, total = state.steps, max(1, task.steps()) * recipe.epochs
+    begun, total = state.steps, max(1, task.steps) * recipe.epochs
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(begun + step, total))
     patience = recipe.patience if patience is None else patience
     saved = time.monotonic()
     if progress:
         progress(state.fit.epochs)
-    with Recorder(recipe.tensorboard if accelerator.is_main_process else "", task.name, phase) as recorder:
+    board = recipe.tensorboard and accelerator.is_main_process
+    with closing(_writer(Path(recipe.tensorboard) / task.name / phase)) if board else nullcontext() as writer:
         while not state.done:
             epoch = state.fit.epochs + 1
             rng = seed_everything(recipe.seed, f"{task.name} {phase} {epoch}")
-            taken, mean_loss = _run_epoch(task, module, accelerator, optimizer, scheduler, rng, share, epoch)
-            score, loss = _validate(task, accelerator)
-            state = _advance(state, task.module, recipe.epochs, patience, taken, score, loss)
-            recorder.add(
-                epoch, train_loss=mean_loss, val_loss=loss, val_score=score, rate=float(scheduler.get_last_lr()[0])
-            )
+            module.train()
+            losses = []
+            for batch in task.batches(rng, share):
+                with accelerator.autocast():
+                    loss = task.loss(module, batch)
+                losses.append(float(loss.detach()))
+                _require_finite(task, losses[-1], "loss", f" in epoch {epoch}")
+                optimizer.zero_grad(set_to_none=True)
+                accelerator.backward(loss)
+                nn.utils.clip_grad_norm_(module.parameters(), MAX_NORM)
+                optimizer.step()
+                scheduler.step()
+            score, val_loss = _validate(task, accelerator)
+            state = _advance(state, task.module, recipe.epochs, patience, len(losses), score, val_loss)
+            if writer:
+                mean, rate = sum(losses) / max(1, len(losses)), scheduler.get_last_lr()[0]
+                told = {"train_loss": mean, "val_loss": val_loss, "val_score": score, "rate": rate}
+                for name, number in told.items():
+                    writer.add_scalar(name, number, epoch)
             due = time.monotonic() - saved >= recipe.checkpoint_seconds
             if checkpoints and accelerator.is_main_process and (due or state.done):
                 checkpoints.save(phase, state, task.module, optimizer)
@@ -135,42 +147,23 @@ def run_loop(
     return state.fit
 
 
+def _writer(folder: Path) -> Any:
+    """Return a writer for TensorBoard. Raises ConfigError if its package is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "training -> tensorboard: the package tensorboard is not installed; "
+            "run: pip install 'attributree[tensorboard]'"
+        ) from error
+    return SummaryWriter(str(folder))
+
+
 def _begin(task: Task, accelerator: Accelerator, from_start: bool) -> LoopState:
     if not from_start:
         return LoopState(Fit(0, 0, -math.inf, math.inf), 0, done=False, best={})
     score, loss = _validate(task, accelerator)
     return LoopState(Fit(0, 0, score, loss), 0, done=False, best=copy.deepcopy(task.module.state_dict()))
-
-
-def _run_epoch(
-    task: Task,
-    module: nn.Module,
-    accelerator: Accelerator,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    rng: np.random.Generator,
-    share: Share,
-    epoch: int,
-) -> tuple[int, float]:
-    """Train one epoch; return how many steps it took and the mean loss."""
-    module.train()
-    steps, total = 0, 0.0
-    for batch in task.batches(rng, share):
-        with accelerator.autocast():
-            loss = task.loss(module, batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{task.name}: the loss became {value} in epoch {epoch}; nothing was promoted. "
-                "Lower training -> learning_rate, or look at the plugin's head"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(loss)
-        nn.utils.clip_grad_norm_(module.parameters(), MAX_NORM)
-        optimizer.step()
-        scheduler.step()
-        steps, total = steps + 1, total + value
-    return steps, total / max(1, steps)
 
 
 def _validate(task: Task, accelerator: Accelerator) -> tuple[float, float]:
@@ -187,12 +180,16 @@ def _validate(task: Task, accelerator: Accelerator) -> tuple[float, float]:
     if isinstance(said[0], str):
         raise TrainingError(said[0])
     score, loss = said[0]
+    _require_finite(task, loss, "validation loss")
+    return score, loss
+
+
+def _require_finite(task: Task, loss: float, what: str, when: str = "") -> None:
     if not math.isfinite(loss):
         raise TrainingError(
-            f"{task.name}: the validation loss became {loss}; nothing was promoted. "
+            f"{task.name}: the {what} became {loss}{when}; nothing was promoted. "
             "Lower training -> learning_rate, or look at the plugin's head"
         )
-    return score, loss
 
 
 def _advance(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..answers import Answers, Floats, answer
 from ..schema import Labels
 
 _BINS = 15
+_SHARES = ("accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy")
+#: What stands in a report in place of `Scores.to_json` where there is no label.
+NO_SCORES: Final[Mapping[str, Any]] = {"n": 0, **dict.fromkeys(_SHARES), "per_value": {}}
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """Return the scores as JSON-ready data, shares rounded to four digits."""
         out: dict[str, Any] = {"n": self.n}
-        for name in ("accuracy", "macro_f1", "ece", "coverage", "accepted_accuracy"):
+        for name in _SHARES:
             share = getattr(self, name)
             out[name] = None if share is None else round(share, 4)
         out["per_value"] = {k: {m: round(x, 4) for m, x in v.items()} for k, v in self.per_value.items()}

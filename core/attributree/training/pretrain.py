@@ -78,12 +78,11 @@ def augmentation(size: int, *, flip: bool = True) -> Callable[[Tensor], Tensor]:
 class Pretrained:
     """What was learnt: `state` has timm's names for the backbone without its classifier.
 
-    `images` were learnt from, in `epochs` epochs and `seconds`; `loss` is that of the kept epoch on held-out images.
+    `epochs` and `seconds` is what it took; `loss` is that of the kept epoch on held-out images.
     `spread` is the standard deviation of their embeddings over the images, averaged over dimensions; 1 is striven for.
     """
 
     state: dict[str, Tensor]
-    images: int
     epochs: int
     loss: float
     spread: float
@@ -131,7 +130,7 @@ def pretrain(
             "raise training -> batch_size"
         )
     task.module.cpu()
-    return Pretrained(backbone.state(), len(train), fit.epochs, fit.loss, spread, time.monotonic() - begun)
+    return Pretrained(backbone.state(), fit.epochs, fit.loss, spread, time.monotonic() - begun)
 
 
 def vicreg(first: Tensor, second: Tensor) -> Tensor:
@@ -203,22 +202,20 @@ class _PretrainTask:
         self._model = _Embedder(backbone)
         self.module: nn.Module = self._model
         self._pixels, self._train, self._held_out = pixels, train, held_out[:HELD_OUT]
-        self._recipe, self._learnt = recipe, learnt
+        self._seed = recipe.seed
         self._size = min(recipe.batch_size, len(train))
         self._augment = augmentation(backbone.spec.image_size, flip=recipe.flip)
-
-    def groups(self) -> Sequence[Mapping[str, Any]]:
-        rate = self._recipe.learning_rate
-        expander = list(self._model.expander.parameters())
         body = [*self._model.trunk.parameters(), *self._model.units.parameters()]
-        return [{"params": body, "lr": rate * (LEARNT_RATE if self._learnt else 1.0)}, {"params": expander, "lr": rate}]
-
-    def steps(self) -> int:
-        return len(self._train) // self._size  # a last, smaller batch would only blur the statistics
+        expander, rate = list(self._model.expander.parameters()), recipe.learning_rate
+        self.groups: Sequence[Mapping[str, Any]] = [
+            {"params": body, "lr": rate * (LEARNT_RATE if learnt else 1.0)},
+            {"params": expander, "lr": rate},
+        ]
+        self.steps = len(train) // self._size  # a last, smaller batch would only blur the statistics
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
         order = rng.permutation(len(self._train))
-        for step in range(self.steps()):
+        for step in range(self.steps):
             batch = np.sort(order[step * self._size : (step + 1) * self._size])
             yield self._views(self._train[share.take(batch)])
 
@@ -228,7 +225,7 @@ class _PretrainTask:
             return vicreg(first, second)
 
     def validate(self) -> tuple[float, float]:
-        seed_everything(self._recipe.seed, "pretrain views")  # the same views in each epoch
+        seed_everything(self._seed, "pretrain views")  # the same views in each epoch
         loss = float(vicreg(*self._embed(views=True)))
         return -loss, loss
 
