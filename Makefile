@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo        a partially labelled catalogue gets its attributes, in a few minutes"
 	@echo "make test        lint, types and tests"
-	@echo "make acceptance  wheels, fresh environments and big backbones"
+	@echo "make acceptance  wheels, fresh environments, big backbones, two processes, a branch of each plugin"
 	@echo "make soak        all tests in both databases, with twenty times the kills and the examples"
 	@echo "make bench       real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
 	@echo "make lint        ruff, mypy, import-linter"
@@ -32,10 +32,10 @@ demo: $(STAMP)
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: lint
-	$(PYTEST) -m "not acceptance"
+	$(PYTEST) -m "not acceptance and not attributree_grows"
 
 acceptance: $(STAMP)
-	$(PYTEST) -m acceptance
+	$(PYTEST) -m "acceptance or attributree_grows"
 
 soak: $(STAMP)
 	$(PYTEST) --soak --database both

@@ -122,4 +122,4 @@ def test_an_attribute_below_its_gate_is_exit_code_3_with_strict(grown: Project) 
     grown.plugin("tone")
     outcome = grown.run("--strict", "sync-catalog")
     assert outcome.code == 3
-    assert "tone: kept (macro-F1 " in outcome.err
+    assert "tone: rejected (macro-F1 " in outcome.err

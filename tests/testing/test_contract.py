@@ -139,7 +139,7 @@ def test_a_branch_that_learns_nothing_is_found(
     write: Write, attributree_workspace: Callable[..., Any], tmp_path: Path
 ) -> None:
     subject = write(HEAD.format(answer="return self.spare + 0 * self.linear(features.mean(dim=(2, 3)))"))
-    with pytest.raises(AssertionError, match="kept"):
+    with pytest.raises(AssertionError, match="rejected"):
         subject.test_a_branch_grows_and_answers(subject.there, subject.hem, attributree_workspace, tmp_path)
 
 

@@ -55,6 +55,7 @@ class Loss:
 """
 
 
+@pytest.mark.acceptance
 def test_the_loss_of_a_one_file_plugin_travels_and_one_that_cannot_is_refused(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(ONE_FILE)
     (plugin,) = from_folder(tmp_path)
@@ -90,6 +91,7 @@ def test_a_head_travels_ready_made_and_the_same_each_time(make_samples: Make) ->
     assert torch.equal(one.linear.weight, other.linear.weight)
 
 
+@pytest.mark.acceptance
 def test_two_processes_train_one_branch_and_what_goes_wrong_is_told(
     make_samples: Make, make_units: Callable[..., dict[str, nn.Module]], recipe: BranchSettings
 ) -> None:

@@ -135,6 +135,7 @@ def test_the_held_out_loss_falls_and_every_part_learns() -> None:
         assert not torch.equal(done.state[name], before[name])
 
 
+@pytest.mark.acceptance
 def test_shapes_are_told_apart_better_than_by_random_weights() -> None:
     """Wide bars and tall ones of equal area; mean of five seeds, since 44 images make a single one a lottery."""
     rng = np.random.default_rng(1)

@@ -22,6 +22,7 @@ INSTALLED = {point.dist.name for point in metadata.entry_points(group="attributr
 GENERAL = {
     "attributree",
     "attributree.cli",
+    "attributree.cli.group",
     "attributree.cli.output",
     "attributree.errors",
     "attributree.labels.records",
