@@ -190,10 +190,9 @@ def _value(value: Value, count: int | None) -> str:
     arguments = [_quoted(value.key)]
     if value.title != Value(value.key).title:
         arguments.append(f"title={_quoted(value.title)}")
-    if value.synonyms:
-        arguments.append(f"synonyms={_texts(value.synonyms, 16, 'synonyms=,')}")
-    if value.formerly:
-        arguments.append(f"formerly={_texts(value.formerly, 16, 'formerly=,')}")
+    for name, texts in (("synonyms", value.synonyms), ("formerly", value.formerly)):
+        if texts:
+            arguments.append(f"{name}={_texts(texts, 16, f'{name}=,')}")
     if value.translations:
         entries = [f"{_quoted(tag)}: {_texts(texts, 20, f'{tag!r}: ,')}" for tag, texts in value.translations.items()]
         arguments.append("\n".join(["translations={", *(f"{' ' * 20}{entry}," for entry in entries), f"{' ' * 16}}}"]))
