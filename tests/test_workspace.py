@@ -93,7 +93,7 @@ def test_a_text_that_no_value_spells_is_asked_about_once(new_project: Callable[.
 @pytest.mark.both_databases("predictions are read while others are written")
 def test_gaps_are_filled_lazily_and_stored(grown: Project) -> None:
     with grown.open() as workspace:
-        gaps = workspace.predict_missing(attributes=["sleeves"])
+        gaps = workspace.live().predict_missing(["sleeves"])
         assert workspace.registry.predictions("sleeves") == []
         found = list(gaps)
         assert len(workspace.registry.predictions("sleeves")) == len(found)
@@ -101,7 +101,7 @@ def test_gaps_are_filled_lazily_and_stored(grown: Project) -> None:
 
 def test_evaluate_and_status_are_the_command_lines(grown: Project) -> None:
     with grown.open() as workspace:
-        assert workspace.evaluate("val") == grown.run("evaluate", "--split", "val", "--json").json
+        assert workspace.live().evaluate("val") == grown.run("evaluate", "--split", "val", "--json").json
         assert workspace.status() == grown.run("status", "--json").json
 
 
@@ -163,8 +163,8 @@ def test_names_that_are_not_there_are_refused(grown: Project) -> None:
             lambda: workspace.sync(only=["hem"]),
             lambda: workspace.plan(retrain=["hem"]),
             lambda: workspace.predict([], attributes=["hem"]),
-            lambda: list(workspace.predict_missing(attributes=["hem"])),
-            lambda: workspace.evaluate(attributes=["hem"]),
+            lambda: list(workspace.live().predict_missing(["hem"])),
+            lambda: workspace.live().evaluate("test", ["hem"]),
         ):
             with pytest.raises(UnknownNameError, match="'hem'"):
                 wrong()

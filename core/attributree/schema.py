@@ -126,9 +126,7 @@ class Value:
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON-ready data."""
-        return _without_empty(
-            {field.name: jsonable(getattr(self, field.name)) for field in fields(self)}, "translations"
-        )
+        return _told(self, "translations")
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -305,9 +303,9 @@ class Attribute:
 
     def to_json(self) -> dict[str, Any]:
         """Return the declaration as JSON-ready data; `from_json` reads it back."""
-        told = {field.name: jsonable(getattr(self, field.name)) for field in fields(self)}
+        told = _told(self, "formerly", "normalized_by")
         told["labels"]["kind"] = self.labels.kind
-        return _without_empty(told, "formerly", "normalized_by")
+        return told
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attribute:
@@ -316,19 +314,8 @@ class Attribute:
         kind = labels.pop("kind")
         if kind not in KINDS:
             raise SchemaError(f"attribute {data['name']!r}: kind {kind!r} is none of {', '.join(KINDS)}")
-        values = tuple(
-            Value(v["key"], v["title"], tuple(v["synonyms"]), tuple(v["formerly"]), v.get("translations", {}))
-            for v in labels.pop("values")
-        )
-        return cls(
-            name=data["name"],
-            labels=KINDS[kind](values, **labels),
-            title=data["title"],
-            applies_to=tuple(data["applies_to"]),
-            description=data.get("description", ""),
-            formerly=tuple(data.get("formerly", ())),
-            normalized_by=data.get("normalized_by", ""),
-        )
+        values = tuple(Value(**value) for value in labels.pop("values"))
+        return cls(**{**data, "labels": KINDS[kind](values, **labels)})
 
     @cached_property
     def digest(self) -> str:
@@ -338,6 +325,7 @@ class Attribute:
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def _without_empty(told: dict[str, Any], *younger: str) -> dict[str, Any]:
-    """Return `told` without `younger` keys that are empty: digests stay what they were before there were such keys."""
+def _told(declared: Value | Attribute, *younger: str) -> dict[str, Any]:
+    """Return the fields, without `younger` ones that are empty: digests stay what they were before there were such."""
+    told = {field.name: jsonable(getattr(declared, field.name)) for field in fields(declared)}
     return {key: value for key, value in told.items() if value or key not in younger}

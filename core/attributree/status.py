@@ -13,13 +13,10 @@ from .sync.state import CatalogState
 
 def describe_status(catalog: Catalog, state: CatalogState, plan: Plan, undeclared: Mapping[str, int]) -> dict[str, Any]:
     """Return the status as JSON-ready data; `undeclared` is columns that no attribute reads, with their cells."""
-    counts = catalog.labels.counts()
+    counts = jsonable(catalog.labels.counts())
     names = sorted({*state.declared, *state.catalogued})
     return {
-        "images": counts.images,
-        "products": counts.products,
-        "observations": counts.observations,
-        "revision": counts.revision,
+        **{key: counts[key] for key in ("images", "products", "observations", "revision")},
         "version": state.live.id if state.live else None,
         "attributes": {name: _attribute_status(catalog, state, plan, name) for name in names},
         "undeclared": dict(undeclared),
@@ -38,10 +35,7 @@ def _attribute_status(catalog: Catalog, state: CatalogState, plan: Plan, name: s
     scores = branch.metrics.get("test", {}) if branch else {}
     return {
         "declared_by": state.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
-        "labelled": coverage.labelled,
-        "ambiguous": coverage.ambiguous,
-        "not_applicable": coverage.not_applicable,
-        "unknown": coverage.unknown,
+        **{key: getattr(coverage, key) for key in ("labelled", "ambiguous", "not_applicable", "unknown")},
         "branch": branch.id if branch else None,
         "state": _state(state, plan, name, branch is not None),
         "accuracy": scores.get("accuracy"),

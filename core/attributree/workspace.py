@@ -9,7 +9,7 @@ ws.predict(["photos/1.jpg"])
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -25,7 +25,6 @@ from .labels.store import LabelStore
 from .plugins import LoadedPlugins, load_plugins
 from .plugins.hookspecs import attributree_after_sync, attributree_normalize_label
 from .registry.predictions import load as load_predictions
-from .registry.records import TreeVersion
 from .registry.store import RegistryStore
 from .reports import Plan, Progress, Result, SyncReport
 from .schema import Attribute
@@ -37,15 +36,11 @@ from .sync.actor import actor
 from .sync.apply import make_plan, sync_catalog
 from .sync.plan import broken_owner, plan_sync
 from .sync.state import read_state
-from .text.mine import MineSummary, mine
-from .text.suggest import Suggestions, suggest
 
 if TYPE_CHECKING:
-    from .comparison.report import Comparison
     from .inference.live import LiveTree
     from .inference.predict import Prediction
     from .registry.garbage import Garbage
-    from .sync.pretrain import PretrainReport
 
 
 log = logging.getLogger(__name__)
@@ -168,23 +163,6 @@ class Workspace:
         )
         return replace(summary, undeclared=self.only_undeclared(summary.undeclared))
 
-    def mine(
-        self,
-        names: Collection[str] | None = None,
-        *,
-        dry_run: bool = False,
-        progress: Callable[[int], None] | None = None,
-    ) -> MineSummary:
-        """Read labels off titles and descriptions, of all declared attributes or of `names`; see `text.mine`."""
-        languages = self.settings.catalog.languages
-        return mine(
-            self.labels, self.declared.attributes, names, languages=languages, dry_run=dry_run, progress=progress
-        )
-
-    def suggest(self, *, limit: int = 20) -> Suggestions:
-        """Return what could be declared, at most `limit` of each kind; see `text.suggest`."""
-        return suggest(self.labels, self.declared.attributes, limit=limit)
-
     def only_undeclared(self, columns: Mapping[str, int]) -> dict[str, int]:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""
         read = {column for attribute in self.declared.attributes.values() for column in attribute.columns}
@@ -228,36 +206,6 @@ class Workspace:
                 log.warning("%s", problem)
         return report
 
-    def finetune(self, *, executor: str = "inline", processes: int = 0, progress: Progress | None = None) -> SyncReport:
-        """Train the live tree's trunk and branches together, gated by attribute. Imports torch.
-
-        See `attributree.sync.finetune.finetune_catalog`.
-        """
-        from .sync.finetune import finetune_catalog
-        from .training.executors import make_executor
-
-        run = make_executor(executor, processes)
-        return finetune_catalog(self.catalog, self.settings, self.declared, progress=progress, executor=run)
-
-    def pretrain(
-        self,
-        out: Path | str | None = None,
-        *,
-        epochs: int | None = None,
-        images: int | None = None,
-        progress: Progress | None = None,
-    ) -> PretrainReport:
-        """Learn trunk weights from the catalogue's images without labels; `out` is trunk.safetensors by default.
-
-        See `attributree.sync.pretrain.pretrain_trunk`. Imports torch.
-        """
-        from .sync.pretrain import pretrain_trunk
-
-        file = self.settings.folder / "trunk.safetensors" if out is None else Path(out)
-        return pretrain_trunk(
-            self.catalog, self.settings, self.declared, file, epochs=epochs, images=images, progress=progress
-        )
-
     def live(self, progress: Progress | None = None) -> LiveTree:
         """Return the live tree, loaded. Raises CatalogError if nothing is live. Imports torch."""
         from .inference.live import LiveTree
@@ -270,48 +218,11 @@ class Workspace:
         """Return what the live tree says of image files."""
         return self.live().predict_files(images, attributes, article_type)
 
-    def predict_missing(self, *, attributes: Iterable[str] = ()) -> Iterator[Prediction]:
-        """Fill the catalogue's gaps: predict, store and yield."""
-        return self.live().predict_missing(attributes)
-
-    def evaluate(self, split: str = "test", *, attributes: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the live tree's scores on a split, as `evaluate --json` shows them."""
-        return self.live().evaluate(split, attributes)
-
-    def compare(
-        self,
-        *,
-        arms: Iterable[str] = (),
-        seeds: Iterable[int] = (),
-        attributes: Iterable[str] = (),
-        progress: Progress | None = None,
-    ) -> Comparison:
-        """Train individual networks, a multi-label network and the tree side by side. See `comparison.run.compare`."""
-        from .comparison.run import compare
-
-        return compare(
-            self.catalog, self.settings, self.declared, arms=arms, seeds=seeds, attributes=attributes, progress=progress
-        )
-
     def status(self) -> dict[str, Any]:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""
         state = read_state(self.catalog, self.declared)
         plan = plan_sync(state, Recipes.read(self.settings, self.declared))
         return describe_status(self.catalog, state, plan, self.only_undeclared(self.labels.undeclared()))
-
-    def promote(self, version: int, *, reason: str = "promoted by hand") -> TreeVersion:
-        """Make a stored tree version live, once all its parts were found whole. Imports torch."""
-        from .sync.rollback import promote_version
-
-        return promote_version(self.catalog, self.settings, version, reason)
-
-    def rollback(self, attribute: str | None = None, *, reason: str = "rolled back by hand") -> TreeVersion:
-        """Go back to what the live tree was made from: the whole of it, or one attribute's branch. Imports torch."""
-        from .sync.rollback import roll_back, roll_back_branch
-
-        if attribute is None:
-            return roll_back(self.catalog, self.settings, reason)
-        return roll_back_branch(self.catalog, self.settings, self.declared, attribute, reason)
 
     def history(self, sku: str) -> ProductHistory:
         """Return all that is kept of a product: its images, what was said of them, what was predicted."""

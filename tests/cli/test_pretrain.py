@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from attributree.database.migrate import upgrade
+from attributree.sync.pretrain import pretrain_trunk
 from support.projects import Project
 
 REPORT = {
@@ -99,12 +100,19 @@ def test_a_killed_run_goes_on_where_it_was(project: Project) -> None:
         if (what, done) == ("pretraining", 2):
             raise KeyboardInterrupt
 
+    out = project.folder / "trunk.safetensors"
     with project.open() as workspace, pytest.raises(KeyboardInterrupt):
-        workspace.pretrain(progress=kill)
-    assert not (project.folder / "trunk.safetensors").exists()
+        pretrain_trunk(workspace.catalog, workspace.settings, workspace.declared, out, progress=kill)
+    assert not out.exists()
     seen = []
     with project.open() as workspace:
-        report = workspace.pretrain(progress=lambda what, done, of: seen.append((what, done, of)))
+        report = pretrain_trunk(
+            workspace.catalog,
+            workspace.settings,
+            workspace.declared,
+            out,
+            progress=lambda what, done, of: seen.append((what, done, of)),
+        )
     assert [done for what, done, of in seen if what == "pretraining"] == [2, 3]
     assert report.epochs == 3
     assert not list((project.folder / "cache" / "runs").glob("pretrain-*"))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from sqlalchemy import create_engine, inspect, text
 
 from attributree import Workspace
-from attributree.comparison import ARMS, FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE
+from attributree.comparison import ARMS, FINETUNED, INDIVIDUAL, MULTILABEL, PROGRESSIVE, run
 from attributree.comparison.arms import Arm, Trial
 from attributree.errors import CatalogError, TrainingError, UnknownNameError
 from attributree.nn.tree import digest_of, weights_of
@@ -40,7 +40,9 @@ def registered(registered_once: Project, copy_project: Callable[[Project], Proje
 
 def compare(project: Project, **options: Any) -> dict[str, Any]:
     with project.open() as workspace:
-        document: dict[str, Any] = workspace.compare(**options).to_json()
+        document: dict[str, Any] = run.compare(
+            workspace.catalog, workspace.settings, workspace.declared, **options
+        ).to_json()
     return document
 
 
@@ -152,7 +154,7 @@ def test_the_progressive_arm_and_sync_catalog_grow_the_same_weights_bit_for_bit(
 
     monkeypatch.setattr(Trial, "train", told)
     with registered.open() as workspace:
-        workspace.compare(arms=[PROGRESSIVE])
+        run.compare(workspace.catalog, workspace.settings, workspace.declared, arms=[PROGRESSIVE])
         workspace.sync()
         live = workspace.registry.live()
     ((tree,),) = (arm.trees for arm in arms)
@@ -265,7 +267,7 @@ def test_what_cannot_be_trained_is_left_out_unless_it_was_named(registered: Proj
     registered.plugin("tone")
     registered.settings(attributes_sleeves={"min_labels": 1000})
     with registered.open() as workspace:
-        document = workspace.compare(arms=[MULTILABEL]).to_json()
+        document = run.compare(workspace.catalog, workspace.settings, workspace.declared, arms=[MULTILABEL]).to_json()
         assert list(document["arms"][MULTILABEL]["attributes"]) == ["garment"]
         assert document["left_out"] == {
             "sleeves": document["left_out"]["sleeves"],
@@ -273,15 +275,15 @@ def test_what_cannot_be_trained_is_left_out_unless_it_was_named(registered: Proj
         }
         assert "of 1000 labels" in document["left_out"]["sleeves"]
         with pytest.raises(TrainingError, match=r"sleeves cannot be compared: .* of 1000 labels"):
-            workspace.compare(attributes=["sleeves"])
+            run.compare(workspace.catalog, workspace.settings, workspace.declared, attributes=["sleeves"])
 
 
 def test_names_that_do_not_exist_are_errors(registered: Project) -> None:
     with registered.open() as workspace:
         with pytest.raises(UnknownNameError, match="no attribute 'necklin'; there are: garment, sleeves"):
-            workspace.compare(attributes=["necklin"])
+            run.compare(workspace.catalog, workspace.settings, workspace.declared, attributes=["necklin"])
         with pytest.raises(UnknownNameError, match="no arm 'both'; there are: individual, multilabel, progressive"):
-            workspace.compare(arms=["both"])
+            run.compare(workspace.catalog, workspace.settings, workspace.declared, arms=["both"])
 
 
 def test_a_second_comparison_is_refused_while_one_runs(registered: Project) -> None:

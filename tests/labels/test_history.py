@@ -32,7 +32,7 @@ def test_history_tells_who_said_what_and_what_it_means_today(project: Project) -
 def test_a_forgotten_product_is_nowhere_and_the_others_are_untouched(grown: Project) -> None:
     sku, other = grown.garments.rows[0]["sku"], grown.garments.rows[1]["sku"]
     with grown.open() as workspace:
-        list(workspace.predict_missing())
+        list(workspace.live().predict_missing())
         before = workspace.labels.counts()
         kept = workspace.labels.history(other, load_predictions)
         image = workspace.labels.history(sku, load_predictions).images[0].image
@@ -49,7 +49,7 @@ def test_a_forgotten_product_is_nowhere_and_the_others_are_untouched(grown: Proj
         with pytest.raises(UnknownNameError):
             workspace.labels.history(sku, load_predictions)
         assert all(not holds(folder, image.digest or "") for folder in stores(workspace))
-        assert workspace.evaluate("test")["attributes"]["garment"]["n"] > 0
+        assert workspace.live().evaluate("test")["attributes"]["garment"]["n"] > 0
     assert grown.run("forget", sku, "--yes").code == 1
 
 

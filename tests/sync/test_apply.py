@@ -216,7 +216,7 @@ def test_too_few_labels_are_blocked_and_trained_once_there_are_enough(project: P
 def test_a_plugin_that_is_gone_leaves_its_branch_answering_and_comes_back_without_training(grown: Project) -> None:
     with grown.open() as workspace:
         before = answers(workspace)
-        stored = list(workspace.predict_missing(attributes=["sleeves"]))
+        stored = list(workspace.live().predict_missing(["sleeves"]))
         runs = len(workspace.registry.runs())
     grown.remove_plugin("sleeves")
     with grown.open() as workspace:
@@ -377,7 +377,7 @@ def test_no_head_that_can_be_trained_fails_every_attribute_and_promotes_nothing(
 
 def test_a_renamed_value_answers_under_its_new_key_at_once_and_trains_nothing(grown: Project) -> None:
     with grown.open() as workspace:
-        before = workspace.evaluate("test")["attributes"]["garment"]
+        before = workspace.live().evaluate("test")["attributes"]["garment"]
         photo = next(
             image.file
             for image in workspace.labels.images()
@@ -389,7 +389,7 @@ def test_a_renamed_value_answers_under_its_new_key_at_once_and_trains_nothing(gr
         report = workspace.sync()
         assert steps(report) == [("evolve", "garment")]
         assert workspace.sync().plan.actions == ()
-        after = workspace.evaluate("test")["attributes"]["garment"]
+        after = workspace.live().evaluate("test")["attributes"]["garment"]
         assert (after["n"], after["accuracy"], after["macro_f1"]) == (
             before["n"],
             before["accuracy"],

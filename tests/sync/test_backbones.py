@@ -42,7 +42,7 @@ def test_a_family_is_trained_grown_on_and_proved(
     photo = project.photos / project.garments.rows[0]["image"]
     with project.open() as workspace:  # from artifacts alone
         (said,) = workspace.predict([photo], attributes=["garment"], article_type="top")
-        scores = workspace.evaluate("val", attributes=["garment"])["attributes"]["garment"]
+        scores = workspace.live().evaluate("val", ["garment"])["attributes"]["garment"]
     assert said.values[0] in ("top", "dress", "jeans")
     assert scores["macro_f1"] == pytest.approx(first.metrics["val"]["macro_f1"], abs=1e-3)
 

@@ -8,6 +8,8 @@ import torch
 from attributree import Workspace, __version__
 from attributree.errors import CatalogError
 from attributree.reports import SyncReport
+from attributree.sync.finetune import finetune_catalog
+from attributree.sync.rollback import roll_back_branch
 from support.projects import Project
 
 
@@ -41,7 +43,7 @@ def logits(workspace: Workspace, name: str) -> torch.Tensor:
 
 
 def accuracy(workspace: Workspace, name: str) -> float:
-    return float(workspace.evaluate("test")["attributes"][name]["accuracy"])
+    return float(workspace.live().evaluate("test")["attributes"][name]["accuracy"])
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_renamed_and_merged_values_are_answered_at_once_as_well_as_before_and_no
 
 def test_a_renamed_attribute_answers_under_its_new_name_bit_for_bit_and_nothing_is_trained(grown: Project) -> None:
     with grown.open() as workspace:
-        list(workspace.predict_missing(attributes=["sleeves"]))
+        list(workspace.live().predict_missing(["sleeves"]))
         stored = [(p.image_id, p.values, p.decision, p.branch_id) for p in workspace.registry.predictions("sleeves")]
         before, bits, runs = (
             said(workspace, "sleeves"),
@@ -120,7 +122,8 @@ def test_a_renamed_attribute_answers_under_its_new_name_bit_for_bit_and_nothing_
         first = workspace.registry.live().branches["arms"].id
         assert workspace.sync(retrain=["arms"]).results[0].status == "promoted"
         assert workspace.registry.live().branches["arms"].id != first
-        assert workspace.rollback("arms").branches["arms"].id == first
+        taken = roll_back_branch(workspace.catalog, workspace.settings, workspace.declared, "arms", "worse")
+        assert taken.branches["arms"].id == first
         assert workspace.registry.runs("arms")[0].attribute == "arms"
         assert torch.equal(logits(workspace, "arms"), bits)
 
@@ -174,7 +177,7 @@ def test_a_split_value_goes_to_review_with_its_parts_until_labels_tell_them_apar
             assert new == (both if old == ("top",) else old)
             assert still == pytest.approx(sure)
             assert now == ("review" if old == ("top",) else decision)
-        gaps = {p.image_id: p for p in workspace.predict_missing(attributes=["garment"])}
+        gaps = {p.image_id: p for p in workspace.live().predict_missing(["garment"])}
         assert len(gaps) > 50  # every top is one now
         stored = workspace.registry.predictions("garment")
         assert {p.decision for p in stored if p.values == both} == {"review"}
@@ -207,7 +210,7 @@ def test_single_values_become_steps_while_the_live_branch_goes_on_until_the_new_
         ]
         assert said(workspace, "garment") == before
         with pytest.raises(CatalogError, match="garment: its kind changed since its branch was trained"):
-            workspace.finetune()
+            finetune_catalog(workspace.catalog, workspace.settings, workspace.declared)
         assert workspace.sync().results[0].status == "promoted"
         assert workspace.registry.live().branches["garment"].kind == "ordinal"
         assert {values for values, _, _ in said(workspace, "garment")} <= {("jeans",), ("top",), ("dress",)}
@@ -223,7 +226,7 @@ def test_single_values_become_steps_while_the_live_branch_goes_on_until_the_new_
 def test_what_applies_to_fewer_article_types_is_shown_and_answered_no_more(grown: Project) -> None:
     declare(grown, "sleeves", 'Attribute("sleeves", SingleLabel(("bare", "covered")), applies_to=("top",))')
     with grown.open() as workspace:
-        list(workspace.predict_missing(attributes=["sleeves"]))
+        list(workspace.live().predict_missing(["sleeves"]))
         before = {p.image_id for p in workspace.registry.predictions("sleeves") if p.decision != "not_applicable"}
         report = workspace.sync()
         assert steps(report) == [("evolve", "sleeves", "applies to top")]

@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 from attributree.comparison import FINETUNED, PROGRESSIVE
+from attributree.comparison.run import compare
 from attributree.settings.models import EXIT
 from attributree.training.gate import Verdict
 from attributree.training.progressive import grow_branch
@@ -116,6 +117,8 @@ def test_an_exit_that_lost_in_a_finetune_is_grown_again_as_an_exit(
 def test_a_comparison_grows_and_finetunes_exits(exited: Project) -> None:
     exited.settings(attributes_tone={"depth": EXIT}, training={"epochs": 2})
     with exited.open() as workspace:
-        arms = workspace.compare(arms=[PROGRESSIVE, FINETUNED]).to_json()["arms"]
+        arms = compare(
+            workspace.catalog, workspace.settings, workspace.declared, arms=[PROGRESSIVE, FINETUNED]
+        ).to_json()["arms"]
     assert arms[PROGRESSIVE]["attributes"]["tone"]["depth"] == EXIT
     assert set(arms[FINETUNED]["attributes"]) == {"garment", "sleeves", "tone"}

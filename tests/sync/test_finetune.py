@@ -6,6 +6,7 @@ import pytest
 
 from attributree.errors import CatalogError
 from attributree.reports import REJECTED
+from attributree.sync.finetune import finetune_catalog
 from attributree.training.gate import Verdict
 from support.projects import Project
 
@@ -73,7 +74,7 @@ def test_finetuning_again_after_a_gate_that_failed_does_not_block_growing(
 
 def test_without_a_live_tree_there_is_nothing_to_finetune(project: Project) -> None:
     with project.open() as workspace, pytest.raises(CatalogError, match="no tree is live yet; run: attributree sync"):
-        workspace.finetune()
+        finetune_catalog(workspace.catalog, workspace.settings, workspace.declared)
 
 
 def test_values_that_changed_are_to_be_trained_first(grown: Project) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from attributree import Workspace
 from attributree.comparison import MULTILABEL, PROGRESSIVE
+from attributree.comparison.run import compare
 from support.projects import Project
 
 BROKEN_HEAD = """\
@@ -81,11 +82,14 @@ def test_a_comparison_trains_the_heads_that_are_set(headed: Project) -> None:
         attributes_garment={"head": "multiscale"}, attributes_sleeves={"head": "attention"}, training={"epochs": 2}
     )
     with headed.open() as workspace:
-        picked = workspace.compare(arms=[MULTILABEL, PROGRESSIVE]).to_json()["arms"]
+        picked = compare(
+            workspace.catalog, workspace.settings, workspace.declared, arms=[MULTILABEL, PROGRESSIVE]
+        ).to_json()["arms"]
     headed.settings(training={"epochs": 2})
     headed.plugin("sleeves")
     with headed.open() as workspace:
-        linear = workspace.compare(arms=[MULTILABEL]).to_json()["arms"]
+        found = compare(workspace.catalog, workspace.settings, workspace.declared, arms=[MULTILABEL])
+        linear = found.to_json()["arms"]
     # The multiscale head of three values has nine more weights for each of them and feature, attention one a feature.
     more = picked[MULTILABEL]["parameters"] - linear[MULTILABEL]["parameters"]
     width = more / (9 * 3 + 1)

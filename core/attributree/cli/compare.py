@@ -46,10 +46,15 @@ def compare(
     parameters, training seconds, milliseconds an image. Nothing of it goes live. A comparison that was broken off is
     taken up when the same is asked again.
     """
+    from ..comparison.run import compare as run  # torch
+
     if out:
         _writable(out)
     with options.workspace() as workspace, Reporter() as reporter:
-        found = workspace.compare(arms=arms, seeds=seeds, attributes=attributes, progress=reporter)
+        found = run(
+            workspace.catalog, workspace.settings, workspace.declared,
+            arms=arms, seeds=seeds, attributes=attributes, progress=reporter,
+        )  # fmt: skip
     document = found.to_json()
     written = not out or _write(document, out)
     emit(document, as_json, _show)

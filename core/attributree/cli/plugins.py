@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import PluginError
-from ..schema import KINDS
+from ..errors import PluginError, SchemaError, UnknownNameError
+from ..schema import KINDS, Attribute, MultiLabel, SingleLabel, Value
 from .group import Options, cli, json_option, pass_options, plugin_commands
 from .output import print_json, print_table, say
-
-if TYPE_CHECKING:
-    from ..schema import Attribute
 
 #: Values of a new plugin for which none were given.
 PLACEHOLDERS = ("this", "that")
@@ -125,7 +121,6 @@ def new(
     It installs and passes its tests as it is. Nothing is ever overwritten, and no network is needed.
     """
     from ..plugins.scaffold import Draft, plugin_name, read_value, write_distribution, write_one_file
-    from ..schema import KINDS, Attribute, SingleLabel
 
     if column is not None and values:
         raise click.UsageError("--value and --from-catalog cannot be given together")
@@ -159,8 +154,6 @@ def _catalogued(options: Options, column: str) -> tuple[Attribute, Mapping[str, 
     One that is registered already, by the catalogue itself or by a plugin that is gone, is taken as it is. Raises
     UnknownNameError if there is no such column, SchemaError if its cells are no values.
     """
-    from ..errors import SchemaError, UnknownNameError
-    from ..schema import Attribute, MultiLabel, SingleLabel, Value
     from ..text.suggest import suggest
 
     with options.workspace() as workspace:

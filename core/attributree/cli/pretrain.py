@@ -27,8 +27,14 @@ def pretrain(options: Options, out: Path | None, epochs: int | None, images: int
     Reads the images of the train split only and starts from what [trunk] weights says. The file is used once
     plugins.toml names it; nothing that is live changes before. Run it again after a kill and it goes on.
     """
+    from ..sync.pretrain import pretrain_trunk  # torch
+
     with options.workspace() as workspace, Reporter() as reporter:
-        report = workspace.pretrain(out, epochs=epochs, images=images, progress=reporter)
+        settings = workspace.settings
+        out = out or settings.folder / "trunk.safetensors"
+        report = pretrain_trunk(
+            workspace.catalog, settings, workspace.declared, out, epochs=epochs, images=images, progress=reporter
+        )
     if as_json:
         print_json(report)
     else:
@@ -41,7 +47,7 @@ def pretrain(options: Options, out: Path | None, epochs: int | None, images: int
             f"held-out images its loss is {report.loss:.2f} and its embeddings' spread {report.spread:.2f}"
         )
         say(
-            f"put the two lines above into {workspace.settings.folder / 'plugins.toml'} and run "
+            f"put the two lines above into {settings.folder / 'plugins.toml'} and run "
             "`attributree sync-catalog`: every branch will be grown anew on it"
         )
     options.held_back(bool(report.quarantined))

@@ -40,20 +40,15 @@ def _show_history(found: ProductHistory) -> None:
                 for o in kept.observations
             ],
         )
-        names = sorted({*kept.annotations, *kept.predictions})
         rows = []
-        for name in names:
-            annotation, prediction = kept.annotations.get(name), kept.predictions.get(name)
-            rows.append(
-                (
-                    name,
-                    annotation.state if annotation else "unknown",
-                    " | ".join(annotation.values) if annotation else None,
-                    " | ".join(prediction.values) if prediction else None,
-                    prediction.decision if prediction else None,
-                    f"version {prediction.version}, branch {prediction.branch_id}" if prediction else None,
-                )
-            )
+        for name in sorted({*kept.annotations, *kept.predictions}):
+            known, guess = kept.annotations.get(name), kept.predictions.get(name)
+            said = (known.state, " | ".join(known.values)) if known else ("unknown", None)
+            if guess:
+                by = f"version {guess.version}, branch {guess.branch_id}"
+                rows.append((name, *said, " | ".join(guess.values), guess.decision, by))
+            else:
+                rows.append((name, *said, None, None, None))
         if rows:
             print_table("today", ("attribute", "state", "values", "predicted", "decision", "by"), rows)
 

@@ -21,25 +21,18 @@ def versions(options: Options, as_json: bool) -> None:
     with options.workspace() as workspace:
         found = workspace.registry.versions()
     if as_json:
-        print_json(
+        keys = ("id", "live", "parent", "created_at", "actor", "reason")
+        told = [
             {
-                "versions": [
-                    {
-                        "id": v.id,
-                        "live": v.live,
-                        "parent": v.parent,
-                        "created_at": v.created_at,
-                        "actor": v.actor,
-                        "reason": v.reason,
-                        "trunk": v.trunk.digest,
-                        "branches": {name: branch.id for name, branch in v.branches.items()},
-                        "unchanged": v.proof,
-                        "manifest": v.manifest(),
-                    }
-                    for v in found
-                ]
+                **{key: getattr(v, key) for key in keys},
+                "trunk": v.trunk.digest,
+                "branches": {name: branch.id for name, branch in v.branches.items()},
+                "unchanged": v.proof,
+                "manifest": v.manifest(),
             }
-        )
+            for v in found
+        ]
+        print_json({"versions": told})
         return
     print_table(
         "tree versions",
@@ -119,8 +112,10 @@ def promote(options: Options, version: int, reason: str) -> None:
 
     Every part of it is read first; if one is missing or damaged, what is live stays live.
     """
+    from ..sync.rollback import promote_version  # torch
+
     with options.workspace() as workspace:
-        workspace.promote(version, reason=reason)
+        promote_version(workspace.catalog, workspace.settings, version, reason)
     say(f"tree version {version} is live")
 
 
@@ -134,8 +129,14 @@ def rollback(options: Options, attribute: str | None, reason: str) -> None:
     Predictions are then exactly the former ones. What was taken out of service stays stored (`attributree versions`),
     and is not trained again before there are enough new labels, other settings, or `--retrain`.
     """
+    from ..sync.rollback import roll_back, roll_back_branch  # torch
+
     with options.workspace() as workspace:
-        version = workspace.rollback(attribute, reason=reason)
+        catalog, settings = workspace.catalog, workspace.settings
+        if attribute is None:
+            version = roll_back(catalog, settings, reason)
+        else:
+            version = roll_back_branch(catalog, settings, workspace.declared, attribute, reason)
     branch = f": {attribute} has branch {version.branches[attribute].id} again" if attribute else ""
     say(f"tree version {version.id} is live{branch}")
 

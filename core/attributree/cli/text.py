@@ -23,9 +23,17 @@ def mine(options: Options, attribute: tuple[str, ...], dry_run: bool, as_json: b
     said by the source "text": it fills gaps with a low weight, and what a label file or a reviewer says counts
     instead. Mining again stores only what changed, and withdraws what texts do not say any more.
     """
+    from ..text.mine import mine as run
+
     with options.workspace() as workspace, Reporter() as reporter:
-        tell = partial(reporter.count, "products")
-        summary = workspace.mine(attribute or None, dry_run=dry_run, progress=tell)
+        summary = run(
+            workspace.labels,
+            workspace.declared.attributes,
+            attribute or None,
+            languages=workspace.settings.catalog.languages,
+            dry_run=dry_run,
+            progress=partial(reporter.count, "products"),
+        )
     if as_json or not options.quiet:
         emit(summary, as_json, _show_mined)
 
@@ -68,8 +76,10 @@ def suggest(options: Options, limit: int, as_json: bool) -> None:
     Columns that no plugin declares, with values and their misspellings; phrases of titles and descriptions that no
     schema knows; cells of declared attributes that no value spells.
     """
+    from ..text.suggest import suggest as run
+
     with options.workspace() as workspace:
-        document = workspace.suggest(limit=limit)
+        document = run(workspace.labels, workspace.declared.attributes, limit=limit)
     emit(document, as_json, _show_suggestions)
 
 

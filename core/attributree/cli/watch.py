@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from types import FrameType
 
 import click
 
@@ -37,12 +36,8 @@ def watch(options: Options, interval: float, executor: str, processes: int) -> N
     that is under way.
     """
     stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, end)
+        signal.signal(name, lambda *_: stop.set())
     say(f"watching; a sync every {interval:g} s, and after new labels. Ctrl-C ends it")
     while not stop.is_set():
         revision = _sync(options, executor, processes)

@@ -72,6 +72,8 @@ class Trial:
     ) -> None:
         self._data, self._cold = data, cold
         self._samples, self._pictures = samples, pictures
+        labels = {name: part.labels for name, part in samples.items()}
+        self._seen = {name: each.take(each.split != SPLITS.index("test")) for name, each in labels.items()}
         self._types = article_types
         self._backbone = build_backbone(data.spec)  # as every arm begins; each works on a copy
         self._setups = {name: data.setup(part.labels.attribute, self._backbone) for name, part in samples.items()}
@@ -169,7 +171,10 @@ class Trial:
 
     @cached_property
     def _progressive(self) -> Arm:
-        tree, pictures, cold = self._trunk(), self._seen(), self._cold
+        tree, cold = self._trunk(), self._cold
+        # Features of images that are neither trained on nor validated with are no training cost.
+        ids = np.unique(np.concatenate([labels.image_ids for labels in self._seen.values()])).tolist()
+        pictures = replace(self._pictures, digests={i: self._pictures.digests[i] for i in ids}, failed={})
         reads = frozenset[Reads]().union(*(setup.reads() for setup in self._setups.values()))
         with self._timed(FEATURES):
             for mirrored in sorted({False, *(recipe.flip for recipe in self._recipes.values())}):
@@ -178,11 +183,9 @@ class Trial:
         for name, setup in self._setups.items():
             part = f"branch {name}"
             with self._timed(part):
-                labels = self._samples[name].labels
-                labels = labels.take(labels.split != SPLITS.index("test"))
-                flip = setup.recipe.flip
+                labels, reads, flip = self._seen[name], setup.reads(), setup.recipe.flip
                 grown, verdict = grow_branch(
-                    cold.samples(labels, pictures, tree.backbone, tree.digest, setup.reads(), flip=flip),
+                    cold.samples(labels, pictures, tree.backbone, tree.digest, reads, flip=flip),
                     tree.donors,
                     setup,
                     may_exit=tree.may_exit(name, setup.recipe),
@@ -211,16 +214,6 @@ class Trial:
             return GrowingTree.on(copy.deepcopy(self._learnt_trunk.backbone), self._learnt_trunk.donor)
         backbone = copy.deepcopy(self._backbone)
         return GrowingTree.on(backbone, Donor(BACKBONE, backbone.upper))
-
-    def _seen(self) -> Pictures:
-        """Return the pictures that are trained on or validated with: features of the others are no training cost."""
-        ids = np.unique(
-            np.concatenate(
-                [part.labels.image_ids[part.labels.split != SPLITS.index("test")] for part in self._samples.values()]
-            )
-        )
-        digests = {i: self._pictures.digests[i] for i in ids.tolist()}
-        return Pictures(self._pictures.pixels, digests, {})
 
     def _finetuned(self) -> Arm:
         begun = self._progressive

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -65,10 +66,14 @@ Digest = Annotated[str, mapped_column(String(64))]
 
 
 class Base(DeclarativeBase):
-    """Base of all tables; text columns are unbounded unless they say otherwise."""
+    """Base of all tables, named after their classes; text columns are unbounded unless they say otherwise."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {str: Text, datetime: UtcDateTime}  # noqa: RUF012
+
+    def __init_subclass__(cls) -> None:
+        cls.__tablename__ = re.sub("(?<!^)(?=[A-Z])", "_", cls.__name__.removesuffix("Row")).lower()
+        super().__init_subclass__()
 
 
 def _state(*states: str, column: str = "state") -> CheckConstraint:
@@ -93,7 +98,6 @@ def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
 class Revision(Base):
     """One change of the catalogue; ids only grow."""
 
-    __tablename__ = "revision"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
     id: Mapped[Id]
     cause: Mapped[str]
@@ -104,7 +108,6 @@ class Revision(Base):
 class Product(Base):
     """A sellable item. `split` is the effective one."""
 
-    __tablename__ = "product"
     __table_args__ = (_state("train", "val", "test", column="split"),)
     id: Mapped[LongId]
     sku: Mapped[str] = mapped_column(unique=True)
@@ -118,7 +121,6 @@ class Product(Base):
 class ImagesRoot(Base):
     """A folder below which label files name their images."""
 
-    __tablename__ = "images_root"
     id: Mapped[Id]
     folder: Mapped[str] = mapped_column(unique=True)
 
@@ -126,7 +128,6 @@ class ImagesRoot(Base):
 class Image(Base):
     """One picture: `path` is the label file's cell below the root, `file` where that leads if not just there."""
 
-    __tablename__ = "image"
     __table_args__ = (
         UniqueConstraint("path", "root_id"),
         Index(None, "file", sqlite_where=text("file IS NOT NULL"), postgresql_where=text("file IS NOT NULL")),
@@ -148,7 +149,6 @@ class Image(Base):
 class AttributeRow(Base):
     """A registered attribute; `schema` is its declaration."""
 
-    __tablename__ = "attribute"
     __table_args__ = (_state("declared", "orphaned"), _state("single", "multi", "ordinal", column="kind"))
     id: Mapped[Id]
     name: Mapped[str] = mapped_column(String(63), unique=True)
@@ -165,7 +165,6 @@ class AttributeRow(Base):
 class AttributeValue(Base):
     """A value of an attribute, for ever: class indices are appended and never reused."""
 
-    __tablename__ = "attribute_value"
     __table_args__ = (
         UniqueConstraint("attribute_id", "key"),
         UniqueConstraint("attribute_id", "class_index"),
@@ -182,7 +181,6 @@ class AttributeValue(Base):
 class ValueHeir(Base):
     """A value that took the place of a replaced one; several if that was split."""
 
-    __tablename__ = "value_heir"
     value_id: Mapped[int] = _to("attribute_value.id", index=False, primary_key=True)
     heir_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
 
@@ -190,7 +188,6 @@ class ValueHeir(Base):
 class FormerName(Base):
     """A name that an attribute had: its column is read as the attribute's for ever."""
 
-    __tablename__ = "former_name"
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     attribute_id: Mapped[int] = _to("attribute.id")
 
@@ -198,7 +195,6 @@ class FormerName(Base):
 class SchemaChangeRow(Base):
     """What became of an attribute at a revision: by which plugin and code, and its schema since then."""
 
-    __tablename__ = "schema_change"
     __table_args__ = (_state("register", "evolve", "orphan", column="change"),)
     id: Mapped[Id]
     attribute_id: Mapped[int] = _to("attribute.id")
@@ -216,7 +212,6 @@ class SchemaChangeRow(Base):
 class LabelColumn(Base):
     """A column that label files, reviewers or miners have had something to say in; `observations` is how much."""
 
-    __tablename__ = "label_column"
     id: Mapped[Id]
     name: Mapped[str] = mapped_column(unique=True)
     observations: Mapped[int] = mapped_column(BigInteger)
@@ -225,7 +220,6 @@ class LabelColumn(Base):
 class VoiceRow(Base):
     """Who says something: a source, and the annotator if it names one."""
 
-    __tablename__ = "voice"
     id: Mapped[Id]
     source: Mapped[str]
     annotator: Mapped[str | None]
@@ -237,7 +231,6 @@ class Observation(Base):
     There is no index but this key, so observations are found by their image; who wants a column reads all of them.
     """
 
-    __tablename__ = "observation"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
     image_id: Mapped[int] = _to("image.id", index=False, primary_key=True)
     column_id: Mapped[int] = _to("label_column.id", index=False, primary_key=True)
@@ -249,7 +242,6 @@ class Observation(Base):
 class AnnotationRow(Base):
     """What the observations mean today. `revision` is where the annotation last changed."""
 
-    __tablename__ = "annotation"
     __table_args__ = (
         UniqueConstraint("image_id", "attribute_id"),
         # new_labels() and coverage() are answered from this index alone.
@@ -267,7 +259,6 @@ class AnnotationRow(Base):
 class AnnotationValue(Base):
     """A value of an annotation; not certain: a candidate, or disputed with this `share` of the sources for it."""
 
-    __tablename__ = "annotation_value"
     annotation_id: Mapped[int] = _to("annotation.id", index=False, primary_key=True, ondelete="CASCADE")
     value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
     certain: Mapped[bool]
@@ -277,7 +268,6 @@ class AnnotationValue(Base):
 class TrainingRunRow(Base):
     """One attempt to train an attribute."""
 
-    __tablename__ = "training_run"
     __table_args__ = (
         Index(None, "attribute_id", "fingerprint"),
         _state("running", "promoted", "rejected", "failed", "cancelled", column="status"),
@@ -307,7 +297,6 @@ class TrainingRunRow(Base):
 class Trunk(Base):
     """A trunk by the SHA-256 of its artifact."""
 
-    __tablename__ = "trunk"
     id: Mapped[Id]
     digest: Mapped[Digest] = mapped_column(unique=True)
     spec: Mapped[Json]
@@ -317,7 +306,6 @@ class Trunk(Base):
 class Branch(Base):
     """A trained branch."""
 
-    __tablename__ = "branch"
     id: Mapped[Id]
     attribute_id: Mapped[int] = _to("attribute.id")
     trunk_id: Mapped[int] = _to("trunk.id")
@@ -345,7 +333,6 @@ class Branch(Base):
 class TreeVersionRow(Base):
     """A manifest: one trunk, and one branch per attribute in `tree_version_branch`."""
 
-    __tablename__ = "tree_version"
     id: Mapped[Id]
     trunk_id: Mapped[int] = _to("trunk.id")
     parent_id: Mapped[int | None] = _to("tree_version.id")
@@ -359,7 +346,6 @@ class TreeVersionRow(Base):
 class TreeVersionBranch(Base):
     """Which branch answers for which attribute in a tree version."""
 
-    __tablename__ = "tree_version_branch"
     version_id: Mapped[int] = _to("tree_version.id", index=False, primary_key=True)
     attribute_id: Mapped[int] = _to("attribute.id", primary_key=True)
     branch_id: Mapped[int] = _to("branch.id")
@@ -368,7 +354,6 @@ class TreeVersionBranch(Base):
 class PromotionRow(Base):
     """Append-only: the row with the highest id names the live version."""
 
-    __tablename__ = "promotion"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
     id: Mapped[Id]
     version_id: Mapped[int] = _to("tree_version.id")
@@ -380,7 +365,6 @@ class PromotionRow(Base):
 class Prediction(Base):
     """The current prediction for an image and an attribute."""
 
-    __tablename__ = "prediction"
     __table_args__ = (UniqueConstraint("image_id", "attribute_id"),)
     id: Mapped[LongId]
     image_id: Mapped[int] = _to("image.id", index=False)
@@ -395,7 +379,6 @@ class Prediction(Base):
 class PredictionValue(Base):
     """A predicted value, in the order of `position`."""
 
-    __tablename__ = "prediction_value"
     prediction_id: Mapped[int] = _to("prediction.id", index=False, primary_key=True, ondelete="CASCADE")
     value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
     position: Mapped[int]
@@ -404,7 +387,6 @@ class PredictionValue(Base):
 class CoverageRow(Base):
     """An attribute's coverage as it was counted at `revision`; `identity` is that of schema and code."""
 
-    __tablename__ = "coverage"
     attribute: Mapped[str] = mapped_column(primary_key=True)
     identity: Mapped[Digest]
     # No foreign key: revisions are compared with this number, it is never followed.

@@ -71,7 +71,6 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> dict[str, Any]:
         except AttributreeError as error:
             errors[name] = str(error)
         with suppress(PluginError):  # a head that fails and is not used is no finding
-            brought = plugins.first(attributree_branch_head, attribute, in_features=backbone.out_channels)
-            if brought:
+            if brought := plugins.first(attributree_branch_head, attribute, in_features=backbone.out_channels):
                 owners[name] = brought.plugin.owner
     return {"upper_units": len(backbone.upper), "head_errors": errors, "head_owners": owners}

@@ -52,7 +52,6 @@ class ActivationStore(RecordStore):
         features: ActivationStore,
         digests: Sequence[str],
         device: torch.device,
-        progress: Callable[[int], None] | None = None,
     ) -> None:
         """Compute what `units` make of the stored `features`, averaged over the map, where it is missing."""
         stack = nn.Sequential(*units.values()).to(device).eval()
@@ -61,7 +60,7 @@ class ActivationStore(RecordStore):
             top: Tensor = stack(features.float())
             return {"pooled": top.mean(dim=(2, 3), keepdim=True).half()}
 
-        _fill({"pooled": self}, compute, features, digests, device, progress)
+        _fill({"pooled": self}, compute, features, digests, device)
 
 
 def fill_features(
@@ -91,7 +90,7 @@ def _fill(
     source: RecordStore,
     digests: Sequence[str],
     device: torch.device,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
     unique = list(dict.fromkeys(digests))
     todo = [digest for digest in unique if any(digest not in store for store in stores.values())]

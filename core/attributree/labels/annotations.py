@@ -8,7 +8,19 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, bindparam, case, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    SQLColumnExpression,
+    bindparam,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..database.bulk import insert_numbered, insert_rows
@@ -16,6 +28,7 @@ from ..database.engine import chunks, notify
 from ..database.tables import (
     AnnotationRow,
     AnnotationValue,
+    AttributeValue,
     Image,
     LabelColumn,
     Observation,
@@ -177,92 +190,74 @@ def _store(
     everything: bool,
 ) -> int:
     """Store what changed of `wanted`, by image; `heirs` of all keys today and before the schema changed."""
-    ids = list(wanted)
-    here = (AnnotationRow.attribute_id == attribute_id) & _among(AnnotationRow.image_id, ids, everything)
-    stored = _stored(connection, here, values)
+    here = _among(AnnotationRow.image_id, list(wanted), everything)
+    stored = _stored(connection, annotation_rows(attribute_id).where(here))
     today, before = heirs
-    fresh = {image: now for image, now in wanted.items() if now is not None and image not in stored}
-    moved: list[tuple[int, int]] = []
-    renamed: list[tuple[int, int]] = []
-    gone: list[int] = []
-    for image, (row_id, annotation) in stored.items():
-        if wanted.get(image) is None:
-            gone.append(row_id)
-        elif (now := wanted[image]) is not None and now != annotation:
+    now = {image: annotation for image, annotation in wanted.items() if annotation is not None}
+    fresh = [image for image in now if image not in stored]
+    gone = [row_id for image, (row_id, _) in stored.items() if image not in now]
+    moved, renamed = dict[int, int](), dict[int, int]()  # row ids by image
+    for image, (row_id, was) in stored.items():
+        if image in now and now[image] != was:
             # A value that was renamed, merged or split says what it said: nothing new to learn, so no new revision.
-            same = now == annotation.under(today) or annotation == now.under(before)
-            (renamed if same else moved).append((row_id, image))
-    _forget_values(connection, [row_id for row_id, _ in moved + renamed] + gone)
-    restated = [
-        {"row": row_id, "now": now.state}
-        for row_id, image in renamed
-        if (now := wanted[image]) is not None and now.state != stored[image][1].state
-    ]
-    if restated:
-        change = update(AnnotationRow).where(AnnotationRow.id == bindparam("row")).values(state=bindparam("now"))
-        connection.execute(change, restated)
-    if gone:
-        connection.execute(
-            delete(AnnotationRow).where(AnnotationRow.id == bindparam("row")), [{"row": i} for i in gone]
-        )
-    if moved:
-        connection.execute(
-            update(AnnotationRow).where(AnnotationRow.id == bindparam("row")),
-            [{"row": row_id, **_columns(wanted[image], revision)} for row_id, image in moved],
-        )
-    row_ids = {image: row_id for row_id, image in moved + renamed}
-    added = [
-        {"image_id": image, "attribute_id": attribute_id, **_columns(now, revision)} for image, now in fresh.items()
-    ]
+            same = now[image] == was.under(today) or was == now[image].under(before)
+            (renamed if same else moved)[image] = row_id
+    row_ids = moved | renamed
+    values_of, row = AnnotationValue.annotation_id == bindparam("row"), AnnotationRow.id == bindparam("row")
+    _for_each(connection, delete(AnnotationValue).where(values_of), [{"row": i} for i in (*row_ids.values(), *gone)])
+    _for_each(connection, delete(AnnotationRow).where(row), [{"row": row_id} for row_id in gone])
+    change = update(AnnotationRow).where(row)
+    restated = [image for image in renamed if now[image].state != stored[image][1].state]
+    _for_each(connection, change, [{"row": renamed[image], "state": now[image].state} for image in restated])
+    _for_each(connection, change, [{"row": moved[image], **_columns(now[image], revision)} for image in moved])
+    added = [{"image_id": image, "attribute_id": attribute_id, **_columns(now[image], revision)} for image in fresh]
     row_ids |= zip(fresh, insert_numbered(connection, AnnotationRow, added), strict=True)
-    rows = [
-        {"annotation_id": row_id, "value_id": values[key], "certain": key in now.certain, "share": shares.get(key, 1.0)}
-        for image, row_id in row_ids.items()
-        if (now := wanted[image]) is not None
-        for shares in (dict(now.shares),)
-        for key in now.values
-    ]
+    rows = []
+    for image, row_id in row_ids.items():
+        certain, shares = now[image].certain, dict(now[image].shares)
+        rows += [
+            {"annotation_id": row_id, "value_id": values[key], "certain": key in certain, "share": shares.get(key, 1.0)}
+            for key in now[image].values
+        ]
     insert_rows(connection, AnnotationValue, rows)
-    return len(fresh) + len(moved) + len(renamed) + len(gone)
+    return len(row_ids) + len(gone)
 
 
-def _columns(annotation: Annotation | None, revision: int) -> dict[str, Any]:
-    assert annotation is not None
+def _columns(annotation: Annotation, revision: int) -> dict[str, Any]:
     return {"state": annotation.state, "weight": annotation.weight, "revision": revision}
 
 
-def _stored(
-    connection: Connection, here: ColumnElement[bool], values: dict[str, int]
-) -> dict[int, tuple[int, Annotation]]:
-    """Return the stored annotations by image: (row id, annotation)."""
-    keys = {value_id: key for key, value_id in values.items()}
-    query = (
+def annotation_rows(attribute_id: int) -> Select[*tuple[Any, ...]]:
+    """Return the query for annotations with their values, one row a value, by image."""
+    return (
         select(
             AnnotationRow.id,
             AnnotationRow.image_id,
             AnnotationRow.state,
             AnnotationRow.weight,
-            AnnotationValue.value_id,
+            AttributeValue.key,
             AnnotationValue.certain,
             AnnotationValue.share,
         )
         .outerjoin(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
-        .where(here)
-        .order_by(AnnotationRow.image_id)
+        .outerjoin(AttributeValue, AttributeValue.id == AnnotationValue.value_id)
+        .where(AnnotationRow.attribute_id == attribute_id)
+        .order_by(AnnotationRow.image_id, AttributeValue.class_index)
     )
+
+
+def _stored(connection: Connection, query: Select[*tuple[Any, ...]]) -> dict[int, tuple[int, Annotation]]:
+    """Return the annotations that `annotation_rows` finds by image: (row id, annotation)."""
     found = {}
     for image_id, group in groupby(connection.execute(query), key=lambda row: row.image_id):
         rows = list(group)
-        said = frozenset(keys[row.value_id] for row in rows if row.value_id is not None)
-        certain = frozenset(keys[row.value_id] for row in rows if row.certain)
-        shares = tuple(
-            sorted((keys[row.value_id], row.share) for row in rows if row.share is not None and row.share < 1)
-        )
+        said = frozenset(row.key for row in rows if row.key is not None)
+        certain = frozenset(row.key for row in rows if row.certain)
+        shares = tuple(sorted((row.key, row.share) for row in rows if row.share is not None and row.share < 1))
         found[image_id] = (rows[0].id, Annotation(rows[0].state, said, certain, rows[0].weight, shares))
     return found
 
 
-def _forget_values(connection: Connection, row_ids: list[int]) -> None:
-    if row_ids:
-        statement = delete(AnnotationValue).where(AnnotationValue.annotation_id == bindparam("row"))
-        connection.execute(statement, [{"row": row_id} for row_id in row_ids])
+def _for_each(connection: Connection, statement: Executable, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(statement, rows)

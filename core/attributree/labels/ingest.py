@@ -222,13 +222,12 @@ class _FileIngest:
         for row, texts in said:
             if any(getattr(row, name) != text for name, text in texts.items()):
                 now = {name: texts.get(name, getattr(row, name)) for name in columns}
-                changes.append({"row": row.id, **{f"new_{name}": text for name, text in now.items()}})
+                changes.append({"row": row.id, **now})
                 if now["article_type"] != row.article_type:
                     self._retyped.add(row.id)
         if changes:
             self.writer.revision()
-            assign: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
-            self.connection.execute(update(Product).where(Product.id == bindparam("row")).values(assign), changes)
+            self.connection.execute(update(Product).where(Product.id == bindparam("row")), changes)
 
     # -- labels ------------------------------------------------------------------------------------
 

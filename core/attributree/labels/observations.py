@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -184,9 +184,5 @@ def quarantine(connection: Connection, image_id: int, reason: str) -> None:
 def record_files(connection: Connection, files: Mapping[int, FileState]) -> None:
     """Store what images' files were when they were decoded, by image id."""
     if files:
-        connection.execute(
-            update(Image)
-            .where(Image.id == bindparam("row"))
-            .values(digest=bindparam("sha"), bytes=bindparam("size"), mtime_ns=bindparam("mtime")),
-            [{"row": i, "sha": f.digest, "size": f.bytes, "mtime": f.mtime_ns} for i, f in files.items()],
-        )
+        rows = [{"row": image_id, **asdict(file)} for image_id, file in files.items()]
+        connection.execute(update(Image).where(Image.id == bindparam("row")), rows)

@@ -14,10 +14,11 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from ..database.engine import chunks
 from ..database.mapping import record_of
-from ..database.tables import AnnotationRow, AnnotationValue, AttributeValue, Image, ImagesRoot, Product, Revision
+from ..database.tables import AnnotationRow, AnnotationValue, Image, ImagesRoot, Product, Revision
 from ..errors import UnknownNameError
 from ..label_set import LabelSet
 from ..schema import SPLITS
+from .annotations import annotation_rows
 from .names import column_counts
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
 from .resolve import Reader
@@ -123,32 +124,13 @@ def missing(connection: Connection, name: str) -> list[int]:
 # -- annotations -----------------------------------------------------------------------------------
 
 
-def _annotation_rows(row_id: int) -> Select[*tuple[Any, ...]]:
-    """Return the query for annotations with their values, one row a value, by image."""
-    return (
-        select(
-            AnnotationRow.image_id,
-            AnnotationRow.state,
-            AnnotationRow.weight,
-            AttributeValue.key,
-            AttributeValue.class_index,
-            AnnotationValue.certain,
-            AnnotationValue.share,
-        )
-        .outerjoin(AnnotationValue, AnnotationValue.annotation_id == AnnotationRow.id)
-        .outerjoin(AttributeValue, AttributeValue.id == AnnotationValue.value_id)
-        .where(AnnotationRow.attribute_id == row_id)
-        .order_by(AnnotationRow.image_id, AttributeValue.class_index)
-    )
-
-
 def annotated(connection: Connection, name: str, image_ids: Iterable[int]) -> dict[int, AnnotationRecord]:
     """Return what is known of `image_ids`; an image that is not in the result is unknown."""
     row_id = attribute_id(connection, name)
     reader = Reader(stored_schema(connection, row_id))
     found: dict[int, AnnotationRecord] = {}
     for ids in chunks(sorted(set(image_ids))):
-        rows = connection.execute(_annotation_rows(row_id).where(AnnotationRow.image_id.in_(ids)))
+        rows = connection.execute(annotation_rows(row_id).where(AnnotationRow.image_id.in_(ids)))
         for image_id, group in groupby(rows, key=lambda row: row.image_id):
             part = list(group)
             values = tuple(row.key for row in part if row.key is not None)
@@ -185,7 +167,7 @@ def label_set(connection: Connection, name: str) -> LabelSet:
     multi = not labels.exclusive
     absent = 0.0 if not multi or getattr(labels, "closed_world", True) else np.nan
     query = (
-        _annotation_rows(row_id)
+        annotation_rows(row_id)
         .add_columns(Product.split)
         .join(Image, Image.id == AnnotationRow.image_id)
         .join(Product, Product.id == Image.product_id)
@@ -196,7 +178,7 @@ def label_set(connection: Connection, name: str) -> LabelSet:
     ambiguous: list[bool] = []
     weight: list[float] = []
     cells: list[tuple[int, int, float]] = []  # row, column, target
-    for image_id, state, said_weight, key, _, certain, share, in_split in connection.execute(query):
+    for _, image_id, state, said_weight, key, certain, share, in_split in connection.execute(query):
         if not image_ids or image_ids[-1] != image_id:
             image_ids.append(image_id)
             split.append(SPLITS.index(in_split))

@@ -270,7 +270,6 @@ def _csv_error(file: Path, row: int, header: Sequence[str], text: str, error: st
 
 
 def _json_rows(file: Path) -> Iterator[_Row]:
-    number = 0
     empty = True
     for number, line in enumerate(read_lines(file), 1):
         if not line.strip():

@@ -36,8 +36,8 @@ from .values import attribute_id, stored_schema, todays_keys, value_ids
 class Declarer:
     """Who declares an attribute: a distribution or plugin, its version if it has one, and on whose behalf."""
 
-    name: str
-    version: str | None = None
+    declared_by: str
+    plugin_version: str | None = None
     actor: str = ""
 
 
@@ -107,7 +107,7 @@ def declare(
     row = connection.execute(select(AttributeRow).where(AttributeRow.name == former)).one_or_none()
     columns: dict[str, Any] = {
         "title": attribute.title,
-        "declared_by": by.name,
+        "declared_by": by.declared_by,
         "schema": attribute.to_json(),
         "state": "declared",
     }
@@ -144,9 +144,9 @@ def declare(
 def _describe(row: Any, attribute: Attribute, by: Declarer) -> str:
     """Return in words what declaring `attribute` does to what is stored."""
     if row is None:
-        return f"declared by {by.name}"
+        return f"declared by {by.declared_by}"
     old = Attribute.from_json(row.schema)
-    back = f"{by.name} is back" if row.state == "orphaned" else ""
+    back = f"{by.declared_by} is back" if row.state == "orphaned" else ""
     changed = describe_change(old, attribute) if old.digest != attribute.digest else ""
     return "; ".join(filter(None, (back, changed))) or "attributree was upgraded: what was said is read again"
 
@@ -166,10 +166,8 @@ def _record(
             revision=revision,
             change=change,
             detail=detail,
-            declared_by=by.name,
-            plugin_version=by.version,
             attributree=metadata.version("attributree"),
-            actor=by.actor,
+            **vars(by),
             schema=attribute.to_json(),
             schema_digest=attribute.digest,
         )

@@ -89,20 +89,7 @@ def write_distribution(draft: Draft, into: Path) -> Path:
 
     Raises PluginError if something of that name is there, or the folder cannot be written.
     """
-    folder = into / draft.distribution
-    if folder.exists() or folder.is_symlink():
-        raise PluginError(f"{folder} is there already; give another name, or another folder with --into")
-    try:
-        into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=into, prefix=f".{draft.distribution}-") as made:
-            root = Path(made) / draft.distribution
-            for name, text in distribution_files(draft).items():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                (root / name).write_text(text, encoding="utf-8", newline="\n")
-            root.rename(folder)
-    except OSError as error:
-        raise PluginError(f"{folder} cannot be written: {error.strerror}") from error
-    return folder
+    return _write(into / draft.distribution, distribution_files(draft))
 
 
 def write_one_file(draft: Draft, into: Path) -> Path:
@@ -112,16 +99,24 @@ def write_one_file(draft: Draft, into: Path) -> Path:
     """
     if draft.head:
         raise PluginError("a head needs a file of its own: leave out --head, or --one-file")
-    file = into / f"{draft.name}.py"
+    return _write(into / f"{draft.name}.py", {"": _fill("module.py", _words(draft))})
+
+
+def _write(target: Path, files: Mapping[str, str]) -> Path:
+    """Write `files` below the folder `target`, or the one named "" as `target` itself, all or nothing; return it."""
+    if target.exists() or target.is_symlink():
+        raise PluginError(f"{target} is there already; give another name, or another folder with --into")
     try:
-        into.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8", newline="\n") as out:
-            out.write(_fill("module.py", _words(draft)))
-    except FileExistsError:
-        raise PluginError(f"{file} is there already; give another name, or another folder with --into") from None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
+            root = Path(made) / target.name
+            for name, text in files.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text(text, encoding="utf-8", newline="\n")
+            root.rename(target)
     except OSError as error:
-        raise PluginError(f"{file} cannot be written: {error.strerror}") from error
-    return file
+        raise PluginError(f"{target} cannot be written: {error.strerror}") from error
+    return target
 
 
 def distribution_files(draft: Draft) -> dict[str, str]:
@@ -195,10 +190,9 @@ def _value(value: Value, count: int | None) -> str:
     arguments = [_quoted(value.key)]
     if value.title != Value(value.key).title:
         arguments.append(f"title={_quoted(value.title)}")
-    if value.synonyms:
-        arguments.append(f"synonyms={_texts(value.synonyms, 16, 'synonyms=,')}")
-    if value.formerly:
-        arguments.append(f"formerly={_texts(value.formerly, 16, 'formerly=,')}")
+    for name, texts in (("synonyms", value.synonyms), ("formerly", value.formerly)):
+        if texts:
+            arguments.append(f"{name}={_texts(texts, 16, f'{name}=,')}")
     if value.translations:
         entries = [f"{_quoted(tag)}: {_texts(texts, 20, f'{tag!r}: ,')}" for tag, texts in value.translations.items()]
         arguments.append("\n".join(["translations={", *(f"{' ' * 20}{entry}," for entry in entries), f"{' ' * 16}}}"]))

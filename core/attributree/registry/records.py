@@ -115,19 +115,8 @@ class TreeVersion:
         return manifest
 
 
-@dataclass(frozen=True)
-class Promotion:
-    """Who made which tree version live, when and why. The latest one counts."""
-
-    id: int
-    version: int
-    actor: str
-    reason: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class TrainingRun:
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun(Work):
     """One attempt to train on the catalogue of `revision`.
 
     `status` is running, promoted, rejected, failed or cancelled, `branch_id` what came of it. While it runs, `owner`
@@ -135,12 +124,6 @@ class TrainingRun:
     """
 
     id: int
-    attribute: str
-    action: str
-    fingerprint: str
-    schema_digest: str
-    config_digest: str
-    revision: int
     status: str
     started_at: datetime
     finished_at: datetime | None
@@ -148,7 +131,6 @@ class TrainingRun:
     metrics: Mapping[str, Any]
     error: str | None
     branch_id: int | None
-    reason: str = ""
     owner: str | None = None
     token: int = 0
     attempts: int = 1
@@ -158,10 +140,9 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """How a run ended: promoted, rejected or failed."""
+    """How a run ended that made a branch: promoted or rejected."""
 
     run: TrainingRun
     status: str
     seconds: float
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    error: str | None = None

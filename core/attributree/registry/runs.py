@@ -18,8 +18,9 @@ from ..database.leases import held, is_held, now
 from ..database.mapping import columns_of, record_of
 from ..database.tables import AttributeRow, Branch, TrainingRunRow
 from ..errors import CatalogError, LeaseError, UnknownNameError
+from ..jsonable import jsonable
 from ..labels.values import attribute_id
-from .records import FinishedRun, TrainingRun, Work
+from .records import TrainingRun, Work
 
 #: A run whose owner has not been heard of for so many seconds may be taken over.
 LEASE_SECONDS = 60.0
@@ -88,20 +89,21 @@ def _end(connection: Connection, run_id: int, status: str, error: str | None) ->
     )
 
 
+def _change(connection: Connection, run: TrainingRun, **columns: Any) -> bool:
+    """Write to a run that is still its owner's; return False if it was taken over, cancelled or finished."""
+    mine = (TrainingRunRow.id == run.id, TrainingRunRow.token == run.token, TrainingRunRow.status == "running")
+    return connection.execute(update(TrainingRunRow).where(*mine).values(columns)).rowcount == 1
+
+
 def heartbeat(connection: Connection, run: TrainingRun, *, lease: float = LEASE_SECONDS) -> bool:
     """Prolong a lease; return False if it was taken over, cancelled or finished."""
     at = now(connection)
-    result = connection.execute(
-        update(TrainingRunRow)
-        .where(TrainingRunRow.id == run.id, TrainingRunRow.token == run.token, TrainingRunRow.status == "running")
-        .values(heartbeat_at=at, expires_at=at + timedelta(seconds=lease))
-    )
-    return result.rowcount == 1
+    return _change(connection, run, heartbeat_at=at, expires_at=at + timedelta(seconds=lease))
 
 
 def finish_run(
     connection: Connection,
-    run: TrainingRun,
+    done: TrainingRun,
     status: str,
     *,
     seconds: float,
@@ -109,28 +111,15 @@ def finish_run(
     error: str | None = None,
 ) -> TrainingRun:
     """Close a run as promoted, rejected or failed. Raises LeaseError if it was taken over, cancelled or closed."""
-    return finish(connection, FinishedRun(run, status, seconds, metrics or {}, error))
-
-
-def finish(connection: Connection, done: FinishedRun) -> TrainingRun:
-    """Close a run. Raises LeaseError if it is not its owner's any more."""
-    if done.status not in ENDS:
-        raise ValueError(f"a run ends as promoted, rejected or failed, not as {done.status!r}")
-    result = connection.execute(
-        update(TrainingRunRow)
-        .where(
-            TrainingRunRow.id == done.run.id,
-            TrainingRunRow.token == done.run.token,
-            TrainingRunRow.status == "running",
-        )
-        .values(columns_of(TrainingRunRow, done, finished_at=func.now()))
-    )
-    if result.rowcount != 1:
+    if status not in ENDS:
+        raise ValueError(f"a run ends as promoted, rejected or failed, not as {status!r}")
+    said, at = jsonable(metrics or {}), func.now()
+    if not _change(connection, done, status=status, seconds=seconds, metrics=said, error=error, finished_at=at):
         raise LeaseError(
-            f"training run {done.run.id} is not running (any more) under token {done.run.token}: "
+            f"training run {done.id} is not running (any more) under token {done.token}: "
             "it was taken over or cancelled; its result was not recorded"
         )
-    return run(connection, done.run.id)
+    return run(connection, done.id)
 
 
 def cancel(connection: Connection, run_id: int, actor: str) -> TrainingRun:

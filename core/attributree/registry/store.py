@@ -24,7 +24,6 @@ class RegistryStore(Store):
     live = reading(versions.live)
     version = reading(versions.version)
     promote = writing(versions.promote)
-    promotions = reading(versions.promotions)
     named_parts = reading(versions.named_parts)
     versions = reading(versions.versions)
 

@@ -10,8 +10,8 @@ from ..database.mapping import columns_of, record_of
 from ..database.tables import AttributeRow, Branch, PromotionRow, TreeVersionBranch, TreeVersionRow, Trunk
 from ..errors import CatalogError, OvertakenError, UnknownNameError
 from ..labels.values import attribute_id
-from .records import BranchRecord, NewVersion, Promotion, TreeVersion, TrunkRecord
-from .runs import finish
+from .records import BranchRecord, NewVersion, TreeVersion, TrunkRecord
+from .runs import finish_run
 
 # -- trunks and branches ---------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
     runs that end with it are closed in the same transaction; LeaseError if one of them was taken over.
     """
     for done in new.finished:
-        finish(connection, done)
+        finish_run(connection, done.run, done.status, seconds=done.seconds, metrics=done.metrics)
     _check_version(connection, new)
     trunk_id = save_trunk(connection, new.trunk)
     version_id = connection.execute(
@@ -92,8 +92,8 @@ def commit_version(connection: Connection, new: NewVersion) -> TreeVersion:
     if links:
         connection.execute(insert(TreeVersionBranch), links)
     if new.promote:
-        _promote(connection, version_id, new.actor, new.reason)
-    return _version(connection, version_id)
+        return promote(connection, version_id, new.actor, new.reason)
+    return version(connection, version_id)
 
 
 def _check_version(connection: Connection, new: NewVersion) -> None:
@@ -114,7 +114,7 @@ def _check_version(connection: Connection, new: NewVersion) -> None:
                 f"not on {new.trunk.digest[:12]}"
             )
     if new.parent is not None:
-        _require_version(connection, new.parent)
+        version(connection, new.parent)
     live = live_id(connection)
     if new.promote and live != new.parent:
         raise OvertakenError(
@@ -123,22 +123,11 @@ def _check_version(connection: Connection, new: NewVersion) -> None:
         )
 
 
-def _promote(connection: Connection, version_id: int, actor: str, reason: str) -> None:
-    connection.execute(insert(PromotionRow).values(version_id=version_id, actor=actor, reason=reason))
-
-
-def _require_version(connection: Connection, version_id: int) -> None:
-    ids = connection.execute(select(TreeVersionRow.id).order_by(TreeVersionRow.id)).scalars().all()
-    if version_id not in ids:
-        there = ", ".join(map(str, ids)) or "none"
-        raise UnknownNameError(f"tree version {version_id} is not in the catalogue (there: {there})")
-
-
 def promote(connection: Connection, version_id: int, actor: str, reason: str) -> TreeVersion:
     """Make a stored version live. Raises UnknownNameError."""
-    _require_version(connection, version_id)
-    _promote(connection, version_id, actor, reason)
-    return _version(connection, version_id)
+    version(connection, version_id)
+    connection.execute(insert(PromotionRow).values(version_id=version_id, actor=actor, reason=reason))
+    return version(connection, version_id)
 
 
 def live_id(connection: Connection) -> int | None:
@@ -149,18 +138,16 @@ def live_id(connection: Connection) -> int | None:
 def live(connection: Connection) -> TreeVersion | None:
     """Return the live version, or None before the first promotion."""
     version_id = live_id(connection)
-    return None if version_id is None else _version(connection, version_id)
+    return None if version_id is None else version(connection, version_id)
 
 
 def version(connection: Connection, version_id: int) -> TreeVersion:
     """Return one version. Raises UnknownNameError."""
-    _require_version(connection, version_id)
-    return _version(connection, version_id)
-
-
-def _version(connection: Connection, version_id: int) -> TreeVersion:
-    (found,) = versions(connection, version_id)
-    return found
+    for found in versions(connection, version_id):
+        return found
+    ids = connection.execute(select(TreeVersionRow.id).order_by(TreeVersionRow.id)).scalars()
+    there = ", ".join(map(str, ids)) or "none"
+    raise UnknownNameError(f"tree version {version_id} is not in the catalogue (there: {there})")
 
 
 def versions(connection: Connection, only: int | None = None) -> list[TreeVersion]:
@@ -186,9 +173,3 @@ def versions(connection: Connection, only: int | None = None) -> list[TreeVersio
         )
         for row in connection.execute(query.order_by(TreeVersionRow.id))
     ]
-
-
-def promotions(connection: Connection) -> list[Promotion]:
-    """Return every promotion, oldest first; the last one names the live version."""
-    query = select(PromotionRow, PromotionRow.version_id.label("version")).order_by(PromotionRow.id)
-    return [record_of(Promotion, row) for row in connection.execute(query)]

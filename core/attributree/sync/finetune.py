@@ -106,14 +106,10 @@ def _finetune(
     for name, more in unknown.items():
         train = [i.id for i in labels.images(ids=more) if i.split == "train" and i.id in pictures.digests]
         taught[name] = sorted({*samples[name].labels.part("train").image_ids.tolist(), *train})
-    heads = {
-        name: head_factory(live.branches[name], part.attribute, loaded.backbone, data.plugins)
-        for name, part in label_sets.items()
-    }
-    setups = {
-        name: replace(data.setup(part.attribute, loaded.backbone), head=heads[name], exit_head=heads[name])
-        for name, part in label_sets.items()
-    }
+    setups = {}
+    for name, part in label_sets.items():
+        head = head_factory(live.branches[name], part.attribute, loaded.backbone, data.plugins)
+        setups[name] = replace(data.setup(part.attribute, loaded.backbone), head=head, exit_head=head)
     checkpoints = data.checkpoints(
         ACTION,
         trunk=loaded.trunk.digest,

@@ -106,11 +106,9 @@ def _refine(
 ) -> Refined:
     """Calibrate, score and gate a branch as it came out of the joint training."""
     labels = part.labels.attribute.labels
-
-    def logits(samples: Samples) -> torch.Tensor:
-        return predict_joint(model, {name: samples}, device)[name]
-
-    calibration, scores, probs = finish(labels, part, logits, recipe)
+    calibration, scores, probs = finish(
+        labels, part, lambda samples: predict_joint(model, {name: samples}, device)[name], recipe
+    )
     val = part.part("val", labelled_only=True)
     verdict = gate_replaced(labels, live, probs["val"], val.labels.target, recipe)
     return Refined(model.branch(name), calibration, scores, verdict)

@@ -131,7 +131,7 @@ def test_a_sync_grows_every_branch_on_a_tiny_trunk_and_the_tree_predicts(
     with Workspace.open(tmp_path / "plugins.toml", extra_plugins={"tiles": plugin}) as workspace:
         workspace.ingest(tmp_path / "labels.csv", images=tmp_path / "photos")
         report = workspace.sync()
-        predictions = list(workspace.predict_missing())
+        predictions = list(workspace.live().predict_missing())
 
     assert {result.attribute: result.status for result in report.results} == dict.fromkeys(names, "promoted")
     asked = Counter(prediction.attribute for prediction in predictions)
