@@ -13,7 +13,9 @@ pytestmark = pytest.mark.acceptance
 
 
 def test_the_wheel_and_the_source_distribution_bring_every_template(built: Path) -> None:
-    templates = {f"attributree/templates/{path.name}" for path in Path(scaffold.__file__).parent.glob("templates/*")}
+    templates = {
+        f"attributree/plugins/templates/{path.name}" for path in Path(scaffold.__file__).parent.glob("templates/*")
+    }
     assert len(templates) >= 6
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         assert templates <= set(wheel.namelist())
