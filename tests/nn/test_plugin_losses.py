@@ -100,7 +100,7 @@ def only_balanced(logits: Tensor, target: Tensor, weight: Tensor, *, value_weigh
         (only_balanced, "returned NoneType, expected a scalar tensor without value_weight"),
         ("focal", "returned str, not a function or a module that is one"),
         (nn.CrossEntropyLoss, "returned the class CrossEntropyLoss, not a function"),
-        (nn.Linear(3, 1), "returned a module with parameters, which nobody trains"),
+        (nn.Linear(3, 1), "returned a module with parameters, which are never trained"),
     ],
 )
 def test_a_loss_that_does_not_fit_is_refused_and_its_plugin_named(loss: Any, reason: str) -> None:

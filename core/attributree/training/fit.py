@@ -55,9 +55,11 @@ class BranchTask:
         self._balance = balance(self._labels, train.target) if recipe.class_balance else None
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (inputs, target, weight) of one epoch's train samples, this process's share."""
         return self._train.batches(self._recipe.batch_size, rng, share)
 
     def loss(self, module: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return the attribute's loss of a batch, a scalar."""
         device = next(self.module.parameters()).device
         inputs, target, weight = (tensor.to(device) for tensor in batch)
         return self._loss(
@@ -69,6 +71,7 @@ class BranchTask:
         )
 
     def validate(self) -> tuple[float, float]:
+        """Return the macro-F1 (0..1) and the loss on `val`; 0 and the loss if that is not finite."""
         logits = predict_logits(self.module, self._val, next(self.module.parameters()).device)
         target, weight = self._val.target, torch.from_numpy(self._val.labels.weight)
         loss = float(self._loss(logits, target, weight, value_weight=None, smoothing=0.0))
