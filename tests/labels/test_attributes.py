@@ -20,7 +20,7 @@ def neckline(*values: Value | str, **more: Any) -> Attribute:
 
 @pytest.fixture
 def labelled(catalog: Catalog, shop: Shop) -> Catalog:
-    """A catalogue with necklines that nobody has declared."""
+    """A catalogue that holds neckline labels; no attribute is declared."""
     rows = ["a.png,crew", "b.png,vee", "c.png,bateau", "d.png,Round-Neck", "e.png,boat", "f.png,crew|vee"]
     catalog.labels.ingest(shop.labels("image,neckline", *rows))
     return catalog
@@ -76,7 +76,7 @@ def test_a_renamed_value_keeps_its_labels(labelled: Catalog) -> None:
         CatalogValue("bateau", 2, "replaced", ("boat",)),
         CatalogValue("boat", 3, "active"),
     )
-    # A new name is nothing new to learn from; the cell that nobody could read before is.
+    # Renaming brings no new label; the cell that can be read for the first time does.
     assert labelled.labels.new_labels("neckline", before) == 1
 
 

@@ -271,7 +271,7 @@ def grown_once(new_project: Callable[..., Project]) -> Project:
 def copy_project(
     tmp_path_factory: pytest.TempPathFactory, own_database: NewDatabase | None
 ) -> Callable[[Project], Project]:
-    """Copies a project that nobody has open, with its catalogue, for one test."""
+    """Copies a closed project, with its catalogue, for one test."""
 
     def copy(project: Project) -> Project:
         folder = tmp_path_factory.mktemp("project")

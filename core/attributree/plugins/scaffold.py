@@ -113,7 +113,10 @@ def _write(target: Path, files: Mapping[str, str]) -> Path:
             for name, text in files.items():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_text(text, encoding="utf-8", newline="\n")
-            root.rename(target)
+            if root.is_dir():
+                root.rename(target)
+            else:
+                target.hardlink_to(root)  # a rename would replace a file that somebody put there meanwhile
     except OSError as error:
         raise PluginError(f"{target} cannot be written: {error.strerror}") from error
     return target
