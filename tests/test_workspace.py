@@ -26,7 +26,7 @@ def plugin(name: str) -> SimpleNamespace:
 
 @pytest.mark.both_databases("the whole way once in each")
 def test_the_four_lines_of_the_readme_work(new_project: Callable[..., Project]) -> None:
-    project = new_project("garment")
+    project = new_project("garment", catalogue=False)
     Workspace.create(project.folder).close()
     labels = project.labels()
 
@@ -135,7 +135,7 @@ def test_create_makes_the_folders_that_are_missing(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_that_is_not_there_is_refused_when_it_is_first_needed(new_project: Callable[..., Project]) -> None:
-    with new_project().open() as workspace:
+    with new_project(catalogue=False).open() as workspace:
         assert workspace.plugins.attributes == {}
         with pytest.raises(CatalogVersionError, match="attributree init"):
             workspace.status()

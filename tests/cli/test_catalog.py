@@ -58,7 +58,7 @@ def test_init_where_nothing_can_be_written_is_one_line(command: Command, tmp_pat
 
 @pytest.mark.both_databases("the whole way once in each")
 def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[..., Project]) -> None:
-    project = new_project("garment", "sleeves")
+    project = new_project("garment", "sleeves", catalogue=False)
     assert project.run("db", "upgrade").code == 0
     labels = project.labels()
     outcome = project.run("ingest", labels, "--images", project.photos, "--json")
@@ -80,7 +80,6 @@ def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[...,
 
 def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Project]) -> None:
     project = new_project("garment")
-    project.run("db", "upgrade")
     rows = project.garments.rows
     files = [project.labels(rows[:5], "a.csv"), project.labels(rows[5:8], "b.csv")]
     outcome = project.run("ingest", *files, "--images", project.photos, "--source", "supplier", "--json")
@@ -137,7 +136,7 @@ def test_status_of_an_attribute_without_a_branch(
 
 @pytest.mark.both_databases("migrations differ")
 def test_db_upgrade_current_and_check_agree(new_project: Callable[..., Project]) -> None:
-    project = new_project()
+    project = new_project(catalogue=False)
     assert project.run("db", "current").out == "none\n"
     missing = project.run("db", "check")
     assert missing.code == 1
@@ -163,7 +162,6 @@ def test_a_relative_database_is_written_down_where_it_was_made(
 def test_settings_of_a_misspelt_attribute_are_told(new_project: Callable[..., Project]) -> None:
     project = new_project("garment")
     project.settings(attributes_garmant={"depth": "head"})
-    project.run("db", "upgrade")
     said = project.run("status").err
     assert said.startswith("warning: attributes -> garmant: no plugin declares it; did you mean garment?\n")
 
@@ -178,7 +176,7 @@ def test_a_catalogue_can_be_made_without_a_configuration(
 
 
 def test_a_command_without_a_catalogue_says_what_to_type(new_project: Callable[..., Project]) -> None:
-    project = new_project()
+    project = new_project(catalogue=False)
     for command in (["status"], ["sync-catalog"], ["predict", "x.jpg"], ["versions"], ["ingest", project.labels()]):
         outcome = project.run(*command)
         assert outcome.code == 1

@@ -23,7 +23,6 @@ def healthy(new_project: Callable[..., Project]) -> Project:
     project = new_project()
     for name in ("garment", "sleeves", "tone"):
         project.plugin(name, more=TELLS_ITS_API)
-    project.run("db", "upgrade")
     return project
 
 

@@ -35,7 +35,6 @@ def test_an_export_is_ingested_into_an_empty_catalogue_with_the_same_coverage(
     assert f"{name}: 200 images in 204 rows (revision " in outcome.err
     assert "  2 images have a further row for each source that they are disputed between" in outcome.err
     other = new_project("garment", "sleeves")
-    other.run("db", "upgrade")
     assert other.run("ingest", registered.folder / name, "--images", registered.photos).code == 0
     assert other.run("sync-catalog", "--no-train").code == 0
     assert coverage(other) == coverage(registered)
@@ -93,7 +92,6 @@ def test_predictions_of_gaps_are_exported_beside_them(grown: Project, new_projec
     assert {row["sleeves::version"] for row in filled} == {2}
     assert not [row for row in filled if "sleeves" in row]
     other = new_project("garment", "sleeves")
-    other.run("db", "upgrade")
     other.run("ingest", file, "--images", grown.photos)
     other.run("sync-catalog", "--no-train")
     assert coverage(other)["sleeves"]["unknown"] == gaps

@@ -105,7 +105,6 @@ def test_help_with_plugins_imports_no_torch(new_project: Callable[..., Project])
 def test_ingest_reads_a_format_that_a_plugin_brings(new_project: Callable[..., Project]) -> None:
     project = new_project("garment")
     project.plugin("feed", FEED)
-    project.run("db", "upgrade")
     photos = sorted(path.name for path in project.photos.iterdir())[:3]
     file: Path = project.folder / "products.json"
     file.write_text(json.dumps({"products": [{"photo": photo, "kind": "top"} for photo in photos]}))
@@ -129,7 +128,6 @@ def test_a_normalizer_that_fails_is_a_warning_or_an_error_with_strict(
 ) -> None:
     project = new_project()
     project.plugin("garment", more="\n@hookimpl\ndef attributree_normalize_label(text):\n    raise ValueError(text)\n")
-    project.run("db", "upgrade")
     project.run("sync-catalog", "--no-train")
     photo = sorted(project.photos.iterdir())[0].name
     file = project.labels([{"image": photo, "garment": "tpo"}])

@@ -43,9 +43,9 @@ def test_wrong_usage_is_exit_code_2_and_says_so_on_stderr(command: Command, argu
 
 def test_a_reported_error_is_one_line_without_a_traceback(project: Project) -> None:
     process = project.start("promote", "3")
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (1, "")
-    assert err == "error: tree version 3 is not in the catalogue (there: none)\n"
+    ended = process.end()
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "error: tree version 3 is not in the catalogue (there: none)\n"
 
 
 def test_anything_else_keeps_its_traceback(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

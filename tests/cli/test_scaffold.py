@@ -77,7 +77,6 @@ def untidy(new_project: Callable[..., Project]) -> Project:
         {**row, "fit": spellings[i % 20] if row["article_type"] != "jeans" else "n/a", "note": f"note {i}"}
         for i, row in enumerate(project.garments.rows)
     ]
-    project.run("db", "upgrade")
     assert project.run("ingest", project.labels(rows), "--images", project.photos).code == 0
     return project
 
@@ -114,7 +113,6 @@ def test_several_values_in_a_cell_make_a_multi_label_attribute(
 ) -> None:
     project = new_project("garment")
     rows = [{**row, "trim": ("lace", "lace|bows", "bows")[i % 3]} for i, row in enumerate(project.garments.rows)]
-    project.run("db", "upgrade")
     project.run("ingest", project.labels(rows), "--images", project.photos)
     assert project.run("plugins", "new", "trim", "--into", tmp_path, "--from-catalog").code == 0
     assert "labels=MultiLabel(" in (tmp_path / "attributree-trim/src/attributree_trim/__init__.py").read_text()

@@ -107,7 +107,6 @@ def test_an_unknown_executor_is_wrong_usage(grown: Project) -> None:
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_blocked_is_exit_code_0_and_3_with_strict(new_project: Callable[..., Project], dry: tuple[str, ...]) -> None:
     project = new_project("garment")
-    project.run("db", "upgrade")
     assert project.run("sync-catalog", "--no-train").code == 0
     assert project.run("sync-catalog", *dry).code == 0
     strict = project.run("--strict", "sync-catalog", *dry, "--json")

@@ -109,6 +109,5 @@ def test_suggest_shows_columns_phrases_and_cells_that_nobody_reads(told: Project
 
 def test_nothing_to_suggest_is_said(new_project: Any) -> None:
     project = new_project("garment")
-    project.run("db", "upgrade")
     outcome = project.run("suggest")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "nothing to suggest\n")

@@ -26,19 +26,17 @@ def test_watch_syncs_after_an_ingest_and_ends_on_sigterm(new_project: Callable[.
             until(lambda: workspace.registry.live() is not None)
         finally:
             watcher.send_signal(signal.SIGTERM)
-            out, err = watcher.communicate(timeout=60)
-        assert (watcher.returncode, out) == (0, "")
-        assert "garment: promoted as branch 1" in err
-        assert "Traceback" not in err
+            ended = watcher.end()
+        assert (ended.code, ended.out) == (0, "")
+        assert "garment: promoted as branch 1" in ended.err
+        assert "Traceback" not in ended.err
 
 
 def test_watch_goes_on_after_an_error(new_project: Callable[..., Project]) -> None:
-    project = new_project("garment")
+    project = new_project("garment", catalogue=False)
     watcher = project.start("watch", "--interval", "0.2")  # there is no catalogue yet
-    assert watcher.stderr is not None
     said = [watcher.stderr.readline() for _ in range(3)]
     assert "watching" in said[0]
     assert all("no catalogue there yet" in line for line in said[1:])
     watcher.send_signal(signal.SIGINT)
-    watcher.communicate(timeout=60)
-    assert watcher.returncode == 0
+    assert watcher.end().code == 0

@@ -1,7 +1,6 @@
 """One schema path: made, checked, upgraded by several at once, and refused when it is not ours."""
 
 import gzip
-import multiprocessing
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from attributree.registry.predictions import load as load_predictions
 from attributree.registry.records import Work
 from attributree.schema import KINDS
 from support.databases import differences
+from support.processes import Ended, Started
 
 
 def _set_revision(url: str, revision: str) -> None:
@@ -57,13 +57,8 @@ def test_two_upgrades_at_once_both_succeed(new_url: Callable[[], str]) -> None:
 
 
 def _upgrade_twice_at_once(url: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=migrate.upgrade, args=(url,)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    code = "import sys; from attributree.database.migrate import upgrade; upgrade(sys.argv[1])"
+    assert [worker.end() for worker in [Started(code, [url]), Started(code, [url])]] == [Ended(0, "", "")] * 2
     migrate.check(url)
     assert differences(url) == []
 

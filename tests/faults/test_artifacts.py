@@ -6,8 +6,7 @@ import json
 import os
 import pickle
 import re
-import subprocess
-import sys
+import signal
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,7 @@ from attributree.settings.models import BranchSettings
 from attributree.training.data import Samples
 from attributree.training.donors import Donor
 from attributree.training.grow import grow
+from support.processes import Started
 
 CORE = Path(attributree.__file__).parent
 PART = {"weight": torch.arange(6.0).reshape(2, 3)}
@@ -68,8 +68,8 @@ def test_a_writer_killed_before_the_rename_leaves_only_what_is_swept(store: Arti
         Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         ArtifactStore(Path(sys.argv[1])).put({"weight": torch.ones(2, 3)})
     """)
-    killed = subprocess.run([sys.executable, "-c", source, str(store.folder)], capture_output=True, timeout=120)
-    assert killed.returncode == -9, killed.stderr.decode()
+    killed = Started(source, [store.folder]).end()
+    assert killed.code == -signal.SIGKILL, killed.err
     (leftover,) = set(files(store)) - {store.path(old)}
     assert leftover.suffix != ".safetensors"
     with pytest.raises(ArtifactError, match="is missing"):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from support.projects import Project
 
-pytestmark = pytest.mark.both_databases("what a text may hold is the database's to say")
+in_both = pytest.mark.both_databases("what a text may hold is the database's to say")
 
 
 @pytest.fixture
@@ -16,7 +16,6 @@ def shop(new_project: Callable[..., Project]) -> Project:
     """A project with an empty catalogue, the plugin tone and photos of its own."""
     project = new_project("tone")
     project.own_photos()
-    assert project.run("db", "upgrade").code == 0
     return project
 
 
@@ -48,6 +47,7 @@ def postscript(photo: Path) -> None:
     photo.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
 
 
+@in_both
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -133,6 +133,7 @@ def test_a_file_without_an_image_column_is_refused_whole_in_one_line(shop: Proje
     assert observations(shop) == 0
 
 
+@in_both
 @pytest.mark.parametrize(
     ("content", "named"),
     [
@@ -158,6 +159,7 @@ def test_a_file_that_is_not_there_is_one_line(shop: Project) -> None:
     assert "nowhere.csv" in outcome.err
 
 
+@in_both
 def test_one_bad_file_of_several_leaves_what_was_stored_before_it(shop: Project) -> None:
     good = shop.labels(rows(shop, 3), "good.csv")
     bad = shop.folder / "bad.csv"
@@ -168,6 +170,7 @@ def test_one_bad_file_of_several_leaves_what_was_stored_before_it(shop: Project)
     assert observations(shop) == 9
 
 
+@in_both
 def test_a_value_no_schema_knows_is_kept_and_reported_with_the_nearest(shop: Project) -> None:
     first, second = rows(shop, 2)
     labels = shop.labels([{**first, "tone": "brigt"}, {**second, "tone": "dark"}])

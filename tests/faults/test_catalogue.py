@@ -25,21 +25,21 @@ from attributree.labels import readers
 from attributree.registry.records import Work
 from support.databases import differences, end_leases
 from support.postgresql import Server
+from support.processes import Ended, Started
 
 NECKLINE = Attribute("neckline", SingleLabel(("crew", "boat")))
 
 
 @pytest.fixture
 def empty_url(own_database: Callable[..., str] | None, tmp_path: Path) -> str:
-    """A database that nothing is in."""
+    """A database without tables."""
     return own_database() if own_database else f"sqlite:///{tmp_path}/catalogue.db"
 
 
 @pytest.fixture
-def url(empty_url: str) -> str:
+def url(new_catalogue: Callable[[], str]) -> str:
     """An empty catalogue."""
-    upgrade(empty_url)
-    return empty_url
+    return new_catalogue()
 
 
 @pytest.fixture
@@ -52,17 +52,6 @@ def labels(tmp_path: Path) -> Path:
     with file.open("w", newline="", encoding="utf-8") as opened:
         csv.writer(opened).writerows([("image", "neckline"), *((f"{n}.png", "crew") for n in range(2500))])
     return file
-
-
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a Python process of its own; it finds `arguments` in sys.argv."""
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
 
 
 # -- who owns a run --------------------------------------------------------------------------------
@@ -88,8 +77,7 @@ with Catalog.open(sys.argv[1]) as catalog:
 def test_15_a_worker_paused_past_its_lease_wakes_up_to_a_refusal(url: str) -> None:
     with Catalog.open(url) as catalog:
         catalog.labels.declare(NECKLINE, "p")
-        paused = start(WORKER, url)
-        assert paused.stdout is not None
+        paused = Started(WORKER, [url])
         assert paused.stdout.readline() == "claimed\n"
         paused.send_signal(signal.SIGSTOP)
         assert catalog.registry.claim_run(WORK, "elsewhere:2:b") is None
@@ -101,15 +89,10 @@ def test_15_a_worker_paused_past_its_lease_wakes_up_to_a_refusal(url: str) -> No
         assert heir is not None
         assert heir.token == 2
         paused.send_signal(signal.SIGCONT)
-        code, out, err = end_after_a_line(paused)
-        assert (code, err) == (0, "")
-        assert "is not running (any more) under token 1" in out
+        ended = paused.end("go on\n")
+        assert (ended.code, ended.err) == (0, "")
+        assert "is not running (any more) under token 1" in ended.out
         assert catalog.registry.finish_run(heir, "rejected", seconds=1).status == "rejected"
-
-
-def end_after_a_line(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate("go on\n", timeout=120)
-    return process.returncode, out, err
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -154,15 +137,14 @@ def test_14_two_workers_share_ten_attributes_and_one_s_work_is_taken_over_when_i
     with Catalog.open(url) as catalog:
         for name in names:
             catalog.labels.declare(Attribute(name, NECKLINE.labels), "p")
-        doomed = start(QUEUE, url, "60")
-        assert doomed.stdout is not None
+        doomed = Started(QUEUE, [url, "60"])
         broken = doomed.stdout.readline().strip()
         doomed.kill()
-        end(doomed)
+        doomed.end()
         end_leases(url)
-        done = [end(worker) for worker in [start(QUEUE, url, "0.05"), start(QUEUE, url, "0.05")]]
-        assert [(code, err) for code, _, err in done] == [(0, ""), (0, "")]
-        assert Counter("".join(out for _, out, _ in done).split()) == dict.fromkeys(names, 1)
+        done = [worker.end() for worker in [Started(QUEUE, [url, "0.05"]), Started(QUEUE, [url, "0.05"])]]
+        assert [(ended.code, ended.err) for ended in done] == [(0, ""), (0, "")]
+        assert Counter("".join(ended.out for ended in done).split()) == dict.fromkeys(names, 1)
         runs = {run.attribute: run for run in catalog.registry.runs()}
         assert len(catalog.registry.runs()) == 10
         assert {run.status for run in runs.values()} == {"rejected"}
@@ -188,14 +170,14 @@ upgrade(sys.argv[1])
 
 
 def test_17_two_migrations_at_once_both_succeed(empty_url: str) -> None:
-    both = [start(UPGRADE, empty_url) for _ in range(2)]
-    assert [end(process) for process in both] == [(0, f"{migrate.HEAD}\n", "")] * 2
+    both = [Started(UPGRADE, [empty_url]) for _ in range(2)]
+    assert [process.end() for process in both] == [Ended(0, f"{migrate.HEAD}\n", "")] * 2
     assert differences(empty_url) == []
 
 
 @pytest.mark.parametrize("statement", [5, 40])
 def test_18_a_migration_killed_half_way_is_run_again(empty_url: str, statement: int) -> None:
-    assert end(start(KILLED_UPGRADE, empty_url, str(statement)))[0] == -signal.SIGKILL
+    assert Started(KILLED_UPGRADE, [empty_url, str(statement)]).end().code == -signal.SIGKILL
     assert migrate.current(empty_url) is None
     assert upgrade(empty_url) == migrate.HEAD  # which looks at foreign keys as well
     assert differences(empty_url) == []
@@ -245,7 +227,7 @@ def stored(catalog: Catalog) -> tuple[int, int, int]:
 
 
 def test_42_an_import_that_dies_in_the_middle_is_not_there_and_can_be_run_again(url: str, labels: Path) -> None:
-    assert end(start(KILLED_INGEST, url, str(labels)))[0] == -signal.SIGKILL
+    assert Started(KILLED_INGEST, [url, labels]).end().code == -signal.SIGKILL
     with Catalog.open(url) as catalog:
         assert (stored(catalog), catalog.labels.revision()) == ((0, 0, 0), 0)
         assert catalog.labels.ingest(labels).observations_new == 2500
@@ -416,9 +398,9 @@ def test_40_fifty_megabytes_in_one_field_are_refused_with_the_row_in_bounded_mem
         opened.write(f"image,title\na.png,one\nb.png,{quote}")
         for _ in range(500):
             opened.write("x" * 99_999 + ("\n" if quote else "x"))
-    code, out, err = end(start(BOUNDED, url, str(file)))
-    assert (code, err) == (0, "")
-    message, megabytes = json.loads(out)
+    # A process that begins small, so that what it grows by is seen.
+    command = [sys.executable, "-c", BOUNDED, url, file]
+    message, megabytes = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert "row 3" in message
     assert megabytes < 60
     with Catalog.open(url) as catalog:

@@ -392,7 +392,6 @@ def test_30_what_an_uninstalled_plugin_left_is_kept_said_and_revived(
 ) -> None:
     project = new_project()
     install("culprit", declaring("tone", TONE))
-    project.run("db", "upgrade")
     project.run("ingest", project.labels(), "--images", project.photos)
     assert [r["status"] for r in project.run("sync-catalog", "--json").json["results"]] == ["promoted"]
     photo = sorted(project.photos.iterdir())[0]
@@ -439,7 +438,6 @@ def test_a_hostile_crowd_keeps_no_good_plugin_from_training_and_each_is_named(
     }
     for name, (source, _) in culprits.items():
         install(name, source)
-    project.run("db", "upgrade")
     assert project.run("ingest", project.labels(), "--images", project.photos).code == 0
 
     outcome = project.run("sync-catalog", "--json")

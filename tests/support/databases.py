@@ -10,9 +10,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from attributree.database.engine import make_engine
-from attributree.database.migrate import VERSION_TABLE, upgrade
+from attributree.database.migrate import HEAD, VERSION_TABLE, upgrade
 from attributree.database.tables import Base
 
 BACKENDS = ("sqlite", "postgresql")
@@ -63,25 +64,55 @@ def own_database(backend: str, request: pytest.FixtureRequest) -> NewDatabase | 
 
 
 @pytest.fixture(scope="session")
-def new_catalogue(own_database: NewDatabase | None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+def new_catalogue(
+    own_database: NewDatabase | None, tmp_path_factory: pytest.TempPathFactory, databases: "Databases"
+) -> Callable[[], str]:
     """Makes catalogues that nothing is in and returns their URLs."""
     if own_database is not None:
         template = own_database()
         upgrade(template)
-        return partial(own_database, template)
+        return partial(databases.empty_catalogue, template, own_database)
     folder, numbers = tmp_path_factory.mktemp("catalogues"), count()
     upgrade(f"sqlite:///{folder}/empty.db")
     return lambda: f"sqlite:///{shutil.copy(folder / 'empty.db', folder / f'{next(numbers)}.db')}"
 
 
-@pytest.fixture(scope="session")
-def databases() -> list[str]:
-    """The URLs of the databases on the shared server."""
-    return []
+class Databases:
+    """Those on the shared server: the URLs `in_use`, in the order in which they were made, and catalogues to use again.
+
+    PostgreSQL needs ten times as long to make a catalogue as to empty one.
+    """
+
+    def __init__(self) -> None:
+        self.in_use: list[str] = []
+        self._emptied: list[str] = []
+        self._catalogues: set[str] = set()
+
+    def empty_catalogue(self, template: str, make: NewDatabase) -> str:
+        """Return the URL of a catalogue that nothing is in: one that was emptied, or a copy of `template`."""
+        if self._emptied:
+            self.in_use.append(self._emptied.pop())
+            return self.in_use[-1]
+        url = make(template)
+        self._catalogues.add(url)
+        return url
+
+    def take_back(self, url: str) -> None:
+        """Empty a catalogue, drop any other database."""
+        if url in self._catalogues and _empty(url):
+            self._emptied.append(url)
+        else:
+            _drop(url)
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: str, databases: list[str]) -> Iterator[NewDatabase]:
+def databases() -> Databases:
+    """The databases on the shared server."""
+    return Databases()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str, databases: Databases) -> Iterator[NewDatabase]:
     """Makes databases on our own server, copies of the one at the URL `template` if given, and returns their URLs."""
     numbers = count()
     engine = create_engine(postgres + "postgres", isolation_level="AUTOCOMMIT")
@@ -91,7 +122,7 @@ def new_database(postgres: str, databases: list[str]) -> Iterator[NewDatabase]:
         copied = f" TEMPLATE {template.rpartition('/')[2]}" if template else ""
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}{copied}"))
-        databases.append(postgres + name)
+        databases.in_use.append(postgres + name)
         return postgres + name
 
     yield make
@@ -99,18 +130,39 @@ def new_database(postgres: str, databases: list[str]) -> Iterator[NewDatabase]:
 
 
 @pytest.fixture(autouse=True)
-def _drop_databases(databases: list[str]) -> Iterator[None]:
-    """Drop what a test made, ten megabytes each; fixtures that outlive it made theirs before."""
-    kept = len(databases)
+def _take_back_databases(databases: Databases) -> Iterator[None]:
+    """Take back what a test made; fixtures that outlive it made theirs before."""
+    kept = len(databases.in_use)
     yield
-    if databases[kept:]:
-        server, _, _ = databases[kept].rpartition("/")
-        engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            while databases[kept:]:
-                _, _, name = databases.pop().rpartition("/")
-                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    while databases.in_use[kept:]:
+        databases.take_back(databases.in_use.pop())
+
+
+def _empty(url: str) -> bool:
+    """Delete every row of a catalogue on our own server; return False if its tables are not those of today."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            others = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {others}"))
+            connection.execute(text("SET LOCAL session_replication_role = replica"))  # foreign keys are not checked
+            for table in Base.metadata.sorted_tables:
+                connection.execute(table.delete())
+            connection.execute(text("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"))
+            versions = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
+        return versions == [HEAD]
+    except DBAPIError:
+        return False
+    finally:
         engine.dispose()
+
+
+def _drop(url: str) -> None:
+    server, _, name = url.rpartition("/")
+    engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
 
 
 def end_leases(url: str) -> None:

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -21,6 +20,7 @@ from attributree.settings.file import load_settings
 from attributree_drawn_shop import GarmentOptions, write_catalogue
 
 from .databases import NewDatabase
+from .processes import Started
 
 #: What the label file says of each garment; one plugin each. Easy to see at 32 pixels, so few epochs teach them.
 VALUES: Mapping[str, tuple[str, ...]] = {
@@ -161,17 +161,11 @@ class Project:
                 code = done.code or 0
         return Outcome(code, out.getvalue(), err.getvalue())
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path) -> Started:
         """Start the command line in a process of its own."""
-        command = [sys.executable, "-c", "from attributree.cli import main; main()", "--config", self.config]
-        return subprocess.Popen(
-            [*command, *arguments],
-            cwd=self.folder,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        code = "from attributree.cli import main; main()"
+        options = ["--config", self.config, *arguments]
+        return Started(code, options, folder=self.folder, environment=clean_environment())
 
 
 def declaration(
@@ -222,14 +216,22 @@ def garments(tmp_path_factory: pytest.TempPathFactory) -> Garments:
 
 @pytest.fixture(scope="session")
 def new_project(
-    garments: Garments, tmp_path_factory: pytest.TempPathFactory, own_database: NewDatabase | None
+    garments: Garments,
+    tmp_path_factory: pytest.TempPathFactory,
+    own_database: NewDatabase | None,
+    new_catalogue: Callable[[], str],
 ) -> Callable[..., Project]:
-    """Makes projects that nothing was done in yet: settings and the plugins that are named."""
+    """Makes projects: settings, the plugins that are named, and, unless `catalogue=False`, an empty catalogue."""
 
-    def make(*plugins: str) -> Project:
+    def make(*plugins: str, catalogue: bool = True) -> Project:
         folder = tmp_path_factory.mktemp("project")
         (folder / "plugins").mkdir()
-        project = Project(folder, garments, own_database and own_database())
+        database = None
+        if own_database:
+            database = new_catalogue() if catalogue else own_database()
+        elif catalogue:
+            Path(new_catalogue().removeprefix("sqlite:///")).rename(folder / "attributree.db")
+        project = Project(folder, garments, database)
         project.settings()
         for name in plugins:
             project.plugin(name)

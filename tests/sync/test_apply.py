@@ -556,9 +556,11 @@ def test_a_changed_trunk_leaves_an_orphan_behind_and_says_so(grown: Project) -> 
 def test_two_syncs_at_once_do_the_work_once(project: Project) -> None:
     project.settings(attributes_sleeves={"min_labels": 5000})
     processes = [project.start("sync-catalog", "--json") for _ in range(2)]
-    done = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], done
-    promoted = [[r["attribute"] for r in json.loads(out)["results"] if r["status"] == "promoted"] for out, _ in done]
+    done = [process.end() for process in processes]
+    assert [ended.code for ended in done] == [0, 0], done
+    promoted = [
+        [r["attribute"] for r in json.loads(ended.out)["results"] if r["status"] == "promoted"] for ended in done
+    ]
     assert sorted(promoted) == [[], ["garment"]]
     with project.open() as workspace:
         assert [(run.attribute, run.status) for run in workspace.registry.runs()] == [("garment", "promoted")]
@@ -723,11 +725,12 @@ def test_two_workers_share_a_queue_and_one_s_work_is_taken_over_when_it_dies(gro
             assert doomed.poll() is None
             time.sleep(0.02)
         doomed.kill()
-        doomed.communicate(timeout=60)
+        doomed.end()
         end_leases(grown.url)
         workers = [grown.start("sync-catalog", "--json") for _ in range(2)]
-        reports = [json.loads(worker.communicate(timeout=240)[0]) for worker in workers]
-        assert [worker.returncode for worker in workers] == [0, 0]
+        done = [worker.end() for worker in workers]
+        assert [ended.code for ended in done] == [0, 0]
+        reports = [json.loads(ended.out) for ended in done]
         promoted = [
             result["attribute"] for report in reports for result in report["results"] if result["status"] == "promoted"
         ]

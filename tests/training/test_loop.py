@@ -1,9 +1,7 @@
 """The loop: seeded by epoch, resumed where it was, on one process or several."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from attributree.settings.models import BranchSettings
 from attributree.training.checkpoint import Checkpoints, Fit
 from attributree.training.data import Share
 from attributree.training.loop import run_loop, seed_everything, start
+from support.processes import Started
 
 
 class Toy:
@@ -191,10 +190,7 @@ CHILD = textwrap.dedent(
 def test_fault_1_killed_in_an_epoch_the_rerun_ends_with_equal_weights(
     toy_recipe: BranchSettings, tmp_path: Path
 ) -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, __file__, str(tmp_path)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-    )
-    assert child.returncode == -signal.SIGKILL
+    assert Started(CHILD, [__file__, tmp_path]).end().code == -signal.SIGKILL
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     unbroken, fit = trained(toy_recipe)
