@@ -117,7 +117,7 @@ def test_progress_is_told_to_its_end(grown: Project) -> None:
         workspace.sync(progress=lambda what, done, of: told.append((what, done, of)))
     ends = {what: (done, of) for what, done, of in told}
     assert ends["decoding"] == ends["trunk features"] == (200 - 29, 200 - 29)  # the known and the ambiguous
-    assert ends["tone: head"][1] == 20
+    assert ends["tone: head"][1] == 8  # epochs
     assert all(0 <= done <= of for _, done, of in told)
 
 

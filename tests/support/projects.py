@@ -87,7 +87,7 @@ class Project:
             "catalog": {"database": self.database} if self.database else {},
             "trunk": {"backbone": "test_resnet", "weights": "random", "image_size": 32},
             "training": {
-                "epochs": 20,
+                "epochs": 8,
                 "learning_rate": 0.01,
                 "min_labels": 20,
                 "max_loss": 100,

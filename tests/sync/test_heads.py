@@ -22,7 +22,8 @@ def headed_once(new_project: Callable[..., Project]) -> Project:
     """A project whose sleeves have an attention head, in place of the one that their plugin fails to bring."""
     project = new_project("garment")
     project.plugin("sleeves", more=BROKEN_HEAD)
-    project.settings(attributes_garment={"head": "multiscale"}, attributes_sleeves={"head": "attention"})
+    heads = {"attributes_garment": {"head": "multiscale"}, "attributes_sleeves": {"head": "attention"}}
+    project.settings(training={"epochs": 20}, **heads)
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
         statuses = {result.attribute: result.status for result in workspace.sync().results}

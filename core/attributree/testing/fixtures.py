@@ -6,6 +6,7 @@ attributree_workspace   makes workspaces on that trunk, each in a folder of its 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -45,16 +46,25 @@ def attributree_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def _empty_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue that nothing is in, to be copied: making one runs every migration."""
+    from ..database.migrate import upgrade
+
+    path = tmp_path_factory.mktemp("attributree-catalogue") / "empty.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
 def attributree_workspace(
-    attributree_trunk: Path, tmp_path_factory: pytest.TempPathFactory
+    attributree_trunk: Path, _empty_catalogue: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Workspace]]:
     """Makes workspaces: an empty catalogue on the tiny trunk, and of all plugins only those that are given.
 
     `make({"tone": attributree_tone}, attributes={"tone": {"depth": "head"}})`: plugins by name, then sections as they
     stand in plugins.toml. They are closed when the test ends.
     """
-    from ..database.migrate import upgrade
     from ..settings.models import Settings
     from ..workspace import Workspace
 
@@ -74,8 +84,8 @@ def attributree_workspace(
             "plugins": {"disabled": sorted(installed)},
         }
         merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in {**defaults, **sections}}
+        shutil.copy(_empty_catalogue, folder / "attributree.db")
         workspace = Workspace(Settings.model_validate(merged), strict=True, extra_plugins=plugins)
-        upgrade(workspace.settings.catalog.database)
         made.append(workspace)
         return workspace
 
