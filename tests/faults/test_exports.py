@@ -77,7 +77,7 @@ def everything(catalog: Catalog) -> list[Any]:
     voice=st.tuples(NAMES, NAMES),
     form=st.sampled_from(("csv", "jsonl", "parquet")),
 )
-@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sql_metacharacters_in_every_name_and_value_are_stored_exported_and_read_back_verbatim(
     new_catalog: Callable[[], Catalog],
     tmp_path: Path,

@@ -59,7 +59,7 @@ def test_a_head_that_is_set_is_trained_whatever_the_plugin_brings_and_recorded(h
 def test_a_branch_answers_with_the_head_it_was_trained_with_until_it_is_retrained(headed: Project) -> None:
     before = headed.run("evaluate", "--json").json
     headed.plugin("sleeves")
-    headed.settings()  # no heads are set any more
+    headed.settings(training={"epochs": 20})  # no heads are set any more
     assert headed.run("evaluate", "--json").json == before
     status = headed.run("sync-catalog", "--dry-run")
     assert "sleeves was trained with other settings (head attention -> None)" in status.err
