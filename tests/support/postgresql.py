@@ -27,7 +27,7 @@ class Server:
         self._programs = programs
         # It refuses to run as root.
         self._run_as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        self._folder = Path(tempfile.mkdtemp(prefix="attributree-pg-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="attributree-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
         if self._run_as:
             shutil.chown(self._folder, "postgres")
         with socket.socket() as probe:
