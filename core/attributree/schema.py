@@ -45,18 +45,39 @@ NOT_APPLICABLE = "n/a"
 #: Separates several values (multi-label) or several candidates (single-label, ordinal) in one cell.
 SEPARATOR = "|"
 
-_FOLD = re.compile(r"[\s_\-]+")
+#: Vowel signs and accents, which Python does not count among the letters; the inside of a class of characters.
+MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff"
+_LETTER = r"[^\W_]"
+#: Blanks, underscores and hyphens between two letters or digits. A hyphen between a blank and a digit is a sign.
+_BETWEEN = re.compile(rf"(?:(?<={_LETTER})|(?<=[{MARKS}]))(?:[ _-]*[ _](?=-\d)|[ _-]+(?={_LETTER}))")
 #: What names a language, as BCP 47 has it.
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 def fold(text: str) -> str:
-    """Return `text` as it is compared: case, width, spaces, underscores and hyphens do not matter.
+    """Return `text` as it is compared: neither case, width nor what separates two letters or digits matters.
+
+    Blanks, underscores and hyphens separate; where there is nothing else, nothing is said. Signs keep their meaning:
+    "-1" is not "1", "A-" is not "A".
 
     >>> fold("Half-Round") == fold("half_round ") == "half round"
     True
+    >>> fold("-1"), fold("A-"), fold("size_-1"), fold("10-20")
+    ('-1', 'a-', 'size -1', '10 20')
     """
-    return _FOLD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = _BETWEEN.sub(" ", " ".join(unicodedata.normalize("NFKC", text).casefold().split()))
+    return folded if folded.strip(" _-") else ""
+
+
+def key_of(text: str) -> str:
+    """Return `text` as the key of a value: folded, with underscores where that means the same.
+
+    >>> key_of("Two-tone"), key_of("A + B")
+    ('two_tone', 'a + b')
+    """
+    folded = fold(text)
+    key = folded.replace(" ", "_")
+    return key if fold(key) == folded else folded
 
 
 def _texts(where: str, what: str, texts: object) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from ..database.tables import Image, LabelColumn, Observation, Product, VoiceRow
 from ..errors import SchemaError
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Labels, MultiLabel, SingleLabel, Value, fold
+from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Labels, MultiLabel, SingleLabel, Value, fold, key_of
 from .annotations import in_columns
 from .names import column_counts
 from .resolve import TEXT_SOURCE
@@ -120,7 +120,7 @@ def _values(cells: Mapping[str, int], former: Iterable[Value]) -> tuple[Value, .
     fresh = [folded for folded in found if folded not in read and len(folded.encode()) <= LONGEST_VALUE]
     ranked = sorted((-found[folded].total(), folded) for folded in fresh)
     frequent = [folded for count, folded in ranked if -count >= LEAST_IMAGES]
-    return (*kept, *(Value(folded.replace(" ", "_"), commonest(found[folded])) for folded in frequent))
+    return (*kept, *(Value(key_of(folded), commonest(found[folded])) for folded in frequent))
 
 
 def spellings(cells: Mapping[str, int]) -> dict[str, Counter[str]]:
