@@ -80,6 +80,31 @@ def key_of(text: str) -> str:
     return key if fold(key) == folded else folded
 
 
+_RESERVED = {fold(name): name for name in sorted(RESERVED_COLUMNS)}
+#: A whole number as data frames write it whose column has gaps: 1009.0.
+_FLOAT = re.compile(r"(-?(?:0|[1-9]\d*))\.0", re.ASCII)
+
+
+def reserved_column(heading: str) -> str | None:
+    """Return the reserved column of label files that `heading` names, None if it names none.
+
+    >>> reserved_column("Article Type"), reserved_column("SKU"), reserved_column("size")
+    ('article_type', 'sku', None)
+    """
+    return _RESERVED.get(fold(heading))
+
+
+def whole(text: str) -> str:
+    """Return "1009" for "1009.0", and any other text as it is."""
+    found = _FLOAT.fullmatch(text)
+    return found[1] if found else text
+
+
+def sku_of(text: str) -> str:
+    """Return the one spelling of a sku: accents as single characters (NFC), whole numbers without a fraction."""
+    return whole(unicodedata.normalize("NFC", text))
+
+
 def _texts(where: str, what: str, texts: object) -> tuple[str, ...]:
     """Return `texts` as a tuple of non-empty strings, or raise SchemaError naming the field."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
@@ -229,8 +254,12 @@ class Labels:
         return found
 
     def read(self, text: str) -> tuple[Value, ...]:
-        """Return the values that `text` may mean: several if it is a former key that was split, none if unknown."""
-        return self._by_spelling.get(fold(text), ())
+        """Return the values that `text` may mean: several if it is a former key that was split, none if unknown.
+
+        A whole number may be written with a fraction: "5.0" is read as "5" where no value is spelt "5.0".
+        """
+        found = self._by_spelling.get(fold(text))
+        return found or self._by_spelling.get(fold(whole(text.strip())), ())
 
     def find(self, text: str) -> Value | None:
         """Return the value that `text` spells, or None. Never a guess, so None for a key that was split."""

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, update
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.catalog import Catalog
@@ -35,7 +35,9 @@ FORMATS = ("csv", "jsonl", "parquet")
 
 #: Any text that a database stores: no NUL, no half surrogate pairs.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30)
-ODD = st.sampled_from(["=1+1", "'=1+1", "''@x", "-5", "＝1", "x::source", "x::source::", "::source", "::version"])
+ODD = st.sampled_from(
+    ["SKU", "Split::", "=1+1", "'=1+1", "''@x", "-5", "＝1", "x::source", "x::source::", "::source", "::version"]
+)
 
 
 @pytest.fixture
@@ -309,6 +311,21 @@ def test_a_file_that_cannot_be_written_leaves_the_former_one(
     assert [path.name for path in shop.folder.glob(".*")] == []
     with pytest.raises(CatalogError, match="cannot be written: No such file"):
         full.labels.export(shop.folder / "nowhere" / "export.csv", "csv")
+
+
+def test_a_column_from_before_headings_were_folded_comes_back_as_it_was(
+    new_catalog: Callable[[], Catalog], shop: Shop
+) -> None:
+    catalog, other = new_catalog(), new_catalog()
+    catalog.labels.ingest(shop.labels("image,x,y", "a.png,S1,S2"))
+    for before, after in (("x", "SKU"), ("y", "SKU::")):
+        renamed = update(LabelColumn).where(LabelColumn.name == before).values(name=after)
+        catalog.labels.write(lambda connection, renamed=renamed: connection.execute(renamed))
+    catalog.labels.export(shop.folder / "out.csv", "csv")
+    other.labels.ingest(shop.folder / "out.csv")
+    assert other.labels.undeclared() == {"SKU": 1, "SKU::": 1}
+    assert other.labels.images()[0].sku == "a.png"
+    assert other.labels.auto_attributes(()) == {}
 
 
 @given(TEXTS | ODD)

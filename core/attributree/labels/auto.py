@@ -9,7 +9,19 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from ..database.tables import Image, LabelColumn, Observation, Product, VoiceRow
 from ..errors import SchemaError
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Labels, MultiLabel, SingleLabel, Value, fold, key_of
+from ..schema import (
+    NOT_APPLICABLE,
+    SEPARATOR,
+    Attribute,
+    Labels,
+    MultiLabel,
+    SingleLabel,
+    Value,
+    fold,
+    key_of,
+    reserved_column,
+    whole,
+)
 from .annotations import in_columns
 from .names import column_counts
 from .resolve import TEXT_SOURCE
@@ -28,7 +40,7 @@ _TOGETHER = 500_000
 
 
 def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, Attribute]:
-    """Return an attribute for each column but the `taken` ones whose cells look like values.
+    """Return an attribute for each column but the `taken` and the reserved ones whose cells look like values.
 
     Values are appended when enough images have them and never go away by themselves. A column is left alone if its
     name is no attribute's, if fewer than two values are frequent, or if there are too many.
@@ -37,7 +49,10 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
     former = {name for attribute in registered.values() for name in attribute.former_names}
     left_out = former | set(taken)
     found = {}
-    for names in read_together({name: n for name, n in column_counts(connection).items() if name not in left_out}):
+    free = {
+        name: n for name, n in column_counts(connection).items() if name not in left_out and not reserved_column(name)
+    }
+    for names in read_together(free):
         counts = cells(connection, names)
         before = {
             name: known.schema
@@ -117,7 +132,11 @@ def _values(cells: Mapping[str, int], former: Iterable[Value]) -> tuple[Value, .
     found = spellings(cells)
     kept = tuple(former)
     read = {fold(text) for value in kept for text in value.spellings}
-    fresh = [folded for folded in found if folded not in read and len(folded.encode()) <= LONGEST_VALUE]
+    fresh = [
+        folded
+        for folded, texts in found.items()
+        if read.isdisjoint({folded, *map(fold, texts)}) and len(folded.encode()) <= LONGEST_VALUE
+    ]
     ranked = sorted((-found[folded].total(), folded) for folded in fresh)
     frequent = [folded for count, folded in ranked if -count >= LEAST_IMAGES]
     return (*kept, *(Value(key_of(folded), commonest(found[folded])) for folded in frequent))
@@ -127,9 +146,10 @@ def spellings(cells: Mapping[str, int]) -> dict[str, Counter[str]]:
     """Return the values of `cells` (text -> count), folded, each with its spellings and how often it has them."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for raw, count in cells.items():
-        for text in raw.split(SEPARATOR):
-            if fold(text) and fold(text) != fold(NOT_APPLICABLE):
-                found[fold(text)][text.strip()] += count
+        for text in map(str.strip, raw.split(SEPARATOR)):
+            folded = fold(whole(text))
+            if folded and folded != fold(NOT_APPLICABLE):
+                found[folded][text] += count
     return found
 
 

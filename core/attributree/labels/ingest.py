@@ -16,6 +16,7 @@ from ..database.bulk import insert_numbered
 from ..database.engine import chunks
 from ..database.tables import Image, Product
 from ..errors import IngestError
+from ..schema import sku_of
 from .annotations import reader_of
 from .label_file import LabelFile
 from .lines import refuse
@@ -179,7 +180,7 @@ class _FileIngest:
         shown = {}
         for path in dict.fromkeys(rows.image):
             row = known.get(path)
-            shown[path] = given.get(path, path if row is None else row.sku)
+            shown[path] = given.get(path, sku_of(path) if row is None else row.sku)
             if row is not None and shown[path] != row.sku:
                 self._moved.add(row.id)
                 self._left.add(row.sku)

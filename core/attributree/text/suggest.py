@@ -15,7 +15,7 @@ from ..labels.queries import undeclared
 from ..labels.records import UnknownValue
 from ..labels.store import LabelStore
 from ..labels.texts import product_texts
-from ..schema import Attribute, key_of
+from ..schema import Attribute, key_of, reserved_column
 from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, stem, words
 
 #: Different spellings of a column that are looked at, the commonest ones, and different phrases that are counted.
@@ -84,7 +84,7 @@ def suggest(labels: LabelStore, known: Mapping[str, Attribute], *, limit: int = 
 
 def _suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) -> Suggestions:
     found = []
-    for columns in auto.read_together({name: n for name, n in undeclared(connection).items() if name not in known}):
+    for columns in auto.read_together(_free(undeclared(connection), known)):
         cells, types = auto.cells(connection, columns), auto.article_types(connection, columns)
         for column, counts in cells.items():
             several, values = auto.several_a_cell(counts), tuple(cluster(counts)[:limit])
@@ -98,6 +98,11 @@ def _suggest(connection: Connection, known: Mapping[str, Attribute], limit: int)
         phrases=tuple(phrases(written, Vocabulary(known.values()))[:limit]),
         unreadable=tuple(sorted(texts, key=lambda text: (-text.count, text.attribute, text.text))[:limit]),
     )
+
+
+def _free(columns: Mapping[str, int], known: Mapping[str, Attribute]) -> dict[str, int]:
+    """Return the columns that may become attributes: they are none, and none of the reserved ones."""
+    return {name: n for name, n in columns.items() if name not in known and not reserved_column(name)}
 
 
 # -- columns ---------------------------------------------------------------------------------------
