@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from ..database.engine import chunks
 from ..database.tables import Image, LabelColumn, Observation, Revision, VoiceRow
 from ..errors import UnknownNameError
+from ..images.places import normal
 from .annotations import newest_last
 from .queries import images
 from .records import ImageRecord, NewestObservation
@@ -33,12 +34,14 @@ def image_ids(connection: Connection, cells: Iterable[str]) -> dict[str, tuple[i
 
     A cell that names no image is left out; one that names images below several roots has several ids.
     """
+    paths = {cell: normal(cell) for cell in cells}
     found = defaultdict[str, list[int]](list)
-    for part in chunks(sorted(set(cells))):
+    for part in chunks(sorted({*paths, *paths.values()})):
         query = select(Image.path, Image.id).where(Image.path.in_(part)).order_by(Image.id)
         for path, image_id in connection.execute(query):
             found[path].append(image_id)
-    return {path: tuple(ids) for path, ids in found.items()}
+    named = {cell: found.get(cell) or found.get(path) for cell, path in paths.items()}
+    return {cell: tuple(ids) for cell, ids in named.items() if ids}
 
 
 def newest_observations(
