@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from attributree.errors import SchemaError
 from attributree.schema import (
     KINDS,
+    NONE_OF_THEM,
     NOT_APPLICABLE,
     RESERVED_COLUMNS,
     RESERVED_NAMES,
@@ -91,6 +92,7 @@ def test_a_title_is_made_from_the_name() -> None:
         (lambda: Value(" crew"), "value ' crew': key"),
         (lambda: Value("a|b"), "value 'a|b': key"),
         (lambda: Value(None), "value None: key"),  # type: ignore[arg-type]
+        (lambda: Value("bare", synonyms=(NONE_OF_THEM,)), "translations must not hold '[]'"),
         (lambda: Value(NOT_APPLICABLE), "key, title, synonyms, formerly and translations must not hold 'n/a'"),
         (lambda: Value("N/A"), "key, title, synonyms, formerly and translations must not hold 'n/a'"),
         (lambda: Value("crew", title="-"), "value 'crew': title"),
@@ -256,7 +258,7 @@ def attributes(draw: st.DrawFn) -> Attribute:
     """Any attribute that may be declared."""
 
     def usable(text: str) -> bool:
-        return bool(fold(text)) and fold(text) != fold(NOT_APPLICABLE) and text == text.strip()
+        return fold(text) not in ("", fold(NOT_APPLICABLE), NONE_OF_THEM) and text == text.strip()
 
     texts = draw(st.lists(words.filter(usable), min_size=2, max_size=8, unique_by=fold))
     values: list[Value] = []

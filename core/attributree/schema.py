@@ -42,6 +42,8 @@ SPLITS = ("train", "val", "test")
 
 #: The cell that says "this attribute does not apply to this image".
 NOT_APPLICABLE = "n/a"
+#: The cell that says of a multi-label attribute that none of its values holds: an empty list, as JSON has it.
+NONE_OF_THEM = "[]"
 #: Separates several values (multi-label) or several candidates (single-label, ordinal) in one cell.
 SEPARATOR = "|"
 
@@ -165,10 +167,9 @@ class Value:
         object.__setattr__(self, "synonyms", _texts(where, "synonyms", self.synonyms))
         object.__setattr__(self, "formerly", _texts(where, "formerly", self.formerly))
         object.__setattr__(self, "translations", _translations(where, self.translations))
-        if fold(NOT_APPLICABLE) in map(fold, self.spellings):
-            raise SchemaError(
-                f"{where}: key, title, synonyms, formerly and translations must not hold {NOT_APPLICABLE!r}"
-            )
+        for text in (NOT_APPLICABLE, NONE_OF_THEM):
+            if fold(text) in map(fold, self.spellings):
+                raise SchemaError(f"{where}: key, title, synonyms, formerly and translations must not hold {text!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON-ready data."""

@@ -313,6 +313,29 @@ def test_a_file_that_cannot_be_written_leaves_the_former_one(
         full.labels.export(shop.folder / "nowhere" / "export.csv", "csv")
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_none_of_them_comes_back_as_it_was_known_and_predicted(
+    new_catalog: Callable[[], Catalog], shop: Shop, predict: Callable[..., int], form: str
+) -> None:
+    catalog, other = new_catalog(), new_catalog()
+    file = shop.folder / "labels.jsonl"
+    cells = {"a.png": [], "b.png": ["red"], "c.png": None, "d.png": "n/a", "e.png": None}
+    file.write_text("".join(json.dumps({"image": shop.image(n).name, "colour": c}) + "\n" for n, c in cells.items()))
+    catalog.labels.ingest(file)
+    predict(catalog, "colour", {"c.png": ((), "accept"), "e.png": (("red", "blue"), "review")})
+    out = shop.folder / f"out.{form}"
+    catalog.labels.export(out, form, ExportOptions(predictions=load_predictions))
+    found = {row["image"]: (row.get("colour"), row["colour::state"], row.get("colour::predicted")) for row in rows(out)}
+    assert found == {
+        "a.png": ("[]", "labelled", None), "b.png": ("red", "labelled", None), "c.png": (None, "unknown", "[]"),
+        "d.png": ("n/a", "not_applicable", None), "e.png": (None, "unknown", "red|blue"),
+    }  # fmt: skip
+    other.labels.ingest(out)
+    assert known(other) == known(catalog)
+    (record,) = catalog.registry.predictions("colour", [3])
+    assert (record.values, record.decision) == ((), "accept")
+
+
 def test_a_column_from_before_headings_were_folded_comes_back_as_it_was(
     new_catalog: Callable[[], Catalog], shop: Shop
 ) -> None:

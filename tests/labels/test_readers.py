@@ -133,6 +133,20 @@ def test_a_number_is_one_text_in_every_format(tmp_path: Path, value: Any, text: 
     assert part.labels.get("heel", [""]) == [text]
 
 
+@pytest.mark.parametrize("name", ["labels.jsonl", "labels.parquet"])
+def test_an_empty_list_says_none_of_them_and_is_no_empty_cell(tmp_path: Path, name: str) -> None:
+    table = [
+        {"image": "a.jpg", "trim": [], "tags": ["x"]},
+        {"image": "b.jpg", "trim": ["lace", "bow"], "tags": None},
+        {"image": "c.jpg", "trim": None, "tags": None},
+    ]
+    assert [row.labels for row in rows(written(tmp_path / name, *table))] == [
+        {"trim": "[]", "tags": "x"}, {"trim": "lace|bow"}, {},
+    ]  # fmt: skip
+    (row,) = rows(written(tmp_path / "more.jsonl", {"image": "a.jpg", "title": [], "trim": []}))
+    assert (row.title, row.labels) == ("", {"trim": "[]"})
+
+
 @pytest.mark.parametrize(
     "content",
     [

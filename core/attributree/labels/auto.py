@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from ..database.tables import Image, LabelColumn, Observation, Product, VoiceRow
 from ..errors import SchemaError
 from ..schema import (
+    NONE_OF_THEM,
     NOT_APPLICABLE,
     SEPARATOR,
     Attribute,
@@ -33,7 +34,7 @@ DECLARED_BY = "catalogue"
 LEAST_IMAGES, MOST_VALUES = 10, 60
 #: A longer spelling, in bytes, is text and no value; PostgreSQL has no index for much longer keys.
 LONGEST_VALUE = 1024
-#: A column is multi-label if at least this share of its cells holds several values.
+#: A column is multi-label if at least this share of its cells holds several values, or none of them.
 MULTI_SHARE = 0.05
 #: Observations, at most, of columns that are read together: their texts are in memory then.
 _TOGETHER = 500_000
@@ -123,7 +124,7 @@ def _said_in(names: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
 
 def several_a_cell(counts: Mapping[str, int]) -> bool:
     """Return whether a column with these cells is multi-label."""
-    several = sum(count for raw, count in counts.items() if SEPARATOR in raw)
+    several = sum(count for raw, count in counts.items() if SEPARATOR in raw or raw == NONE_OF_THEM)
     return several >= MULTI_SHARE * max(1, sum(counts.values()))
 
 
@@ -148,7 +149,7 @@ def spellings(cells: Mapping[str, int]) -> dict[str, Counter[str]]:
     for raw, count in cells.items():
         for text in map(str.strip, raw.split(SEPARATOR)):
             folded = fold(whole(text))
-            if folded and folded != fold(NOT_APPLICABLE):
+            if folded and folded not in (fold(NOT_APPLICABLE), fold(NONE_OF_THEM)):
                 found[folded][text] += count
     return found
 

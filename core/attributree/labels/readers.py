@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import IngestError
-from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS, reserved_column, sku_of, whole
+from ..schema import NONE_OF_THEM, RESERVED_COLUMNS, SEPARATOR, SPLITS, reserved_column, sku_of, whole
 from .export_columns import ANNOTATOR, SOURCE, is_export, restore, unescape_column
 from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
 from .records import LabelRows
@@ -317,7 +317,7 @@ def _no_constant(name: str) -> None:
 
 
 def _text(file: Path, row: int, column: str, value: object, *, inner: bool = False) -> str:
-    """Return the cell that `value` stands for: null is empty, true is "true", lists join with "|".
+    """Return the cell that `value` stands for: null is empty, true is "true", lists join with "|" or are "[]".
 
     A number is the same in every format: 1009 and 1009.0 are "1009", 2.50 is "2.5", NaN is null.
     """
@@ -339,6 +339,8 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
             return whole(str(value))
         case date() | datetime():
             return value.isoformat()
+        case [] if not inner and not isinstance(value, _Pairs):
+            return "" if column in RESERVED_COLUMNS else NONE_OF_THEM
         case list() if not inner and not isinstance(value, _Pairs):
             return SEPARATOR.join(_text(file, row, column, item, inner=True) for item in value)
         case _:
