@@ -163,7 +163,7 @@ def observe(
                 if voice not in newest:
                     newest[voice] = writer.newest_texts(voice, sorted(known), columns)
                 raw = item.raw.strip()
-                if newest[voice][item.attribute].get(item.image_id) != raw:
+                if item.restated or newest[voice][item.attribute].get(item.image_id) != raw:
                     newest[voice][item.attribute][item.image_id] = raw
                     fresh.setdefault(voice, defaultdict(dict))[item.attribute][item.image_id] = raw
             for voice, texts in fresh.items():
