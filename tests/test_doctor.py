@@ -203,10 +203,10 @@ def test_a_fraction_or_a_sign_is_no_separator(text: str) -> None:
     assert diagnose(spelt(Value("crew", synonyms=(text,)), Value("boat"))) == ()
 
 
-def test_values_that_differ_in_spaces_and_signs_only_are_a_warning() -> None:
+def test_values_that_differ_in_blanks_and_punctuation_only_are_a_warning() -> None:
     finding = one(spelt(Value("halter", synonyms=("halter neck",)), Value("other", synonyms=("halterneck",))))
     assert (finding.severity, finding.where) == (WARNING, "neckline -> other")
-    assert "differs from one of 'halter' in spaces and signs only" in finding.what
+    assert "differs from one of 'halter' in blanks and punctuation only" in finding.what
 
 
 def test_one_values_spellings_may_be_alike_and_two_attributes_may_share_theirs() -> None:

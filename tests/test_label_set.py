@@ -95,3 +95,11 @@ def test_unknown_and_absent_have_different_fingerprints() -> None:
     unknown, absent = ([[1, math.nan]], [[1, 0]])
     assert label_set(unknown, [False], tags).fingerprint != label_set(absent, [False], tags).fingerprint
     assert label_set(unknown, [False], tags).fingerprint == label_set(unknown, [False], tags).fingerprint
+
+
+def test_none_of_them_counts_as_an_answer_of_its_own() -> None:
+    tags = MultiLabel(("bow", "lace"))
+    assert label_set([[1, 0], [1, 0]], [False] * 2, tags).different() == 1
+    assert label_set([[1, 0], [0, 0]], [False] * 2, tags).different() == 2
+    assert label_set([[0, 0], [0, 0]], [False] * 2, tags).different() == 1
+    assert label_set([[1, math.nan], [math.nan, 1]], [False] * 2, tags).different() == 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from attributree.errors import SchemaError
 from attributree.schema import (
     KINDS,
+    NONE_OF_THEM,
     NOT_APPLICABLE,
     RESERVED_COLUMNS,
     RESERVED_NAMES,
@@ -20,6 +21,7 @@ from attributree.schema import (
     SingleLabel,
     Value,
     fold,
+    key_of,
 )
 
 LINED = SingleLabel(("lined", "unlined"))
@@ -90,6 +92,7 @@ def test_a_title_is_made_from_the_name() -> None:
         (lambda: Value(" crew"), "value ' crew': key"),
         (lambda: Value("a|b"), "value 'a|b': key"),
         (lambda: Value(None), "value None: key"),  # type: ignore[arg-type]
+        (lambda: Value("bare", synonyms=(NONE_OF_THEM,)), "translations must not hold '[]'"),
         (lambda: Value(NOT_APPLICABLE), "key, title, synonyms, formerly and translations must not hold 'n/a'"),
         (lambda: Value("N/A"), "key, title, synonyms, formerly and translations must not hold 'n/a'"),
         (lambda: Value("crew", title="-"), "value 'crew': title"),
@@ -182,6 +185,37 @@ def test_a_former_key_that_was_split_means_one_of_its_heirs_and_is_found_as_none
     assert labels.nearest("minj") == "mini_skirt"
 
 
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("-1", "1"), ("1-", "1"), ("A-", "A"), ("A+", "A"), ("A-", "A+"), ("size -1", "size 1"), ("size_-1", "size_1"),
+        ("_1", "1"), ("-1", "+1"), ("(-1)", "(1)"), ("-", "+"),
+    ],
+)  # fmt: skip
+def test_folding_keeps_signs(text: str, other: str) -> None:
+    assert fold(text) != fold(other)
+    labels = MultiLabel((Value("one", synonyms=(other,)),))
+    assert labels.find(text) is None
+    assert labels.find(f" {other.upper()} ") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Half-Round", "half round"), ("half - round", "half round"), ("half_\t round", "half round"),
+        ("10-20", "10 20"), ("3-D", "3 d"), ("cafe\u0301-noir", "caf\u00e9 noir"), ("हिन्दी-में", "हिन्दी में"),
+        ("A + B", "a + b"), ("\uff21\uff0d\uff22", "a b"), (" - ", ""), ("__", ""),
+    ],
+)  # fmt: skip
+def test_what_stands_between_letters_or_digits_separates_them(text: str, folded: str) -> None:
+    assert fold(text) == folded
+
+
+@pytest.mark.parametrize("text", ["A + B", "-1", "size -1", "10-20", "Two-tone", "C++ - 17", "a_+_b"])
+def test_a_key_is_read_as_the_text_that_it_was_made_of(text: str) -> None:
+    assert fold(key_of(text)) == fold(text)
+
+
 @given(st.text())
 def test_folding_twice_is_folding_once(text: str) -> None:
     assert fold(fold(text)) == fold(text)
@@ -224,7 +258,7 @@ def attributes(draw: st.DrawFn) -> Attribute:
     """Any attribute that may be declared."""
 
     def usable(text: str) -> bool:
-        return bool(fold(text)) and fold(text) != fold(NOT_APPLICABLE) and text == text.strip()
+        return fold(text) not in ("", fold(NOT_APPLICABLE), NONE_OF_THEM) and text == text.strip()
 
     texts = draw(st.lists(words.filter(usable), min_size=2, max_size=8, unique_by=fold))
     values: list[Value] = []

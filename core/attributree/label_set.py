@@ -53,6 +53,11 @@ class LabelSet:
         arrays = ("image_ids", "split", "target", "ambiguous", "weight")
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
+    def different(self) -> int:
+        """Return how many values any image may have, and one more if an image has none of them."""
+        said = self.target > 0  # (N, C)
+        return int(said.any(axis=0).sum()) + (not said.any(axis=1).all())
+
     def counts(self) -> dict[str, int]:
         """Return how many unambiguous images carry each value."""
         positive = np.nan_to_num(self.target[~self.ambiguous]).sum(axis=0)

@@ -42,21 +42,69 @@ SPLITS = ("train", "val", "test")
 
 #: The cell that says "this attribute does not apply to this image".
 NOT_APPLICABLE = "n/a"
+#: The cell that says of a multi-label attribute that none of its values holds: an empty list, as JSON has it.
+NONE_OF_THEM = "[]"
 #: Separates several values (multi-label) or several candidates (single-label, ordinal) in one cell.
 SEPARATOR = "|"
 
-_FOLD = re.compile(r"[\s_\-]+")
+#: Vowel signs and accents, which Python does not count among the letters; the inside of a class of characters.
+MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff"
+_LETTER = r"[^\W_]"
+#: Blanks, underscores and hyphens between two letters or digits. A hyphen between a blank and a digit is a sign.
+_BETWEEN = re.compile(rf"(?:(?<={_LETTER})|(?<=[{MARKS}]))(?:[ _-]*[ _](?=-\d)|[ _-]+(?={_LETTER}))")
 #: What names a language, as BCP 47 has it.
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 def fold(text: str) -> str:
-    """Return `text` as it is compared: case, width, spaces, underscores and hyphens do not matter.
+    """Return `text` as it is compared: neither case, width nor what separates two letters or digits matters.
+
+    Blanks, underscores and hyphens separate; where there is nothing else, nothing is said. Signs keep their meaning:
+    "-1" is not "1", "A-" is not "A".
 
     >>> fold("Half-Round") == fold("half_round ") == "half round"
     True
+    >>> fold("-1"), fold("A-"), fold("size_-1"), fold("10-20")
+    ('-1', 'a-', 'size -1', '10 20')
     """
-    return _FOLD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = _BETWEEN.sub(" ", " ".join(unicodedata.normalize("NFKC", text).casefold().split()))
+    return folded if folded.strip(" _-") else ""
+
+
+def key_of(text: str) -> str:
+    """Return `text` as the key of a value: folded, with underscores where that means the same.
+
+    >>> key_of("Two-tone"), key_of("A + B")
+    ('two_tone', 'a + b')
+    """
+    folded = fold(text)
+    key = folded.replace(" ", "_")
+    return key if fold(key) == folded else folded
+
+
+_RESERVED = {fold(name): name for name in sorted(RESERVED_COLUMNS)}
+#: A whole number as data frames write it whose column has gaps: 1009.0.
+_FLOAT = re.compile(r"(-?(?:0|[1-9]\d*))\.0", re.ASCII)
+
+
+def reserved_column(heading: str) -> str | None:
+    """Return the reserved column of label files that `heading` names, None if it names none.
+
+    >>> reserved_column("Article Type"), reserved_column("SKU"), reserved_column("size")
+    ('article_type', 'sku', None)
+    """
+    return _RESERVED.get(fold(heading))
+
+
+def whole(text: str) -> str:
+    """Return "1009" for "1009.0", and any other text as it is."""
+    found = _FLOAT.fullmatch(text)
+    return found[1] if found else text
+
+
+def sku_of(text: str) -> str:
+    """Return the one spelling of a sku: accents as single characters (NFC), whole numbers without a fraction."""
+    return whole(unicodedata.normalize("NFC", text))
 
 
 def _texts(where: str, what: str, texts: object) -> tuple[str, ...]:
@@ -119,10 +167,9 @@ class Value:
         object.__setattr__(self, "synonyms", _texts(where, "synonyms", self.synonyms))
         object.__setattr__(self, "formerly", _texts(where, "formerly", self.formerly))
         object.__setattr__(self, "translations", _translations(where, self.translations))
-        if fold(NOT_APPLICABLE) in map(fold, self.spellings):
-            raise SchemaError(
-                f"{where}: key, title, synonyms, formerly and translations must not hold {NOT_APPLICABLE!r}"
-            )
+        for text in (NOT_APPLICABLE, NONE_OF_THEM):
+            if fold(text) in map(fold, self.spellings):
+                raise SchemaError(f"{where}: key, title, synonyms, formerly and translations must not hold {text!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON-ready data."""
@@ -208,8 +255,12 @@ class Labels:
         return found
 
     def read(self, text: str) -> tuple[Value, ...]:
-        """Return the values that `text` may mean: several if it is a former key that was split, none if unknown."""
-        return self._by_spelling.get(fold(text), ())
+        """Return the values that `text` may mean: several if it is a former key that was split, none if unknown.
+
+        A whole number may be written with a fraction: "5.0" is read as "5" where no value is spelt "5.0".
+        """
+        found = self._by_spelling.get(fold(text))
+        return found or self._by_spelling.get(fold(whole(text.strip())), ())
 
     def find(self, text: str) -> Value | None:
         """Return the value that `text` spells, or None. Never a guess, so None for a key that was split."""

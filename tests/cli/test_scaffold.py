@@ -72,7 +72,7 @@ def test_what_cannot_be_is_refused_and_nothing_written(
 def untidy(new_project: Callable[..., Project]) -> Project:
     """A catalogue whose column fit is spelt in many ways, of dresses and tops alone, and that no plugin declares."""
     project = new_project("garment")
-    spellings = (*("loose", "Loose") * 4, *("slim", "slim-", "slims") * 2, *["regular"] * 5, "reglar")
+    spellings = (*("loose", "Loose") * 4, *("slim", "slim ", "slims") * 2, *["regular"] * 5, "reglar")
     rows = [
         {**row, "fit": spellings[i % 20] if row["article_type"] != "jeans" else "n/a", "note": f"note {i}"}
         for i, row in enumerate(project.garments.rows)

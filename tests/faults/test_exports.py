@@ -13,7 +13,7 @@ from attributree.catalog import Catalog
 from attributree.labels.export import ExportOptions
 from attributree.labels.records import NewObservation
 from attributree.registry.predictions import load as load_predictions
-from attributree.schema import RESERVED_COLUMNS
+from attributree.schema import reserved_column
 from support.projects import Project
 from support.soak import examples
 
@@ -39,7 +39,7 @@ METACHARACTERS = (
 )
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=20)
 NAMES = (st.sampled_from(METACHARACTERS) | ANYTHING).map(str.strip).filter(bool)
-COLUMNS = NAMES.filter(lambda name: name not in RESERVED_COLUMNS and name.isprintable())
+COLUMNS = NAMES.filter(lambda name: not reserved_column(name) and name.isprintable())
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from attributree.errors import CatalogError, UnknownNameError
 from attributree.labels import coverage as coverage_module
 from attributree.labels.queries import new_labels_query
 from attributree.labels.records import Coverage, UnknownValue
+from attributree.sync.plan import missing
 from support.catalogues import Shop
 from support.projects import Project
 from support.soak import examples
@@ -98,6 +99,40 @@ def test_a_schema_that_would_be_is_measured_without_registering_it(four_states: 
     found = four_states.labels.coverage(wider)
     assert (found.labelled, found.not_applicable, found.unreadable) == (5, 1, ())
     assert four_states.labels.revision() == before
+
+
+@pytest.mark.parametrize("attribute", [COLOUR, OPEN])
+def test_none_of_them_is_a_label_and_not_a_gap(catalog: Catalog, shop: Shop, attribute: Attribute) -> None:
+    cells = ["[]", "", "red", "n/a", "[]|red"]
+    rows = [[f"{number}.png", "train", cell] for number, cell in enumerate(cells)]
+    catalog.labels.ingest(shop.labels(["image", "split", "colour"], *rows))
+    for _ in ("before", "after"):
+        found = catalog.labels.coverage(attribute)
+        assert (found.labelled, found.ambiguous, found.not_applicable, found.unknown) == (2, 0, 1, 2)
+        assert found.per_value == {"red": 1, "green": 0, "blue": 0}
+        catalog.labels.declare(attribute, "p")
+    assert catalog.labels.missing("colour") == [2, 5]
+    known = catalog.labels.annotations("colour", range(1, 6))
+    assert {image: (record.state, record.values) for image, record in known.items()} == {
+        1: ("labelled", ()), 3: ("labelled", ("red",)), 4: ("not_applicable", ()),
+    }  # fmt: skip
+    taught = catalog.labels.label_set("colour")
+    absent = 0.0 if attribute is COLOUR else np.nan
+    assert taught.image_ids.tolist() == [1, 3]
+    np.testing.assert_array_equal(taught.target, np.float32([[0, 0, 0], [1, absent, absent]]))
+    assert missing(attribute, catalog.labels.coverage(attribute), 1) == (
+        "no label in the val split, so nothing could be measured; label some of those products too"
+    )
+
+
+def test_sources_of_which_one_says_none_and_one_names_a_value_disagree(catalog: Catalog, shop: Shop) -> None:
+    catalog.labels.declare(COLOUR, "p")
+    catalog.labels.ingest(shop.labels("image,colour", "a.png,[]"))
+    catalog.labels.ingest(shop.labels("image,colour", "a.png,red"), source="supplier")
+    taught = catalog.labels.label_set("colour")
+    assert (taught.ambiguous.tolist(), taught.target.tolist()) == ([True], [[0.5, 0.0, 0.0]])
+    catalog.labels.ingest(shop.labels("image,colour", "a.png,n/a"), source="third")
+    assert len(catalog.labels.label_set("colour")) == 0
 
 
 CELLS = st.lists(

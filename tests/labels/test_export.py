@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, update
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.catalog import Catalog
@@ -35,7 +35,9 @@ FORMATS = ("csv", "jsonl", "parquet")
 
 #: Any text that a database stores: no NUL, no half surrogate pairs.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30)
-ODD = st.sampled_from(["=1+1", "'=1+1", "''@x", "-5", "＝1", "x::source", "x::source::", "::source", "::version"])
+ODD = st.sampled_from(
+    ["SKU", "Split::", "=1+1", "'=1+1", "''@x", "-5", "＝1", "x::source", "x::source::", "::source", "::version"]
+)
 
 
 @pytest.fixture
@@ -309,6 +311,44 @@ def test_a_file_that_cannot_be_written_leaves_the_former_one(
     assert [path.name for path in shop.folder.glob(".*")] == []
     with pytest.raises(CatalogError, match="cannot be written: No such file"):
         full.labels.export(shop.folder / "nowhere" / "export.csv", "csv")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_none_of_them_comes_back_as_it_was_known_and_predicted(
+    new_catalog: Callable[[], Catalog], shop: Shop, predict: Callable[..., int], form: str
+) -> None:
+    catalog, other = new_catalog(), new_catalog()
+    file = shop.folder / "labels.jsonl"
+    cells = {"a.png": [], "b.png": ["red"], "c.png": None, "d.png": "n/a", "e.png": None}
+    file.write_text("".join(json.dumps({"image": shop.image(n).name, "colour": c}) + "\n" for n, c in cells.items()))
+    catalog.labels.ingest(file)
+    predict(catalog, "colour", {"c.png": ((), "accept"), "e.png": (("red", "blue"), "review")})
+    out = shop.folder / f"out.{form}"
+    catalog.labels.export(out, form, ExportOptions(predictions=load_predictions))
+    found = {row["image"]: (row.get("colour"), row["colour::state"], row.get("colour::predicted")) for row in rows(out)}
+    assert found == {
+        "a.png": ("[]", "labelled", None), "b.png": ("red", "labelled", None), "c.png": (None, "unknown", "[]"),
+        "d.png": ("n/a", "not_applicable", None), "e.png": (None, "unknown", "red|blue"),
+    }  # fmt: skip
+    other.labels.ingest(out)
+    assert known(other) == known(catalog)
+    (record,) = catalog.registry.predictions("colour", [3])
+    assert (record.values, record.decision) == ((), "accept")
+
+
+def test_a_column_from_before_headings_were_folded_comes_back_as_it_was(
+    new_catalog: Callable[[], Catalog], shop: Shop
+) -> None:
+    catalog, other = new_catalog(), new_catalog()
+    catalog.labels.ingest(shop.labels("image,x,y", "a.png,S1,S2"))
+    for before, after in (("x", "SKU"), ("y", "SKU::")):
+        renamed = update(LabelColumn).where(LabelColumn.name == before).values(name=after)
+        catalog.labels.write(lambda connection, renamed=renamed: connection.execute(renamed))
+    catalog.labels.export(shop.folder / "out.csv", "csv")
+    other.labels.ingest(shop.folder / "out.csv")
+    assert other.labels.undeclared() == {"SKU": 1, "SKU::": 1}
+    assert other.labels.images()[0].sku == "a.png"
+    assert other.labels.auto_attributes(()) == {}
 
 
 @given(TEXTS | ODD)

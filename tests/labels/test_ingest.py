@@ -322,9 +322,9 @@ def test_an_unchanged_picture_is_not_opened_again(
 ) -> None:
     opened: list[Path] = []
 
-    def inspecting(path: str, found: Any) -> Any:
+    def inspecting(path: str) -> Any:
         opened.append(Path(path))
-        return inspect_image(path, found)
+        return inspect_image(path)
 
     monkeypatch.setattr(label_file, "inspect_image", inspecting)
     file = shop.labels("image", "a.png", "b.png")
@@ -353,7 +353,7 @@ def test_images_are_found_by_id_and_by_file(catalog: Catalog, shop: Shop) -> Non
     shop.image("photos/b.png")
     catalog.labels.ingest(file, images=shop.folder / "photos")
     (image,) = catalog.labels.images(paths=[(shop.folder / "photos/a.png").resolve()])
-    assert (image.path, image.sku) == ("./a.png", "S1")
+    assert (image.path, image.sku) == ("a.png", "S1")
     assert [found.sku for found in catalog.labels.images(ids=[2, 77])] == ["S2"]
     assert catalog.labels.images(ids=[]) == []
 
@@ -367,7 +367,7 @@ def test_a_file_is_found_below_each_root_it_was_ingested_under_and_where_a_link_
     for number, (root, path) in enumerate([("", "photos/new/a.png"), ("photos", "new/a.png"), ("photos", "link.png")]):
         labels = shop.labels("image,sku", f"{path},S{number}", name=f"{number}.csv", images=False)
         catalog.labels.ingest(labels, images=folder / root)
-    assert [image.sku for image in catalog.labels.images(paths=[file])] == ["S0", "S1", "S2"]
+    assert [image.sku for image in catalog.labels.images(paths=[file])] == ["S0", "S2"]
     assert {image.file for image in catalog.labels.images()} == {file}
     others = [folder / "photos/link.png", folder / "photos", folder / "a.png", Path("new/a.png"), Path("/")]
     assert catalog.labels.images(paths=others) == []
@@ -376,10 +376,88 @@ def test_a_file_is_found_below_each_root_it_was_ingested_under_and_where_a_link_
     catalog.labels.ingest(labels, images=folder / "photos")
     assert [image.sku for image in catalog.labels.images(paths=[file, folder / "photos/link.png"])] == [
         "S0",
-        "S1",
+        "S2",
         "S2",
     ]
     assert [image.sku for image in catalog.labels.images(paths=[folder / "photos/link.png"])] == ["S2"]
+
+
+SPELLINGS = (
+    "a.png",
+    "./a.png",
+    "sub/../a.png",
+    ".//a.png",
+    "sub/up/a.png",
+    "{root}/a.png",
+    "link.png",
+    "sub\\..\\a.png",
+)
+
+
+@pytest.fixture
+def linked(shop: Shop) -> Path:
+    """A root with one picture, a link to it, and a folder with a link to the root."""
+    root = shop.folder.resolve() / "photos"
+    shop.image("photos/a.png")
+    (root / "sub").mkdir()
+    (root / "sub" / "up").symlink_to(root, target_is_directory=True)
+    (root / "link.png").symlink_to("a.png")
+    return root
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+@pytest.mark.parametrize("first", [0, 1, 6])
+def test_an_image_is_one_however_a_file_spells_its_path(
+    catalog: Catalog, shop: Shop, linked: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, first: int
+) -> None:
+    monkeypatch.setattr(readers, "CHUNK", chunk)
+    cells = [text.format(root=linked) for text in (*SPELLINGS[first:], *SPELLINGS[:first])]
+    rows = [[cell, "S1", "red" if number == 3 else ""] for number, cell in enumerate(cells)]
+    file = shop.labels(["image", "sku", "colour"], *rows, images=False)
+    summary = catalog.labels.ingest(file, images=linked)
+    assert (summary.images_new, summary.products_new, summary.observations_new) == (1, 1, 1)
+    again = catalog.labels.ingest(file, images=linked)
+    assert (again.images_new, again.observations_same, again.revision) == (0, 1, summary.revision)
+    (image,) = catalog.labels.images(paths=[linked / "a.png"])
+    assert (image.state, image.path) == ("ok", "link.png" if first == 6 else "a.png")
+    assert catalog.labels.image_ids(["./a.png", "./link.png"]).values() != []
+
+
+def test_rows_of_one_image_under_two_spellings_must_agree(catalog: Catalog, shop: Shop, linked: Path) -> None:
+    file = shop.labels("image,sku", "a.png,S1", "./a.png,S2", images=False)
+    with pytest.raises(IngestError, match=r"row 3, column 'sku': image 'a\.png' belongs to 'S1' in an earlier row"):
+        catalog.labels.ingest(file, images=linked)
+    file = shop.labels("image,neckline", "a.png,crew", "link.png,boat", images=False)
+    with pytest.raises(IngestError, match="column 'neckline': the same image has 'crew'"):
+        catalog.labels.ingest(file, images=linked)
+
+
+def test_a_picture_that_is_missing_is_one_too_and_is_known_when_it_comes(catalog: Catalog, shop: Shop) -> None:
+    names = ["b.png", "./b.png", ".\\b.png", f"{shop.folder.resolve()}/b.png", "caf\u00e9.png", "cafe\u0301.png"]
+    file = shop.labels(["image"], *([name] for name in names), images=False)
+    summary = catalog.labels.ingest(file)
+    assert [(item.image, item.reason) for item in summary.quarantined] == [
+        ("b.png", "file not found"), ("caf\u00e9.png", "file not found")
+    ]  # fmt: skip
+    shop.image("b.png")
+    shop.image("cafe\u0301.png")
+    assert catalog.labels.ingest(file).images_new == 0
+    assert [image.state for image in catalog.labels.images()] == ["ok", "ok"]
+    (found,) = catalog.labels.images(paths=[shop.folder.resolve() / "cafe\u0301.png"])
+    assert found.path == "caf\u00e9.png"
+
+
+def test_two_files_whose_names_look_alike_are_two_images(catalog: Catalog, shop: Shop) -> None:
+    names = ["caf\u00e9.png", "cafe\u0301.png", "a\\b.png", "a/b.png"]
+    for order in (names, names[::-1]):
+        summary = catalog.labels.ingest(shop.labels(["image"], *([name] for name in order)))
+        assert summary.quarantined == ()
+    assert {image.path for image in catalog.labels.images()} == set(names)
+
+
+def test_a_path_of_windows_gets_a_hint(catalog: Catalog, shop: Shop) -> None:
+    (item,) = catalog.labels.ingest(shop.labels("image", "C:\\photos\\a.png", images=False)).quarantined
+    assert item.reason == "file not found; it is a path of Windows, write it as it is below the images root"
 
 
 def test_new_and_known_images_in_quarantine_are_told_in_the_order_of_the_file(catalog: Catalog, shop: Shop) -> None:

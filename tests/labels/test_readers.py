@@ -6,6 +6,7 @@ import csv
 import json
 import tracemalloc
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +82,96 @@ def test_no_reserved_column_is_ever_a_label(write: Write) -> None:
     assert row.labels == {"colour": "red"}
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl", "labels.parquet"])
+def test_a_heading_in_another_case_or_with_blanks_is_the_reserved_column(tmp_path: Path, name: str) -> None:
+    table = {" Image": "a.jpg", "SKU": "S1", "Article Type": "top", "TITLE": "A top", "Split": "Test", "Size": "XL"}
+    assert rows(written(tmp_path / name, table)) == [
+        Row(1 + (name == "labels.csv"), "a.jpg", "S1", "top", "A top", "", "test", {"Size": "XL"})
+    ]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl", "labels.parquet"])
+def test_two_headings_of_one_reserved_column_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, {"image": "a.jpg", "article_type": "top", "Article-Type": "dress"})
+    with pytest.raises(
+        IngestError, match="column 'article_type': 'article_type' and 'Article-Type' are both this column"
+    ):
+        rows(path)
+
+
+def written(path: Path, *table: dict[str, Any]) -> Path:
+    """Write rows in the format that the file's suffix names."""
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([[*table[0]], *([*row.values()] for row in table)])
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*table]), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl", "labels.parquet"])
+def test_one_product_has_one_sku_whatever_the_format(tmp_path: Path, name: str) -> None:
+    numbers = written(tmp_path / name, {"image": "a.jpg", "sku": 1009.0}, {"image": "b.jpg", "sku": -7.0})
+    assert [row.sku for row in rows(numbers)] == ["1009", "-7"]
+    texts = ["cafe\u0301-1", "caf\u00e9-1", "007.0", "1009.00", "v1.0"]
+    found = rows(written(tmp_path / name, *({"image": "a.jpg", "sku": text} for text in texts)))
+    assert [row.sku for row in found] == ["caf\u00e9-1", "caf\u00e9-1", "007.0", "1009.00", "v1.0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (5.0, "5"), (2.5, "2.5"), (Decimal("5.00"), "5"), (Decimal("2.50"), "2.5"), (Decimal("1E+3"), "1000"),
+        (10**20, str(10**20)), (float("nan"), ""), (True, "true"), ([5.0, 2], "5|2"),
+    ],
+)  # fmt: skip
+def test_a_number_is_one_text_in_every_format(tmp_path: Path, value: Any, text: str) -> None:
+    (path := tmp_path / "labels.any").write_text("")
+    (part,) = read_labels(path, lambda _: [{"image": "a.jpg", "heel": value}])
+    assert part.labels.get("heel", [""]) == [text]
+
+
+@pytest.mark.parametrize("name", ["labels.jsonl", "labels.parquet"])
+def test_an_empty_list_says_none_of_them_and_is_no_empty_cell(tmp_path: Path, name: str) -> None:
+    table = [
+        {"image": "a.jpg", "trim": [], "tags": ["x"]},
+        {"image": "b.jpg", "trim": ["lace", "bow"], "tags": None},
+        {"image": "c.jpg", "trim": None, "tags": None},
+    ]
+    assert [row.labels for row in rows(written(tmp_path / name, *table))] == [
+        {"trim": "[]", "tags": "x"}, {"trim": "lace|bow"}, {},
+    ]  # fmt: skip
+    (row,) = rows(written(tmp_path / "more.jsonl", {"image": "a.jpg", "title": [], "trim": []}))
+    assert (row.title, row.labels) == ("", {"trim": "[]"})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image,sku,,\na.jpg,1,,\n,,,\n , ,\nb.jpg,2\n",
+        "sep=,\nimage,sku\na.jpg,1\nb.jpg,2,,\n",
+        '\ufeff"sep=,"\n,,\nimage,sku\na.jpg,1\n""\nb.jpg,2\n',
+    ],
+)
+def test_what_spreadsheets_leave_behind_is_no_row_and_no_column(write: Write, content: str) -> None:
+    assert [(row.image, row.sku, row.labels) for row in rows(write(content))] == [
+        ("a.jpg", "1", {}),
+        ("b.jpg", "2", {}),
+    ]
+
+
+def test_wholly_empty_rows_of_other_formats_are_no_rows(tmp_path: Path, write: Write) -> None:
+    lines = '{"image": "a.jpg"}\n{}\n{"image": null, "size": " "}\n{"image": "b.jpg"}\n'
+    assert [row.line for row in rows(write(lines.replace(" ", ""), "labels.jsonl"))] == [1, 4]
+    empty = {"image": None, "size": None}
+    path = written(
+        tmp_path / "labels.parquet", {"image": "a.jpg", "size": "L"}, empty, {"image": "b.jpg", "size": None}
+    )
+    assert [row.line for row in rows(path)] == [1, 3]
+
+
 @pytest.mark.parametrize(("column", "limit"), [("image", 1024), ("sku", 1024), ("article_type", 255)])
 @pytest.mark.parametrize("letter", ["x", "\U0001f457"])  # one byte, and four
 def test_a_text_that_the_database_indexes_may_be_so_many_bytes(
@@ -151,6 +242,9 @@ def test_stated_encodings_are_read(write: Write, content: bytes) -> None:
         ("image,,title\n", "row 1: column 2 has no name"),
         ("picture,title\n", r"row 1: there is no column 'image' \(found: picture, title\)"),
         ("image;title\n", "fields must be separated by commas"),
+        ("sep=;\nimage;title\n", "row 1: fields are separated by ';'; save the file with commas between them"),
+        ("image,title,,\na.jpg,x,,y\n", "row 2: 4 cells, but the header has 2"),
+        ("image,Image\n", "row 1, column 'image': 'image' and 'Image' are both this column"),
         ("image,title\n ,x\n", "row 2, column 'image': the cell is empty"),
         ("image,split\na.jpg,dev\n", "row 2, column 'split': 'dev' is not a split; write train, val or test"),
         ("image,title\na.jpg," + "x" * 1_000_001, "row 2, column 'title': the field is longer than 1,000,000"),

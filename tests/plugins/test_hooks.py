@@ -297,3 +297,9 @@ def test_a_trace_shows_each_call_with_arguments_answer_and_time(
     monkeypatch.setenv("ATTRIBUTREE_TRACE_PLUGINS", "0")
     load(shop=made)
     assert capsys.readouterr().err == ""
+
+
+def test_a_plugin_cannot_take_a_reserved_column_in_another_spelling() -> None:
+    (info,) = load(taken=plugin("Title")).plugins
+    assert info.status != "ok"
+    assert "attribute 'Title' is read as the reserved column 'title'" in str(info.error)

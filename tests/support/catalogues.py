@@ -69,9 +69,12 @@ def catalog(url: str) -> Iterator[Catalog]:
 
 @pytest.fixture
 def predict() -> Callable[..., int]:
-    """Makes a branch of an attribute live that nobody trained, and stores what it says: by path, (value, decision)."""
+    """Makes a branch of an attribute live that nobody trained, and stores what it says.
 
-    def predict(catalog: Catalog, name: str, said: dict[str, tuple[str, str]]) -> int:
+    By path, (value, decision), or (values, decision).
+    """
+
+    def predict(catalog: Catalog, name: str, said: dict[str, tuple[str | tuple[str, ...], str]]) -> int:
         trunk = TrunkRecord("t" * 64, {})
         keys = catalog.labels.attributes()[name].schema.labels.keys
         branch = BranchRecord(
@@ -88,8 +91,9 @@ def predict() -> Callable[..., int]:
         assert made_by is not None
         catalog.registry.save_predictions(
             [
-                PredictionRecord(ids[path], name, (value,), 0.93124, decision, version.id, made_by)
+                PredictionRecord(ids[path], name, values, 0.93124, decision, version.id, made_by)
                 for path, (value, decision) in said.items()
+                for values in ((value,) if isinstance(value, str) else value,)
             ]
         )
         return version.id

@@ -63,6 +63,28 @@ def test_values_are_appended_and_spellings_of_one_value_are_one(automatic: Proje
         assert after.labels.values[-1].title == "Very-Bright"
 
 
+def test_values_that_differ_in_a_sign_are_two_and_a_dash_is_none(automatic: Project) -> None:
+    cells = [text for text in ("1", "-1", "A", "A-", "-") for _ in range(10)]
+    rows = [{"image": row["image"], "fit": cell} for row, cell in zip(automatic.garments.rows, cells, strict=False)]
+    with automatic.open() as workspace:
+        workspace.ingest(automatic.labels(rows, "more.csv"), images=automatic.photos)
+        workspace.sync(train=False)
+        labels = workspace.labels.attributes()["fit"].schema.labels
+        assert labels.keys == ("-1", "1", "a", "a-")
+        assert [labels.find(cell) and labels.find(cell).key for cell in cells[::10]] == ["1", "-1", "a", "a-", None]
+
+
+def test_cells_that_say_none_of_them_make_a_column_multi_label(automatic: Project) -> None:
+    cells = ["[]"] * 20 + ["lace"] * 20
+    rows = [{"image": row["image"], "trim": cell} for row, cell in zip(automatic.garments.rows, cells, strict=False)]
+    with automatic.open() as workspace:
+        workspace.ingest(automatic.labels(rows, "more.csv"), images=automatic.photos)
+        workspace.sync(train=False)
+        trim = workspace.labels.attributes()["trim"].schema
+        assert (trim.labels.kind, trim.labels.keys) == ("multi", ("lace",))
+        assert workspace.labels.coverage(trim).labelled == 40
+
+
 @pytest.mark.parametrize(
     ("column", "cells"),
     [

@@ -389,6 +389,16 @@ def test_a_multi_label_attribute_of_one_value_can_be_trained() -> None:
     assert missing(belt, labelled(belt, each=60), 50) is None
 
 
+def test_none_of_them_is_another_answer_than_the_one_value_that_is_taught() -> None:
+    trim = Attribute("trim", MultiLabel(("lace", "bow")))
+    taught = {"lace": 20, "bow": 0}
+    assert missing(trim, labelled(trim, train_values=taught), 50) == (
+        "all labels in the train split say lace; two values are needed"
+    )
+    some_without = {"train": 21, "val": 9, "test": 20}
+    assert missing(trim, labelled(trim, train_values=taught, per_split=some_without), 50) is None
+
+
 def test_without_a_validation_label_nothing_can_be_measured() -> None:
     blind = labelled(per_split={"train": 60, "val": 0, "test": 30})
     action = one(plan_sync(catalogue(NECKLINE, coverage={"neckline": blind}), RECIPES))

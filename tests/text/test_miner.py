@@ -177,6 +177,48 @@ def test_what_is_negated_is_not_said(text: str) -> None:
     assert mined(text) == ""
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stripes - no", "Stripes – none", "stripes- no", "Stripes = No", "Stripes => no", "Stripes -> no",
+        "Stripes → No", "Stripes: false", "Stripes (woven): no", "stripes | no", "| stripes | no |", "Stripes\tNo",
+        "Stripes;no", "Stripes\nNo", "Stripes ✗", "✗ Stripes", "Without: stripes", "stripes no", "stripes_no",
+        "<td>Stripes</td><td>No</td>", "<tr><th class='x'>Stripes</th>\n<td> No </td></tr>",
+        "<dl><dt>Stripes</dt><dd>no</dd></dl>", "<span>Stripes</span> <span>No</span>", "<li>Stripes<li>No</li>",
+        "Streifen: nein", "Streifen | keine",
+    ],
+)  # fmt: skip
+def test_what_is_answered_with_no_is_not_said(text: str) -> None:
+    assert mined(text) == ""
+    assert mined(f"{text}\nred | yes") == "colour=red"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stripes | no\nred | yes", "colour=red"),
+        ("stripes | yes\nred | no", "pattern=striped"),
+        ("Stripes: no, red: yes", "colour=red"),
+        ("Stripes\nNo\nRed\nYes", "colour=red"),
+        ("<table><tr><td>Red<td>No<tr><td>Stripes<td>Yes</table>", "pattern=striped"),
+        ("red | no | stripes | yes", "pattern=striped"),
+        ("no stripes\nred", "colour=red"),
+        ("a dress without any\nstripes, red", "colour=red"),
+        ("Stripes no. 1 in red", "pattern=striped colour=red"),
+        ("Striped - no fuss", "pattern=striped"),
+        ("Red = yes", "colour=red"),
+    ],
+)
+def test_lines_and_cells_end_a_statement(text: str, said: str) -> None:
+    assert mined(text) == said
+
+
+@pytest.mark.parametrize(("text", "key"), [("Grade A-, boxed", "minus"), ("grade a", "plain"), ("Grade A+", None)])
+def test_a_sign_is_part_of_its_word(text: str, key: str | None) -> None:
+    grades = SingleLabel((Value("plain", synonyms=("grade A",)), Value("minus", synonyms=("grade A-",))))
+    assert Miner([Attribute("grade", grades)]).mine("", text).get("grade", (None,)) == (key,)
+
+
 @pytest.mark.parametrize("slip", ["wihout", "withot", "wirhout", "withhout"])
 def test_a_slip_in_a_negation_does_not_turn_it_into_its_opposite(slip: str) -> None:
     assert mined(f"{slip} stripes") == ""

@@ -91,6 +91,13 @@ def test_texts_with_other_numbers_are_never_slips_of_each_other() -> None:
     assert [value.title for value in cluster({"3 buttons": 100, "4 buttons": 1})] == ["3 buttons", "4 buttons"]
 
 
+@pytest.mark.parametrize(
+    ("text", "other"), [("10", "-10"), ("grade A", "grade A-"), ("grade A", "grade B"), ("size L", "size XL")]
+)
+def test_texts_with_other_signs_or_short_words_are_never_slips_of_each_other(text: str, other: str) -> None:
+    assert [value.title for value in cluster({text: 100, other: 1})] == [text, other]
+
+
 # -- the catalogue ---------------------------------------------------------------------------------
 
 

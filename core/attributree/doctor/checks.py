@@ -27,7 +27,7 @@ _ORDER: Final[tuple[Severity, ...]] = (ERROR, WARNING, NOTE)
 _SHOWN = 5
 #: What people separate values with, where a label file only knows `|`; 3/4 is a fraction.
 _SEPARATORS = re.compile(r"\s*[,;]\s*|(?<=[^\W\d])\s*/\s*(?=[^\W\d])")
-_NO_LETTER = re.compile(r"[\W_]+")
+_NO_SIGN = re.compile(r"[\s_.,;:'’\"()/&]+")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _spellings(symptoms: Symptoms) -> Iterator[Finding]:
             where, seen = f"{name} -> {value.key}", {fold(value.key): value.key}
             for text in (*value.synonyms, *value.formerly):
                 if fold(text) in seen:
-                    what = f"{text!r} is read as {seen[fold(text)]!r} anyway: case, spaces, hyphens, _ do not matter"
+                    what = f"{text!r} is read as {seen[fold(text)]!r} anyway: case and separators do not matter"
                     yield Finding(NOTE, "spelling", where, what, f"delete {text!r}", **whose)
                 seen.setdefault(fold(text), text)
             for text in (value.key, *value.synonyms):
@@ -197,10 +197,10 @@ def _spellings(symptoms: Symptoms) -> Iterator[Finding]:
                     what = f"{text!r} is one spelling; a cell must say all of it"
                     do = f"write {', '.join(map(repr, parts))} as separate synonyms if that is meant"
                     yield Finding(WARNING, "spelling", where, what, do, **whose)
-            for text in dict.fromkeys(_NO_LETTER.sub("", fold(text)) for text in value.spellings):
+            for text in dict.fromkeys(_NO_SIGN.sub("", fold(text)) for text in value.spellings):
                 other = bare.setdefault(text, value.key)
                 if text and other != value.key:
-                    what = f"a spelling of it differs from one of {other!r} in spaces and signs only ({text!r})"
+                    what = f"a spelling of it differs from one of {other!r} in blanks and punctuation only ({text!r})"
                     yield Finding(WARNING, "spelling", where, what, "make them one value, or name them apart", **whose)
 
 

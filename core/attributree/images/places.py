@@ -1,18 +1,50 @@
-"""Where the `image` cells of a label file lead."""
+"""Where the `image` cells of a label file lead, and the one name of an image that several cells spell."""
 
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import stat
+import unicodedata
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ImageError
 
 #: What ends a path that leads to a folder.
-_NO_NAMES = ("", ".", "..")
+_NO_NAMES = frozenset(("", ".", ".."))
+_DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
+
+
+class Place(NamedTuple):
+    """Where a cell leads: `path` is its one spelling below the root, `file` and `state` what lies there."""
+
+    path: str
+    file: str
+    state: os.stat_result
+
+
+class _MissingError(ImageError):
+    """No file has the name."""
+
+
+def normal(cell: str) -> str:
+    """Return the one spelling of a path, without `.`, `//` and steps back, accents as single characters (NFC).
+
+    An address stays as it is.
+
+    >>> normal("./a//b/../c.png")
+    'a/c.png'
+    """
+    if _URL.match(cell):
+        return cell
+    if not _NO_NAMES.isdisjoint(cell.split("/")):
+        cell = posixpath.normpath(re.sub("^/+", "/", cell))
+    return unicodedata.normalize("NFC", cell)
 
 
 class Places:
@@ -21,6 +53,55 @@ class Places:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._folder = lru_cache(maxsize=100_000)(self._follow)
+
+    def find(self, cell: str) -> Place:
+        """Return where `cell` leads, whatever its spelling: `img.png`, `./img.png` and the absolute path are one place.
+
+        Where no file is called just so, accents may be encoded in another way than in the file's name, and a backslash
+        may stand for a slash. Raises ImageError as `locate` does.
+        """
+        for spelling in self._spellings(cell):
+            try:
+                file, state = self.locate(spelling)
+            except _MissingError:
+                continue
+            if spelling.startswith("/"):  # by way of a link to the root
+                spelling = Path(file).relative_to(self._base).as_posix()
+            path = normal(spelling)
+            return Place(path if path == spelling or self._same(path, state) else spelling, file, state)
+        hint = "; it is a path of Windows, write it as it is below the images root" if _DRIVE.match(cell) else ""
+        raise ImageError(f"file not found{hint}")
+
+    def path(self, cell: str) -> str:
+        """Return the one spelling of a path below the root, whether or not something lies there."""
+        return normal(self._below(cell.replace("\\", "/")))
+
+    def _spellings(self, cell: str) -> Iterator[str]:
+        for spelling in dict.fromkeys((cell, cell.replace("\\", "/"))):
+            below = self._below(spelling)
+            yield below
+            if not below.isascii():
+                yield from {unicodedata.normalize(form, below) for form in ("NFC", "NFD")} - {below}
+
+    def _same(self, path: str, state: os.stat_result) -> bool:
+        """Return whether the file with this `state`, or none, lies at `path`: the names of two files may look alike."""
+        try:
+            return os.path.samestat(self.locate(path)[1], state)
+        except ImageError:
+            return True
+
+    def _below(self, cell: str) -> str:
+        """Return a path without what is not needed to name it below the root, or `cell` if it leads out of the root."""
+        if _URL.match(cell) or "\0" in cell or _NO_NAMES.isdisjoint(parts := cell.split("/")):
+            return cell
+        if ".." in parts:  # what is before it may be a link, which has to be followed first
+            try:
+                return Path(self._follow(cell)).relative_to(self._base).as_posix()
+            except ImageError:
+                return cell
+        plain = posixpath.normpath(re.sub("^/+", "/", cell))
+        root = self._base.as_posix().rstrip("/") + "/"
+        return plain.removeprefix(root)
 
     def locate(self, cell: str) -> tuple[str, os.stat_result]:
         """Return the file that `cell` names below the root, and its state.
@@ -42,7 +123,7 @@ class Places:
             path = self._follow(cell)
             return path, Path(path).stat()
         except FileNotFoundError:
-            raise ImageError("file not found") from None
+            raise _MissingError("file not found") from None
         except (OSError, ValueError) as error:
             raise ImageError(f"cannot be read: {error}") from None
 

@@ -9,7 +9,20 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from ..database.tables import Image, LabelColumn, Observation, Product, VoiceRow
 from ..errors import SchemaError
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Labels, MultiLabel, SingleLabel, Value, fold
+from ..schema import (
+    NONE_OF_THEM,
+    NOT_APPLICABLE,
+    SEPARATOR,
+    Attribute,
+    Labels,
+    MultiLabel,
+    SingleLabel,
+    Value,
+    fold,
+    key_of,
+    reserved_column,
+    whole,
+)
 from .annotations import in_columns
 from .names import column_counts
 from .resolve import TEXT_SOURCE
@@ -21,14 +34,14 @@ DECLARED_BY = "catalogue"
 LEAST_IMAGES, MOST_VALUES = 10, 60
 #: A longer spelling, in bytes, is text and no value; PostgreSQL has no index for much longer keys.
 LONGEST_VALUE = 1024
-#: A column is multi-label if at least this share of its cells holds several values.
+#: A column is multi-label if at least this share of its cells holds several values, or none of them.
 MULTI_SHARE = 0.05
 #: Observations, at most, of columns that are read together: their texts are in memory then.
 _TOGETHER = 500_000
 
 
 def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, Attribute]:
-    """Return an attribute for each column but the `taken` ones whose cells look like values.
+    """Return an attribute for each column but the `taken` and the reserved ones whose cells look like values.
 
     Values are appended when enough images have them and never go away by themselves. A column is left alone if its
     name is no attribute's, if fewer than two values are frequent, or if there are too many.
@@ -37,7 +50,10 @@ def auto_attributes(connection: Connection, taken: Iterable[str]) -> dict[str, A
     former = {name for attribute in registered.values() for name in attribute.former_names}
     left_out = former | set(taken)
     found = {}
-    for names in read_together({name: n for name, n in column_counts(connection).items() if name not in left_out}):
+    free = {
+        name: n for name, n in column_counts(connection).items() if name not in left_out and not reserved_column(name)
+    }
+    for names in read_together(free):
         counts = cells(connection, names)
         before = {
             name: known.schema
@@ -108,7 +124,7 @@ def _said_in(names: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
 
 def several_a_cell(counts: Mapping[str, int]) -> bool:
     """Return whether a column with these cells is multi-label."""
-    several = sum(count for raw, count in counts.items() if SEPARATOR in raw)
+    several = sum(count for raw, count in counts.items() if SEPARATOR in raw or raw == NONE_OF_THEM)
     return several >= MULTI_SHARE * max(1, sum(counts.values()))
 
 
@@ -117,19 +133,24 @@ def _values(cells: Mapping[str, int], former: Iterable[Value]) -> tuple[Value, .
     found = spellings(cells)
     kept = tuple(former)
     read = {fold(text) for value in kept for text in value.spellings}
-    fresh = [folded for folded in found if folded not in read and len(folded.encode()) <= LONGEST_VALUE]
+    fresh = [
+        folded
+        for folded, texts in found.items()
+        if read.isdisjoint({folded, *map(fold, texts)}) and len(folded.encode()) <= LONGEST_VALUE
+    ]
     ranked = sorted((-found[folded].total(), folded) for folded in fresh)
     frequent = [folded for count, folded in ranked if -count >= LEAST_IMAGES]
-    return (*kept, *(Value(folded.replace(" ", "_"), commonest(found[folded])) for folded in frequent))
+    return (*kept, *(Value(key_of(folded), commonest(found[folded])) for folded in frequent))
 
 
 def spellings(cells: Mapping[str, int]) -> dict[str, Counter[str]]:
     """Return the values of `cells` (text -> count), folded, each with its spellings and how often it has them."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for raw, count in cells.items():
-        for text in raw.split(SEPARATOR):
-            if fold(text) and fold(text) != fold(NOT_APPLICABLE):
-                found[fold(text)][text.strip()] += count
+        for text in map(str.strip, raw.split(SEPARATOR)):
+            folded = fold(whole(text))
+            if folded and folded not in (fold(NOT_APPLICABLE), fold(NONE_OF_THEM)):
+                found[folded][text] += count
     return found
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from ..database.tables import Image, ImagesRoot, LabelColumn, Observation, VoiceRow
 from ..errors import CatalogError, UnknownNameError
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
+from ..schema import NONE_OF_THEM, NOT_APPLICABLE, SEPARATOR, Attribute
 from .annotations import newest_last, reader_of
 from .export_columns import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, escape_column
 from .names import Voice, column_counts
@@ -231,8 +231,8 @@ class _Export:
         if annotation.state == "not_applicable":
             cell = NOT_APPLICABLE
         else:
-            cell = SEPARATOR.join(sorted(annotation.values, key=self._order[column].__getitem__))
-        same = bool(cell) and reader.annotate(article_type, ((DEFAULT_SOURCE, cell),)) == annotation
+            cell = SEPARATOR.join(sorted(annotation.values, key=self._order[column].__getitem__)) or NONE_OF_THEM
+        same = reader.annotate(article_type, ((DEFAULT_SOURCE, cell),)) == annotation
         return annotation, cell if same else None
 
     def _provenance(self, column: str, annotation: Annotation | None, voices: Voices) -> dict[str, Cell]:
@@ -304,5 +304,7 @@ def _agreed(voices: Voices) -> str | None:
 
 def _prediction(record: PredictionRecord) -> dict[str, Cell]:
     values, confidence = SEPARATOR.join(record.values), round(record.confidence, 4)
+    if not values and record.decision != "not_applicable":
+        values = NONE_OF_THEM
     cells: tuple[Cell, ...] = (values, confidence, record.decision, record.version)
     return {beside(record.attribute, word): cell for word, cell in zip(PREDICTED, cells, strict=True)}

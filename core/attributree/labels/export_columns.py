@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from ..schema import reserved_column
+
 #: Columns of a row: who says its cells. Empty in a row that is nobody's in particular.
 SOURCE, ANNOTATOR = "::source", "::annotator"
 #: Columns that stand beside an attribute's, as in `finish::source`; no attribute's name holds a colon.
@@ -31,16 +33,26 @@ def beside(column: str, word: str) -> str:
 
 
 def escape_column(column: str) -> str:
-    """Return the name under which an export has a column that no attribute reads: `x::source` is `x::source::`."""
-    return column + "::" if _BESIDE.search(column) else column
+    """Return the name under which an export has a column that no attribute reads: `x::source` is `x::source::`.
+
+    So is a column that ingest would take for a reserved one: `SKU` is `SKU::`.
+    """
+    return column + "::" if _BESIDE.search(column) or reserved_column(_plain(column)) else column
 
 
 def unescape_column(column: str) -> str | None:
     """Return the column that an export's column holds, None if it only says something about cells."""
     found = _BESIDE.search(column)
     if found is None:
-        return column
+        return column[:-2] if column.endswith("::") and reserved_column(_plain(column)) else column
     return column[:-2] if found["kept"] else None
+
+
+def _plain(column: str) -> str:
+    """Return a column's name without the pairs of colons at its end."""
+    while column.endswith("::"):
+        column = column[:-2]
+    return column
 
 
 def neutralise(cell: str) -> str:

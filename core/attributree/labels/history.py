@@ -21,6 +21,7 @@ from ..database.tables import (
     VoiceRow,
 )
 from ..errors import UnknownNameError
+from ..schema import sku_of
 from .annotations import new_revision, newest_last
 from .names import count_observations, forget_silent
 from .queries import annotated, images
@@ -57,7 +58,7 @@ def history(connection: Connection, sku: str, predictions: PredictionsOf) -> Pro
 
 
 def _product(connection: Connection, sku: str) -> Any:
-    found = connection.execute(select(Product).where(Product.sku == sku)).first()
+    found = connection.execute(select(Product).where(Product.sku == sku_of(sku))).first()
     if found is None:
         raise UnknownNameError(
             f"product {sku!r} is not in the catalogue; the sku is the image's path if none was given"

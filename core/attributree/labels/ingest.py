@@ -16,8 +16,9 @@ from ..database.bulk import insert_numbered
 from ..database.engine import chunks
 from ..database.tables import Image, Product
 from ..errors import IngestError
+from ..schema import sku_of
 from .annotations import reader_of
-from .label_file import LabelFile
+from .label_file import ImageState, LabelFile
 from .lines import refuse
 from .names import Voice, add_root, root_id
 from .observations import ObservationWriter, Texts
@@ -79,16 +80,17 @@ class _FileIngest:
         self._left: set[str] = set()  # skus that images went away from
         self.revised = False  # a cell of an image with several rows says something else than before the file
         # What earlier rows said: of images with several rows, their skus; of products, the ids and splits.
+        self._repeated: set[str] = set()  # paths of this chunk's images with several rows
         self._skus: dict[str, str] = {}
         self._products: dict[str, set[int]] = {name: set() for name in _WORDS}
         self._splits: dict[str, str] = {}
 
     def store(self, rows: LabelRows) -> None:
         """Store one chunk of rows, and what there is at the places of its images."""
-        known = self._known(list(dict.fromkeys(rows.image)))
+        rows, known, states = self._named(rows)
         shown = self._shown(rows, known)
         products = self._save_products(rows, [shown[path] for path in rows.image])
-        ids = self._save_images(known, {path: products[sku] for path, sku in shown.items()})
+        ids = self._save_images(known, states, {path: products[sku] for path, sku in shown.items()})
         before = sorted(row.id for row in known.values())
         self._save_observations(rows, [ids[path] for path in rows.image], before)
         self._count(rows)
@@ -121,23 +123,32 @@ class _FileIngest:
 
     # -- images ------------------------------------------------------------------------------------
 
-    def _known(self, paths: Sequence[str]) -> dict[str, Any]:
-        """Return the rows of the chunk's images that are in the catalogue, by path."""
-        query = (
-            select(Image, Product.sku)
-            .join(Product, Product.id == Image.product_id)
-            .where(Image.root_id == self.root_id, Image.path.in_(paths))
-        )
-        return {row.path: row for row in self.connection.execute(query).all()}
+    def _named(self, rows: LabelRows) -> tuple[LabelRows, dict[str, Any], dict[str, ImageState]]:
+        """Return the rows with one path for each image, and by path what the catalogue has of it and what is there."""
+        states = {cell: self.labels.state(cell) for cell in dict.fromkeys(rows.image)}
+        known = self.labels.known(self.connection, states)
+        paths, fresh = dict[str, str](), dict[str, str]()
+        there: dict[str, ImageState] = {}
+        self._repeated = set()
+        for cell, state in states.items():
+            file = self.labels.file_of(state)
+            path = paths[cell] = known[cell].path if cell in known else fresh.setdefault(file, state.path)
+            there[path] = self.labels.under(path, state)
+            if hash(file) in self.labels.repeated:
+                self._repeated.add(path)
+        rows = rows._replace(image=[paths[cell] for cell in rows.image])
+        return rows, {paths[cell]: row for cell, row in known.items()}, there
 
-    def _save_images(self, known: Mapping[str, Any], products: Mapping[str, int]) -> dict[str, int]:
+    def _save_images(
+        self, known: Mapping[str, Any], states: Mapping[str, ImageState], products: Mapping[str, int]
+    ) -> dict[str, int]:
         """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
         new = []
         for path, product in products.items():
-            now = self.labels.state(path)
+            now = states[path]
             row, reason = known.get(path), now.reason
             if row is None:
-                new.append({"path": path, "product_id": product, "state": _state(reason), **now._asdict()})
+                new.append({"product_id": product, "state": _state(reason), **now._asdict()})
             else:
                 change: dict[str, Any] = {"product_id": product, "file": now.file}
                 if reason is None and (row.bytes, row.mtime_ns) == (now.bytes, now.mtime_ns):
@@ -170,7 +181,7 @@ class _FileIngest:
         given: dict[str, str] = {}
         for line, path, sku in zip(rows.lines, rows.image, rows.sku, strict=True):
             if sku:
-                earlier = self._skus if hash(path) in self.labels.repeated else given
+                earlier = self._skus if path in self._repeated else given
                 was = earlier.setdefault(path, sku)
                 if was != sku:
                     problem = f"image {path!r} belongs to {was!r} in an earlier row, here to {sku!r}"
@@ -179,7 +190,7 @@ class _FileIngest:
         shown = {}
         for path in dict.fromkeys(rows.image):
             row = known.get(path)
-            shown[path] = given.get(path, path if row is None else row.sku)
+            shown[path] = given.get(path, sku_of(path) if row is None else row.sku)
             if row is not None and shown[path] != row.sku:
                 self._moved.add(row.id)
                 self._left.add(row.sku)
@@ -233,7 +244,7 @@ class _FileIngest:
 
     def _save_observations(self, rows: LabelRows, ids: Sequence[int], before: Sequence[int]) -> None:
         """Store what the rows say of their images, whose `ids` these are; `before` have been there already."""
-        again = {image for image, path in zip(ids, rows.image, strict=True) if hash(path) in self.labels.repeated}
+        again = {image for image, path in zip(ids, rows.image, strict=True) if path in self._repeated}
         for voice, said in self._said(rows, ids):
             if before:
                 stands = self.writer.newest_texts(voice, before, said)
@@ -265,7 +276,8 @@ class _FileIngest:
 
     def refuse_overruled(self, rows: LabelRows) -> None:
         """Raise IngestError if a row says what the catalogue had before, and a later one something else."""
-        known = {path: row.id for path, row in self._known(list(dict.fromkeys(rows.image))).items()}
+        rows, by_path, _ = self._named(rows)
+        known = {path: row.id for path, row in by_path.items()}
         ids = [known[path] for path in rows.image]
         for voice, said in self._said(rows, ids):
             stands = self.writer.newest_texts(voice, sorted(known.values()), said)

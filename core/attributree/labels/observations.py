@@ -15,7 +15,7 @@ from ..database.bulk import insert_rows
 from ..database.engine import chunks
 from ..database.tables import AttributeRow, Image, Observation
 from ..errors import CatalogError
-from ..schema import RESERVED_COLUMNS
+from ..schema import reserved_column
 from .annotations import derive, new_revision, reads_as_declared
 from .names import Voice, add_columns, add_voice, column_ids, count_observations, voice_id
 from .queries import require_image
@@ -139,7 +139,7 @@ def observe(
     for item in said:
         if not item.raw.strip() or "\0" in item.raw:
             raise CatalogError(f"observation of {item.attribute!r} on image {item.image_id}: {item.raw!r} is no text")
-        if item.attribute in RESERVED_COLUMNS:
+        if reserved_column(item.attribute):
             raise CatalogError(f"observation of {item.attribute!r}: that is a reserved column of label files")
     said = [item if item.annotator is not None else replace(item, annotator=annotator) for item in said]
     last = {(item.detail, item.annotator, item.image_id, item.attribute): item for item in said}
@@ -163,7 +163,7 @@ def observe(
                 if voice not in newest:
                     newest[voice] = writer.newest_texts(voice, sorted(known), columns)
                 raw = item.raw.strip()
-                if newest[voice][item.attribute].get(item.image_id) != raw:
+                if item.restated or newest[voice][item.attribute].get(item.image_id) != raw:
                     newest[voice][item.attribute][item.image_id] = raw
                     fresh.setdefault(voice, defaultdict(dict))[item.attribute][item.image_id] = raw
             for voice, texts in fresh.items():

@@ -171,21 +171,26 @@ def label_set(connection: Connection, name: str) -> LabelSet:
         .add_columns(Product.split)
         .join(Image, Image.id == AnnotationRow.image_id)
         .join(Product, Product.id == Image.product_id)
-        .where(IN_USE, AnnotationRow.state != "not_applicable", AnnotationValue.value_id.is_not(None))
+        .where(IN_USE, or_(AnnotationValue.value_id.is_not(None), AnnotationRow.state == "labelled"))
     )
     image_ids: list[int] = []
     split: list[int] = []
     ambiguous: list[bool] = []
     weight: list[float] = []
     cells: list[tuple[int, int, float]] = []  # row, column, target
+    none_of_them: list[int] = []  # rows
     for _, image_id, state, said_weight, key, certain, share, in_split in connection.execute(query):
         if not image_ids or image_ids[-1] != image_id:
             image_ids.append(image_id)
             split.append(SPLITS.index(in_split))
             ambiguous.append(state == "ambiguous")
             weight.append(said_weight)
-        cells.append((len(image_ids) - 1, column[key], np.nan if multi and not certain and share == 1 else share))
+        if key is None:
+            none_of_them.append(len(image_ids) - 1)
+        else:
+            cells.append((len(image_ids) - 1, column[key], np.nan if multi and not certain and share == 1 else share))
     target = np.full((len(image_ids), labels.size), absent, dtype=np.float32)  # (N, C)
+    target[none_of_them] = 0.0
     if cells:
         rows, columns, values = zip(*cells, strict=True)
         target[list(rows), list(columns)] = values

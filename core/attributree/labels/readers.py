@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import IngestError
-from ..schema import RESERVED_COLUMNS, SEPARATOR, SPLITS
+from ..schema import NONE_OF_THEM, RESERVED_COLUMNS, SEPARATOR, SPLITS, reserved_column, sku_of, whole
 from .export_columns import ANNOTATOR, SOURCE, is_export, restore, unescape_column
 from .lines import MAX_FIELD, MAX_ROW, read_lines, refuse, storable
 from .records import LabelRows
@@ -32,6 +32,9 @@ _MOST_CELLS = 100_000
 #: A quoted cell of a CSV file, and any cell with the comma behind it.
 _QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
 _SOUND_CELL = re.compile(rf'(?:{_QUOTED.pattern}|[^",][^,]*+)?+,')
+
+#: The line by which Excel is told what separates fields.
+_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 #: Reads files of other formats: the rows, columns to cells, or None for a file that is none of them.
 Formats = Callable[[Path], Iterable[Mapping[str, object]] | None]
@@ -74,7 +77,7 @@ def read_labels(file: Path, formats: Formats | None = None) -> Iterator[LabelRow
 
 
 def _checked(file: Path, cells: _Cells) -> LabelRows:
-    """Return checked rows: texts stripped, otherwise verbatim."""
+    """Return checked rows: texts stripped, skus in their one spelling, otherwise verbatim."""
     lines, source, annotator = [*cells.lines], [*map(str.strip, cells.source)], [*map(str.strip, cells.annotator)]
     columns = {column: [*map(str.strip, texts)] for column, texts in cells.columns.items()}
     nothing = [""] * len(lines)
@@ -84,6 +87,7 @@ def _checked(file: Path, cells: _Cells) -> LabelRows:
         raise refuse(file, problem, row=lines[position], column=column)
     reserved = {column: columns.pop(column, nothing) for column in RESERVED_COLUMNS}
     reserved["split"] = [*map(str.lower, reserved["split"])]
+    reserved["sku"] = [*map(sku_of, reserved["sku"])]
     labels = {column: texts for column, texts in columns.items() if any(texts)}
     return LabelRows(lines, **reserved, source=source, annotator=annotator, labels=labels)
 
@@ -126,8 +130,8 @@ def _chunks(rows: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _gathered(rows: Iterable[_Row]) -> Iterator[_Cells]:
-    """Yield rows in chunks; some of them may be an export's and others not."""
-    for part in _chunks(rows):
+    """Yield rows in chunks, without wholly empty ones; some of them may be an export's and others not."""
+    for part in _chunks(row for row in rows if any(row[1].values())):
         yield from _dense([(line, *_without_export_columns(cells, "")) for line, cells in part])
 
 
@@ -154,25 +158,32 @@ def _without_export_columns(cells: Mapping[str, Item], nothing: Item) -> tuple[I
 def _other_rows(rows: Iterable[Mapping[str, object]], file: Path) -> Iterator[_Row]:
     """Yield the rows of a format that is not known here, numbered from 1."""
     before: list[str] = []
+    columns: list[str] = []
     for number, row in enumerate(rows, 1):
-        columns = [column.strip() for column in row]
-        if columns != before:
-            _check_columns(file, columns, number)
-            before = columns
+        if list(row) != before:
+            before = list(row)
+            columns = _columns(file, before, number)
         pairs = zip(columns, row.values(), strict=True)
-        yield number, {column: _text(file, number, column, _whole(value)) for column, value in pairs}
+        yield number, {column: _text(file, number, column, value) for column, value in pairs}
     if not before:
         raise refuse(file, "is empty; every row maps columns to cells, image among them")
 
 
-def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
-    """Raise IngestError if the columns are not those of a label file."""
+def _columns(file: Path, headings: Iterable[str], row: int | None) -> list[str]:
+    """Return the columns that `headings` name: themselves, or a reserved one in whatever case, with blanks or hyphens.
+
+    Raises IngestError if they are not those of a label file.
+    """
+    names = [name.strip() for name in headings]
+    columns = [reserved_column(name) or name for name in names]
     exported = is_export(columns)
     for position, column in enumerate(columns, 1):
         if not column:
             raise refuse(file, f"column {position} has no name; name it or drop it", row=row)
-        if columns.index(column) != position - 1:
-            raise refuse(file, "the column is there twice; rename or drop one", row=row, column=column)
+        if (first := columns.index(column)) != position - 1:
+            one, other = names[first], names[position - 1]
+            problem = "the column is there twice" if one == other else f"{one!r} and {other!r} are both this column"
+            raise refuse(file, f"{problem}; rename or drop one", row=row, column=column)
         kept = unescape_column(column) if exported else column
         if len((kept or "").encode()) > _MAX_COLUMN:
             raise refuse(file, f"the name of column {position} is longer than {_MAX_COLUMN} bytes", row=row)
@@ -180,8 +191,9 @@ def _check_columns(file: Path, columns: Sequence[str], row: int | None) -> None:
         hint = ""
         if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
             hint = "; fields must be separated by commas"
-        found = ", ".join(columns) or "none"
+        found = ", ".join(names) or "none"
         raise refuse(file, f"there is no column 'image' (found: {found}){hint}", row=row)
+    return columns
 
 
 # -- CSV -------------------------------------------------------------------------------------------
@@ -193,11 +205,8 @@ def _csv(file: Path) -> Iterator[_Cells]:
     if first is None:
         raise refuse(file, "is empty; the first row names the columns, image among them")
     row, names = first
-    header = [name.strip() for name in names]
-    exported = is_export(header)
-    if exported:
-        header = [*map(restore, header)]
-    _check_columns(file, header, row)
+    exported = is_export([name.strip() for name in names])
+    header = _columns(file, map(restore, map(str.strip, names)) if exported else names, row)
     for part in _chunks(table):
         lines, rows = zip(*part, strict=True)
         nothing: tuple[str, ...] = ("",) * len(rows)
@@ -223,7 +232,10 @@ def _kept(lines: Iterable[str], row: list[str]) -> Iterator[str]:
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line and cells of each row of a CSV file that is not empty, the header first."""
+    """Yield line and cells of each row of a CSV file that is not wholly empty, the header first.
+
+    A line `sep=,` before it, which Excel writes, is no row.
+    """
     texts: list[str] = []  # of the row that the parser is in, to say where it went wrong
     header: list[str] = []
     reader = csv.reader(_kept(read_lines(file), texts), strict=True)
@@ -239,10 +251,16 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
             csv.field_size_limit(before)
         if cells is None:
             return
+        while cells and (not cells[-1] or cells[-1].isspace()):  # trailing commas are no cells, and no columns
+            cells.pop()
         if header and len(cells) > len(header):
             problem = f"{len(cells)} cells, but the header has {len(header)}; quote cells that hold a comma"
             raise refuse(file, problem, row=line)
-        if cells:
+        if not header and (mark := _SEP.fullmatch("".join(texts).strip())):
+            if mark[1] != ",":
+                problem = f"fields are separated by {mark[1]!r}; save the file with commas between them"
+                raise refuse(file, problem, row=line)
+        elif cells:
             yield line, cells
             header = header or [name.strip() for name in cells]
         texts.clear()
@@ -279,10 +297,11 @@ def _json_rows(file: Path) -> Iterator[_Row]:
             data = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise refuse(file, f"not JSON ({error})", row=number) from None
+        if data == []:
+            continue
         if not isinstance(data, _Pairs):
             raise refuse(file, "not a JSON object; every line is one, with the columns as its keys", row=number)
-        columns = [column.strip() for column, _ in data]
-        _check_columns(file, columns, number)
+        columns = _columns(file, (column for column, _ in data), number)
         pairs = zip(columns, (value for _, value in data), strict=True)
         yield number, {column: _text(file, number, column, value) for column, value in pairs}
     if empty:
@@ -298,9 +317,14 @@ def _no_constant(name: str) -> None:
 
 
 def _text(file: Path, row: int, column: str, value: object, *, inner: bool = False) -> str:
-    """Return the cell that `value` stands for: null is empty, 1 is "1", true is "true", lists join with "|"."""
+    """Return the cell that `value` stands for: null is empty, true is "true", lists join with "|" or are "[]".
+
+    A number is the same in every format: 1009 and 1009.0 are "1009", 2.50 is "2.5", NaN is null.
+    """
     match value:
         case None if not inner:
+            return ""
+        case float() if math.isnan(value) and not inner:
             return ""
         case str():
             if not storable(value):
@@ -309,10 +333,14 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
             return value
         case bool():
             return "true" if value else "false"
-        case int() | float() | Decimal():
-            return str(value)
+        case Decimal() if value.is_finite():
+            return f"{value.normalize():f}"
+        case int() | float() | Decimal() if value == value:
+            return whole(str(value))
         case date() | datetime():
             return value.isoformat()
+        case [] if not inner and not isinstance(value, _Pairs):
+            return "" if column in RESERVED_COLUMNS else NONE_OF_THEM
         case list() if not inner and not isinstance(value, _Pairs):
             return SEPARATOR.join(_text(file, row, column, item, inner=True) for item in value)
         case _:
@@ -324,13 +352,6 @@ def _text(file: Path, row: int, column: str, value: object, *, inner: bool = Fal
 # -- Parquet ---------------------------------------------------------------------------------------
 
 
-def _whole(value: object) -> object:
-    """Return None for NaN and 1009 for 1009.0: what data frames make of a column of whole numbers with gaps."""
-    if not isinstance(value, float):
-        return value
-    return None if math.isnan(value) else int(value) if value.is_integer() else value
-
-
 def _parquet_rows(file: Path) -> Iterator[_Row]:
     try:
         import pyarrow
@@ -340,12 +361,11 @@ def _parquet_rows(file: Path) -> Iterator[_Row]:
     row = 0
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
-            columns = [name.strip() for name in table.schema_arrow.names]
-            _check_columns(file, columns, None)
+            columns = _columns(file, table.schema_arrow.names, None)
             for batch in table.iter_batches(batch_size=1000):
                 for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     row += 1
                     pairs = zip(columns, values, strict=True)
-                    yield row, {column: _text(file, row, column, _whole(value)) for column, value in pairs}
+                    yield row, {column: _text(file, row, column, value) for column, value in pairs}
     except (pyarrow.ArrowException, OSError) as error:
         raise refuse(file, f"not a Parquet file that can be read ({' '.join(str(error).split())})") from None

@@ -6,7 +6,7 @@ Times are aware and in UTC, paths absolute, values always today's keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +95,7 @@ class NewObservation:
     """What is said about one image, verbatim, as it would stand in a label file's cell.
 
     `annotator` None is the annotator that `observe` is given. Observations of one `detail` share a revision, which it
-    describes: such as the ids that a tool wants back.
+    describes: such as the ids that a tool wants back. A `restated` one is stored even if it says the same as before.
     """
 
     image_id: int
@@ -103,13 +103,14 @@ class NewObservation:
     raw: str
     annotator: str | None = None
     detail: str = ""
+    restated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NewestObservation:
     """The newest that an annotator says of an attribute on an image.
 
-    `column` is the attribute's name when it was said; `cause` and `detail` describe the revision.
+    `column` is the attribute's name when it was said; `cause`, `detail` and `created_at` are the revision's.
     """
 
     image_id: int
@@ -119,6 +120,7 @@ class NewestObservation:
     annotator: str | None
     cause: str
     detail: str
+    created_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

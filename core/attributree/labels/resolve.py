@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
-from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
+from ..schema import NONE_OF_THEM, NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
 from .records import UnknownValue
 
 #: Longest text and most different texts that a report of unknown values shows.
@@ -75,6 +75,8 @@ class Sources:
 class Reading:
     """What one cell says: `values` (keys), or that the attribute does not apply, or nothing that is `readable`.
 
+    A readable cell without values says of a multi-label attribute that none of them holds.
+
     `unsure` are those of `values` that the cell may or may not mean: the heirs of a former key that was split.
     """
 
@@ -132,6 +134,8 @@ def read_cell(attribute: Attribute, raw: str, normalizer: Normalizer | None = No
     """Return what the cell `raw` says about `attribute`. One unknown part makes the whole cell unreadable."""
     if fold(raw) == fold(NOT_APPLICABLE):
         return Reading(applies=False)
+    if raw.strip() == NONE_OF_THEM and not attribute.labels.exclusive:
+        return Reading()
     parts = [part.strip() for part in raw.split(SEPARATOR) if part.strip()] or [raw]
     found = [
         (part, [value.key for value in attribute.labels.read(part) or _meant(attribute, part, normalizer)])

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from ..database.engine import chunks
 from ..database.tables import Image, LabelColumn, Observation, Revision, VoiceRow
 from ..errors import UnknownNameError
+from ..images.places import normal
 from .annotations import newest_last
 from .queries import images
 from .records import ImageRecord, NewestObservation
@@ -33,42 +34,44 @@ def image_ids(connection: Connection, cells: Iterable[str]) -> dict[str, tuple[i
 
     A cell that names no image is left out; one that names images below several roots has several ids.
     """
+    paths = {cell: normal(cell) for cell in cells}
     found = defaultdict[str, list[int]](list)
-    for part in chunks(sorted(set(cells))):
+    for part in chunks(sorted({*paths, *paths.values()})):
         query = select(Image.path, Image.id).where(Image.path.in_(part)).order_by(Image.id)
         for path, image_id in connection.execute(query):
             found[path].append(image_id)
-    return {path: tuple(ids) for path, ids in found.items()}
+    named = {cell: found.get(cell) or found.get(path) for cell, path in paths.items()}
+    return {cell: tuple(ids) for cell, ids in named.items() if ids}
 
 
 def newest_observations(
-    connection: Connection, source: str, names: Sequence[str], ids: Iterable[int]
+    connection: Connection, source: str, names: Sequence[str], ids: Iterable[int], *, columns: Sequence[str] = ()
 ) -> list[NewestObservation]:
     """Return the newest observation of each annotator of `source`, for the attributes `names` on the images `ids`.
 
-    In the order of `names`. What was said under a former name of an attribute counts as said of it. Raises
-    UnknownNameError for an attribute that is not declared.
+    In the order of `names`, then of label `columns`, whether or not an attribute reads them. What was said under a
+    former name of an attribute counts as said of it. Raises UnknownNameError for one of `names` that is not declared.
     """
     known = {name: attribute for name, (_, attribute) in declared(connection).items()}
     for name in names:
         if name not in known:
             raise UnknownNameError(f"attribute {name!r} is not declared in the catalogue")
-    read_by = {column: name for name in names for column in known[name].columns}
+    owners = {column: name for name, attribute in known.items() for column in attribute.columns}
+    names = [*dict.fromkeys((*names, *(owners.get(column, column) for column in columns)))]
+    read_by = {column: name for name in names for column in (known[name].columns if name in known else (name,))}
     query = (
         select(Observation.image_id, LabelColumn.name, Observation.raw, VoiceRow.annotator)
-        .add_columns(Revision.cause, Revision.detail)
+        .add_columns(Revision.cause, Revision.detail, Revision.created_at)
         .join(LabelColumn, LabelColumn.id == Observation.column_id)
         .join(VoiceRow, VoiceRow.id == Observation.voice_id)
         .join(Revision, Revision.id == Observation.revision)
         .where(VoiceRow.source == source, LabelColumn.name.in_(read_by))
-        .order_by(*newest_last([known[name].columns for name in names]))
+        .order_by(*newest_last([known[name].columns for name in names if name in known]))
     )
     newest: dict[tuple[int, str | None, str], NewestObservation] = {}
     for part in chunks(sorted(set(ids))):
-        for image_id, column, raw, annotator, cause, detail in connection.execute(
-            query.where(Observation.image_id.in_(part))
-        ):
-            said = NewestObservation(image_id, read_by[column], column, raw, annotator, cause, detail)
-            newest[image_id, annotator, said.attribute] = said
+        for image_id, column, raw, *by in connection.execute(query.where(Observation.image_id.in_(part))):
+            said = NewestObservation(image_id, read_by[column], column, raw, *by)
+            newest[image_id, said.annotator, said.attribute] = said
     place = {name: i for i, name in enumerate(names)}
     return sorted(newest.values(), key=lambda said: place[said.attribute])

@@ -33,7 +33,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..errors import SchemaError
-from ..schema import Attribute
+from ..schema import Attribute, reserved_column
 
 if TYPE_CHECKING:
     import click
@@ -135,6 +135,11 @@ def _check_attributes(hook: str, answer: object) -> tuple[Attribute, ...]:
     for attribute in _several(hook, answer, "a list of Attribute"):
         if not isinstance(attribute, Attribute):
             raise AnswerError(f"{hook} returned a list that holds {attribute!r}, not an Attribute")
+        if reserved := reserved_column(attribute.name):
+            raise AnswerError(
+                f"{hook}: attribute {attribute.name!r} is read as the reserved column {reserved!r} of label files; "
+                f"choose another name, and with formerly=({attribute.name!r},) it keeps its labels"
+            )
         attributes.append(attribute)
     return tuple(attributes)
 

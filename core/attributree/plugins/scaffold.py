@@ -18,7 +18,7 @@ from typing import Final
 from packaging.version import Version
 
 from ..errors import PluginError
-from ..schema import SEPARATOR, Attribute, Labels, MultiLabel, Value, fold
+from ..schema import SEPARATOR, Attribute, Labels, MultiLabel, Value, key_of
 from .hookspecs import API_VERSION, PROJECT
 
 #: Lines of generated code are at most so long, as formatters have it by default.
@@ -81,7 +81,7 @@ def read_value(text: str) -> Value:
     spelling, _, synonyms = text.partition("=")
     title = "" if spelling == spelling.casefold() else spelling.strip()
     others = tuple(synonym.strip() for synonym in synonyms.split(SEPARATOR) if synonym.strip())
-    return Value(fold(spelling).replace(" ", "_"), title, others)
+    return Value(key_of(spelling), title, others)
 
 
 def write_distribution(draft: Draft, into: Path) -> Path:

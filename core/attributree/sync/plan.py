@@ -297,7 +297,10 @@ def missing(attribute: Attribute, coverage: Coverage, min_labels: int) -> str | 
         none = f"; {len(lacking)} of {attribute.labels.size} values have none" if lacking else ""
         return f"{coverage.labelled} of {min_labels} labels{none}"
     taught = [key for key in attribute.labels.keys if coverage.train_values.get(key)]
-    if len(taught) < min(2, attribute.labels.size):
+    # An image without the one value that is taught has none of them, which is another answer.
+    several = not attribute.labels.exclusive and len(taught) == 1
+    others = several and coverage.per_split.get("train", 0) > coverage.train_values[taught[0]]
+    if len(taught) + others < min(2, attribute.labels.size):
         return f"all labels in the train split say {taught[0] if taught else 'nothing'}; two values are needed"
     if not coverage.per_split.get("val"):
         return "no label in the val split, so nothing could be measured; label some of those products too"

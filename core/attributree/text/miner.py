@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ..schema import Attribute, fold
+from ..schema import MARKS, Attribute, fold
 
 #: Words that tie others together; no phrase begins or ends with one, and none is a value by itself.
 STOP_WORDS = frozenset(
@@ -33,7 +33,7 @@ GENERAL_WORDS = frozenset(
     bas clair court foncé grand haut large moyen petit alto bajo corto largo medio basso lungo medio kort licht lang
     """.split()
 )
-#: Where a clause ends, a line (¶) among them; no spelling reaches across.
+#: Where a clause ends, a line (¶) and a cell of a table (|) among them; no spelling reaches across.
 BREAKS = frozenset(".,;:!?()|•¶")
 _SENTENCE_ENDS = BREAKS - {",", ":"}
 #: Words that deny what follows in their clause: English, German, French, Spanish, Italian, Dutch, Portuguese.
@@ -59,8 +59,8 @@ _ASIDES = frozenset(
 _CONTRASTS = frozenset("but sondern aber mais sino pero ma maar mas".split())
 _OR = frozenset("or nor oder noch ou ni o né".split())
 _AND = frozenset("and und et y e en".split())
-#: Answers that deny what stands before the colon: "stripes: none".
-_DENIALS = frozenset("no none not nein keine non nee não".split())
+#: Answers that deny what stands before them: "stripes: none", "stripes | no".
+_DENIALS = frozenset("no none not nein keine keiner kein non nee geen não without absent false 0".split())
 #: Two words that deny together, and two that lead to other goods.
 _DENYING_PAIRS = frozenset(
     {("free", "of"), ("free", "from"), ("far", "from"), ("rid", "of")}
@@ -75,14 +75,22 @@ _NO_SLIPS = frozenset("bears ever hairs lever mother night patch ships slacks te
 #: How many words, besides those that tie others together, may stand between a negation and what it denies.
 _REACH = 2
 
+#: What stands between a question and its answer, as in "hood = no"; a cross is a no.
+_CELL = re.compile(r"</?(?:td|th|dt|dd)(?:\s[^<>]{0,300})?>", re.IGNORECASE)
+_TAB = re.compile(r"(?<=\S)[ ]*\t\s*(?=\S)")
+_EQUALS = re.compile(r"[-=–—]+>|[=→⇒➔]+")
+_CROSS = re.compile(r"(^|[\n.;|])\s*[✗✘✕✖❌☒]", re.MULTILINE)
+_CROSSED = re.compile(r"[✗✘✕✖❌☒]")
 _INLINE = re.compile(r"</?(?:a|abbr|b|em|font|i|mark|small|span|strong|sub|sup|u)(?:\s[^<>]{0,300})?>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z!][^<>]{0,300}>", re.IGNORECASE)
-_DASH = re.compile(r"\s[-–—]+\s|—")
+_DASH = re.compile(rf"\s[-–—]+\s|—|(?:\s[-–—]+|[-–—]+\s+)(?=(?:{'|'.join(sorted(_DENIALS))})\b)", re.IGNORECASE)
 _NOT = re.compile(r"n?['\u2019]t\b|n['\u2019](?!s\b)[a-z]?\b", re.IGNORECASE)
 _NON = re.compile(r"\b(?:un|non)[-_\u2010\u2011](?=\w)", re.IGNORECASE)
 _OWNER = re.compile(r"['\u2019]s\b", re.IGNORECASE)
+# A number or a single letter with its sign, which is another one without it.
+_SIGNED = r"(?<![^\W_])[+-]\d+|(?<![^\W_])(?:[^\W\d_]|\d+)[+-](?![^\W_])"
 # Letters with the vowel signs and accents that Python does not count among them.
-_WORD = re.compile(r"\d+/\d+|(?:[^\W_]|[\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff])+|[.,;:!?()|•¶]")
+_WORD = re.compile(rf"\d+/\d+|{_SIGNED}|(?:[^\W_]|[{MARKS}])+|[.,;:!?()|•¶]")
 
 
 def _slips(known: Iterable[str]) -> frozenset[str]:
@@ -107,10 +115,13 @@ Owner = tuple[str, str]  # attribute, key
 def words(text: str) -> Words:
     """Return the words of `text` as they are compared, with the marks that end a clause; HTML tags end one too.
 
+    What leads from a question to its answer is a mark, too: a cell of a table, "=", an arrow.
+
     >>> words("Bull-Nose, <b>3/4</b> inches isn't")
     ('bull', 'nose', ',', '3/4', 'inches', 'is', 'not')
     """
-    plain = html.unescape(_TAG.sub(" . ", _INLINE.sub("", text)))
+    plain = html.unescape(_TAG.sub(" . ", _CELL.sub(" | ", _INLINE.sub("", text))))
+    plain = _EQUALS.sub(" : ", _TAB.sub(" | ", _CROSSED.sub(" : no . ", _CROSS.sub(r"\1 no ", plain))))
     plain = _DASH.sub(" . ", re.sub(r"[\r\n]+", " ¶ ", plain)).replace("&", " and ")
     plain = _OWNER.sub("", _NOT.sub(" not", _NON.sub("non ", plain)))
     return tuple(_WORD.findall(fold(plain).replace("\u2044", "/")))
@@ -262,14 +273,16 @@ def _negated(text: Words, match: Match, taken: Collection[int]) -> bool:
     after = text[match.end : match.end + 2]
     if match.end not in taken and after[:1] in (("free",), ("less",)):
         return True
-    if len(after) == 2 and after[0] == ":" and after[1] in _DENIALS:
+    if _answered_no(text, match):
         return True
     # Where "or" ends a list, as in "no border, stripes or dots", all of it is denied.
     listed = bool(_OR.intersection((*text[match.start - 1 : match.start], *after[:1])))
     between = 0
     for i in range(match.start - 1, -1, -1):
         word = text[i]
-        if word in _CONTRASTS or (word in BREAKS and word != "¶" and not (word == "," and listed)):
+        if word in ("¶", ":") and _open_negation(text, i, taken):
+            return True
+        if word in _CONTRASTS or (word in BREAKS and not (word == "," and listed)):
             return False
         if i not in taken and (word in _DENYING or text[i : i + 2] in _DENYING_PAIRS):
             return word != "non" or between == 0
@@ -277,6 +290,43 @@ def _negated(text: Words, match: Match, taken: Collection[int]) -> bool:
         if between > _REACH:
             return False
     return False
+
+
+def _answered_no(text: Words, match: Match) -> bool:
+    """Return whether what follows says no to `match`: "hood: no", "hood (zipped) | no", "no" on the line below it."""
+    if text[match.end : match.end + 1] and text[match.end] in _DENIALS:  # "hood no", and not "hood no. 1"
+        mark, number = (*text[match.end + 1 : match.end + 3], ".", "")[:2]
+        return mark in BREAKS and not number.isdigit()
+    start = match.end
+    if text[start : start + 1] == ("(",) and ")" in text[start:]:
+        start = text.index(")", start) + 1
+    while start < min(len(text), match.end + _REACH) and text[start] not in BREAKS:
+        start += 1
+    end = start
+    while end < len(text) and text[end] in BREAKS:
+        end += 1
+    if end == start or end == len(text) or text[end] not in _DENIALS:
+        return False
+    return text[match.end : end] == (":",) or _alone(text, end)
+
+
+def _alone(text: Words, place: int) -> bool:
+    """Return whether nothing else stands between the marks around the word at `place`."""
+    return all(word in BREAKS for word in (*text[max(0, place - 1) : place], *text[place + 1 : place + 2]))
+
+
+def _open_negation(text: Words, end: int, taken: Collection[int]) -> bool:
+    """Return whether a negation before the mark at `end` has nothing to deny yet, as in "without any ¶ stripes".
+
+    The "no" of "hood | no ¶" and of "hood no ¶" has: it is an answer.
+    """
+    place = end - 1
+    while place >= 0 and text[place] in STOP_WORDS and text[place] not in _DENYING:
+        place -= 1
+    if place < 0 or not (text[place] in _DENYING or text[place - 1 : place + 1] in _DENYING_PAIRS):
+        return False
+    answers = place - 1 in taken or (_alone(text, place) and not BREAKS.issuperset(text[:place]))
+    return text[place] not in _DENIALS or not answers
 
 
 def _aside(text: Words, match: Match, taken: Collection[int]) -> bool:

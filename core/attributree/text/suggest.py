@@ -15,7 +15,7 @@ from ..labels.queries import undeclared
 from ..labels.records import UnknownValue
 from ..labels.store import LabelStore
 from ..labels.texts import product_texts
-from ..schema import Attribute
+from ..schema import Attribute, key_of, reserved_column
 from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, stem, words
 
 #: Different spellings of a column that are looked at, the commonest ones, and different phrases that are counted.
@@ -26,6 +26,8 @@ _ALIKE, _RARER = 0.8, 4
 _LEAST_PRODUCTS, _LONGEST = 3, 3
 #: A phrase is left out if so much of its count comes from a longer one.
 _PART = 0.8
+#: What makes two alike texts two values: numbers, signs such as + and -, words too short to tell a slip.
+_DISTINCT = re.compile(r"\d+|[^\w\s.,;:'’\"()]|(?<!\w)\w{1,2}(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def suggest(labels: LabelStore, known: Mapping[str, Attribute], *, limit: int = 
 
 def _suggest(connection: Connection, known: Mapping[str, Attribute], limit: int) -> Suggestions:
     found = []
-    for columns in auto.read_together({name: n for name, n in undeclared(connection).items() if name not in known}):
+    for columns in auto.read_together(_free(undeclared(connection), known)):
         cells, types = auto.cells(connection, columns), auto.article_types(connection, columns)
         for column, counts in cells.items():
             several, values = auto.several_a_cell(counts), tuple(cluster(counts)[:limit])
@@ -98,6 +100,11 @@ def _suggest(connection: Connection, known: Mapping[str, Attribute], limit: int)
     )
 
 
+def _free(columns: Mapping[str, int], known: Mapping[str, Attribute]) -> dict[str, int]:
+    """Return the columns that may become attributes: they are none, and none of the reserved ones."""
+    return {name: n for name, n in columns.items() if name not in known and not reserved_column(name)}
+
+
 # -- columns ---------------------------------------------------------------------------------------
 
 
@@ -105,7 +112,7 @@ def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
     """Return the values that `cells` (text -> count) seem to mean, the commonest first.
 
     Texts that differ in case, spaces, hyphens or a plural are one value. So is one that is nearly like a much
-    commoner one: a slip. Texts with digits must agree in them.
+    commoner one: a slip. Texts must agree in digits, signs and short words: "size -1" is no slip of "size 1".
     """
     texts = auto.spellings(cells)
     ranked = sorted(texts, key=lambda folded: (-texts[folded].total(), folded))[:_MOST_SPELLINGS]
@@ -119,7 +126,7 @@ def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
             leaders[folded] = []
     values = [
         SuggestedValue(
-            key=leader.replace(" ", "_"),
+            key=key_of(leader),
             title=auto.commonest(texts[leader]),
             count=sum(texts[folded].total() for folded in (leader, *others)),
             synonyms=tuple(auto.commonest(texts[folded]) for folded in others),
@@ -130,10 +137,10 @@ def cluster(cells: Mapping[str, int]) -> list[SuggestedValue]:
 
 
 def _same(leader: str, text: str, leading: int, count: int) -> bool:
-    if re.findall(r"\d+", leader) != re.findall(r"\d+", text):
-        return False
     if [stem(word) for word in leader.split()] == [stem(word) for word in text.split()]:
         return True
+    if _DISTINCT.findall(leader) != _DISTINCT.findall(text):
+        return False
     # Two alike texts that are both common, such as "light" and "tight", are two values.
     return count * _RARER <= leading and SequenceMatcher(None, leader, text, autojunk=False).ratio() >= _ALIKE
 

@@ -86,7 +86,7 @@ def grow(
             f"{name}: {len(train)} images to train on and {len(val)} unambiguous ones to validate on; "
             "at least 2 and 1 are needed. Label more, or set the split column"
         )
-    if labels.size > 1 and (train.target > 0).any(axis=0).sum() < 2:
+    if labels.size > 1 and train.different() < 2:
         raise TrainingError(f"{name}: every label in the train split says the same; label images of another value too")
     if recipe.depth == EXIT and new_exit is None:
         raise TrainingError(f'{name}: depth = "{EXIT}" needs a head for the trunk\'s features, and none was given')

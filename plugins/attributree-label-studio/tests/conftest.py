@@ -90,8 +90,9 @@ def predict() -> Callable[..., int]:
         assert made_by is not None
         workspace.registry.save_predictions(
             [
-                PredictionRecord(ids[path], name, (value,), 0.93124, decision, version.id, made_by)
+                PredictionRecord(ids[path], name, values, 0.93124, decision, version.id, made_by)
                 for path, (value, decision) in said.items()
+                for values in ((value,) if isinstance(value, str) else value,)
             ]
         )
         return version.id

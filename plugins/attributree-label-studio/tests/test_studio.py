@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from attributree import Attribute, Workspace
+from attributree import Attribute, Ordinal, Workspace
 from attributree.errors import CatalogError, IngestError, UnknownNameError
 from attributree.labels.records import NewObservation
 from attributree_label_studio import files as studio_files
@@ -126,6 +126,113 @@ def test_the_last_word_of_an_annotator_counts(stocked: Workspace, shop: Shop) ->
     earlier = annotation(2, 5, item("neckline", "v_neck"), updated_at="2024-04-01T00:00:00Z")
     import_reviews(stocked, write(shop, [task(1, "c.png", later, earlier)]))
     assert stocked.labels.annotations("neckline", [3])[3].values == ("crew",)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (3, 1, 2)])
+def test_the_newest_export_wins_in_whatever_order_they_are_read(
+    stocked: Workspace, shop: Shop, order: tuple[int, ...]
+) -> None:
+    # The last one says again what the first one said: it must not be taken for known already.
+    said = {1: "crew", 2: "v_neck", 3: "crew"}
+    files = {}
+    for n in order:
+        results = item("neckline", said[n]), item("season", f"s{n}")
+        made = annotation(n, ANNA, *results, updated_at=f"2024-05-0{n}T00:00:00Z")
+        files[n] = write(shop, [task(1, "c.png", made)], f"{n}.json")
+    summaries = [import_reviews(stocked, files[n]) for n in order]
+    assert stocked.labels.annotations("neckline", [3])[3].values == ("crew",)
+    newest = stocked.labels.newest_observations("review", (), [3], columns=["season", "neckline"])
+    assert [found.raw for found in newest] == ["s3", "crew"]
+    assert summaries[-1].observations_older == (0 if order[-1] == 3 else 2)
+    revision = stocked.labels.revision()
+    assert [import_reviews(stocked, file).observations_new for file in files.values()] == [0, 0, 0]
+    assert stocked.labels.revision() == revision
+
+
+def test_another_annotators_and_another_images_word_is_not_older(stocked: Workspace, shop: Shop) -> None:
+    import_reviews(stocked, write(shop, [task(1, "c.png", annotation(1, 5, item("neckline", "crew")))]))
+    old = {"updated_at": "2020-01-01T00:00:00Z"}
+    red = annotation(3, 5, item("colour", "red"), **old)
+    tasks = [
+        task(1, "c.png", annotation(2, 6, item("neckline", "v_neck"), **old), red),
+        task(2, "d.png", annotation(4, 5, item("neckline", "v_neck"), **old)),
+    ]
+    summary = import_reviews(stocked, write(shop, tasks))
+    assert (summary.observations_new, summary.observations_older) == (3, 0)
+    stocked.labels.observe([NewObservation(4, "neckline", "crew", "5")], source="review")  # today, and not by a file
+    assert import_reviews(stocked, write(shop, tasks)).observations_older == 1
+    assert stocked.labels.annotations("neckline", [4])[4].values == ("crew",)
+
+
+def test_submitted_without_a_choice_says_none_of_them(stocked: Workspace, shop: Shop) -> None:
+    tasks = [
+        task(1, "a.png", annotation(1, ANNA, item("colour", "red"))),
+        task(2, "b b.png", annotation(2, ANNA)),
+        task(3, "c.png", annotation(3, ANNA, item("colour"))),
+        task(4, "d.png", annotation(4, ANNA, was_cancelled=True)),
+    ]
+    summary = import_reviews(stocked, file := write(shop, tasks))
+    assert (summary.observations_new, summary.without_choice, summary.skipped) == (3, {"colour": 1}, 1)
+    known = stocked.labels.annotations("colour", [1, 2, 3, 4])
+    assert {image: record.values for image, record in known.items()} == {1: ("red",), 2: (), 3: ()}
+    assert {record.state for record in known.values()} == {"labelled"}
+    assert import_reviews(stocked, file).observations_new == 0
+    export_tasks(stocked, out := shop.folder / "tasks.json", TaskOptions(reviews="review"))
+    again = json.loads(out.read_text(encoding="utf-8"))
+    assert [row for row in told_of(again) if row] == [[("colour", ["red"])], [("colour", [])], [("colour", [])]]
+    assert import_reviews(stocked, out).observations_new == 0
+
+
+@pytest.mark.parametrize(
+    ("others", "asked", "said"),
+    [
+        ((), (), {"colour": 1}),  # a project asks what is declared
+        ((), ("neckline",), {}),
+        ((item("neckline", "crew"),), (), {}),  # a project that asks for necklines alone
+        ((item("neckline", "crew"),), ("colour",), {"colour": 1}),
+    ],
+)
+def test_none_of_them_is_said_of_what_the_project_asks(
+    stocked: Workspace, shop: Shop, others: tuple[Any, ...], asked: tuple[str, ...], said: dict[str, int]
+) -> None:
+    tasks = [task(1, "b b.png", annotation(1, ANNA)), *(task(2, "c.png", annotation(2, ANNA, one)) for one in others)]
+    assert import_reviews(stocked, write(shop, tasks), attributes=asked).without_choice == said
+    assert ("labelled" in {record.state for record in stocked.labels.annotations("colour", [2]).values()}) == bool(said)
+
+
+def other(kind: str, name: str, value: Any) -> dict[str, Any]:
+    return {"id": "x", "from_name": name, "to_name": "image", "type": kind, "value": {kind: value}}
+
+
+def test_ratings_numbers_and_paths_are_read_and_regions_are_named(stocked: Workspace, shop: Shop) -> None:
+    stocked.labels.declare(Attribute("stars", Ordinal(("1", "2", "3"))), "test")
+    results = [
+        other("taxonomy", "neckline", [["Tops", "Crew <&>"]]),
+        other("rating", "stars", 3),
+        other("number", "length", 61.5),
+        other("rectanglelabels", "box", ["collar"]),
+        other("textarea", "comment", ["nice"]),
+        {"type": "relation", "from_id": "a", "to_id": "b"},
+    ]
+    summary = import_reviews(stocked, write(shop, [task(1, "b b.png", annotation(1, ANNA, *results))]))
+    assert (summary.observations_new, summary.undeclared, summary.without_choice) == (3, {"length": 1}, {})
+    assert summary.unread == {"box (rectanglelabels)": 1, "comment (textarea)": 1, "relation (relation)": 1}
+    assert stocked.labels.annotations("neckline", [2])[2].values == ("crew",)
+    assert stocked.labels.annotations("stars", [2])[2].values == ("3",)
+    row = {"id": 9, "annotation_id": 9, "annotator": 4, "image": "c.png", "stars": 2.0}
+    boxes = [{"x": 1, "y": 2, "rectanglelabels": ["red"]}]
+    summary = import_reviews(stocked, write(shop, [{**row, "colour": boxes, "neckline": [["Tops", "V-neck"]]}]))
+    assert (summary.observations_new, summary.unread) == (2, {"colour (rectanglelabels)": 1})
+    assert stocked.labels.annotations("stars", [3])[3].values == ("2",)
+
+
+def test_an_empty_prediction_of_a_multi_label_attribute_is_shown(
+    stocked: Workspace, shop: Shop, predict: Callable[..., int]
+) -> None:
+    predict(stocked, "colour", {"b b.png": ((), "review"), "d.png": ((), "not_applicable")})
+    export_tasks(stocked, out := shop.folder / "tasks.json", TaskOptions(only_review=True))
+    (written,) = json.loads(out.read_text(encoding="utf-8"))
+    assert [result["value"] for result in written["predictions"][0]["result"]] == [{"choices": []}]
 
 
 def test_json_min_is_read_too(stocked: Workspace, shop: Shop) -> None:
@@ -260,6 +367,7 @@ def test_the_labelling_configuration_shows_titles_and_stores_keys(neckline: Attr
         "neckline": ("single", "image"),
         "colour": ("multiple", "image"),
     }
+    assert [choice.get("alias") for choice in groups["colour"]] == ["red", "blue", "[]", "n/a"]
     shown = [(choice.get("value"), choice.get("alias")) for choice in groups["neckline"]]
     assert shown == [("Crew <&>", "crew"), ("V-neck", "v_neck"), ("Not applicable", "n/a")]
 

@@ -70,12 +70,22 @@ def config_command(options: Options, attributes: tuple[str, ...]) -> None:
 @label_studio.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--source", metavar="NAME", default="review", show_default=True, help="Who says what annotators chose.")
+@click.option(
+    "--attribute",
+    "attributes",
+    metavar="ATTR",
+    multiple=True,
+    help="What the project asks; repeatable.  [the files']",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_obj
-def import_command(options: Options, files: tuple[Path, ...], source: str, as_json: bool) -> None:
+def import_command(
+    options: Options, files: tuple[Path, ...], source: str, attributes: tuple[str, ...], as_json: bool
+) -> None:
     """Store what annotators chose: exports of Label Studio in JSON or JSON-MIN.
 
     Each annotation keeps its annotator and its ids; see them with `history`. A review outranks all other sources.
+    What was submitted without a choice says "none of them" of each multi-label attribute that the project asks.
     """
     from .reviews import import_reviews
 
@@ -83,7 +93,7 @@ def import_command(options: Options, files: tuple[Path, ...], source: str, as_js
     with options.workspace() as workspace, Reporter() as reporter:
         for file in files:
             tell = partial(reporter.count, f"{file.name}, tasks")
-            summaries.append(import_reviews(workspace, file, source=source, progress=tell))
+            summaries.append(import_reviews(workspace, file, source=source, attributes=attributes, progress=tell))
     if as_json:
         print_json({"files": summaries})
     else:
@@ -94,15 +104,20 @@ def import_command(options: Options, files: tuple[Path, ...], source: str, as_js
 
 def _tell(summary: ReviewSummary, most: int = 10) -> None:
     who = ", ".join(f"{name or 'nobody named'} {count}" for name, count in summary.annotators.items())
+    older = f", {summary.observations_older} older than what is known" if summary.observations_older else ""
     say(
         f"{summary.file}: {summary.annotations} annotations in {summary.tasks} tasks, {summary.skipped} skipped; "
-        f"{summary.observations_new} new observations, {summary.observations_same} known already "
+        f"{summary.observations_new} new observations, {summary.observations_same} known already{older} "
         f"(source {summary.source}, revision {summary.revision})"
     )
     if who:
         say(f"  by {who}")
     for column, count in summary.undeclared.items():
         say(f"  {column}: {count} answers kept; no plugin declares it yet")
+    for name, count in summary.without_choice.items():
+        say(f"  {name}: none of them, in {count} annotations that were submitted without a choice")
+    for control, count in summary.unread.items():
+        say(f"  {control}: {count} answers that are no choices were not read")
     for unknown in summary.unknown_values:
         near = f"; the nearest is {unknown.nearest}" if unknown.nearest else ""
         say(f"  {unknown.attribute}: {unknown.text!r} is no known value ({unknown.count} answers kept){near}")

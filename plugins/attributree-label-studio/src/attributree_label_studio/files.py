@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from attributree.errors import IngestError
-from attributree.schema import RESERVED_COLUMNS, SEPARATOR
+from attributree.schema import SEPARATOR, reserved_column, whole
 
 #: Name of the one object tag, and of the data that it shows.
 IMAGE = "image"
@@ -23,7 +24,10 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 @dataclass(frozen=True)
 class StudioAnnotation:
-    """What one annotator chose in one task, by attribute, and the ids of regions that are not named after it."""
+    """What one annotator chose in one task, by attribute, and the ids of regions that are not named after it.
+
+    No choices for an attribute say none of its values. `unread` are answers that are no choices, as (control, kind).
+    """
 
     task: int | str | None
     id: int | str | None
@@ -31,6 +35,17 @@ class StudioAnnotation:
     updated_at: str
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     regions: dict[str, str] = field(default_factory=dict)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def without_choice(self) -> bool:
+        """Whether it was submitted with nothing chosen, marked or written."""
+        return not self.choices and not self.unread
+
+    @property
+    def said_at(self) -> datetime | None:
+        """When the annotator last changed it, None if the export does not say."""
+        return said_at(self.updated_at)
 
     @property
     def detail(self) -> str:
@@ -41,13 +56,26 @@ class StudioAnnotation:
 
 @dataclass(frozen=True)
 class StudioTask:
-    """One task: by which names its image may be known, and what was said of it."""
+    """One task: by which names its image may be known, and what was said of it.
+
+    `controls` are those that its annotations and predictions name.
+    """
 
     number: int
     paths: tuple[str, ...]
     image_id: int | None
     annotations: tuple[StudioAnnotation, ...]
     skipped: int
+    controls: frozenset[str]
+
+
+def said_at(text: str) -> datetime | None:
+    """Return the time that an export writes so, None if it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class _UnfitError(Exception):
@@ -118,21 +146,30 @@ def _full(number: int, task: Mapping[str, Any]) -> StudioTask:
             _id(task.get("id"), "id"),
             _id(annotation.get("id"), "annotations.id"),
             _annotator(annotation.get("completed_by")),
-            str(annotation.get("updated_at") or ""),
+            str(annotation.get("updated_at") or annotation.get("created_at") or ""),
         )
         for item in _list(annotation.get("result", []), "result"):
             result = _dict(item, "result")
-            if result.get("type") == "choices":
-                name = _text(result.get("from_name"), "from_name")
-                if name in RESERVED_COLUMNS:
-                    raise _UnfitError(f"from_name {name!r} is a reserved column of label files; rename the control")
-                choices = _choices(_dict(result.get("value"), "value").get("choices"))
-                region = _text(result.get("id") or name, "result.id")
-                if choices:
-                    made.choices[name] = choices
-                    made.regions.update({} if region == name else {name: region})
+            kind = str(result.get("type"))
+            if kind not in _READ:
+                made.unread.append((str(result.get("from_name") or kind), kind))
+                continue
+            name = _text(result.get("from_name"), "from_name")
+            if reserved_column(name):
+                raise _UnfitError(f"from_name {name!r} is a reserved column of label files; rename the control")
+            region = _text(result.get("id") or name, "result.id")
+            made.choices[name] = _READ[kind](_dict(result.get("value"), "value").get(kind))
+            made.regions.update({} if region == name else {name: region})
         said.append(made)
-    return StudioTask(number, _paths(data), _image_id(data), tuple(said), skipped)
+    predicted = [_dict(made, "predictions") for made in _list(task.get("predictions") or [], "predictions")]
+    controls = _controls([*given, *predicted])
+    return StudioTask(number, _paths(data), _image_id(data), tuple(said), skipped, controls)
+
+
+def _controls(answers: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the controls that annotations or predictions have an answer for."""
+    results = (item for answer in answers for item in answer.get("result") or ())
+    return frozenset(str(item.get("from_name")) for item in results if isinstance(item, dict))
 
 
 def _minimal(number: int, task: Mapping[str, Any], attributes: set[str]) -> StudioTask:
@@ -141,14 +178,26 @@ def _minimal(number: int, task: Mapping[str, Any], attributes: set[str]) -> Stud
         _id(task.get("id"), "id"),
         _id(task.get("annotation_id"), "annotation_id"),
         _annotator(task.get("annotator")),
-        str(task.get("updated_at") or ""),
+        str(task.get("updated_at") or task.get("created_at") or ""),
     )
-    for name in sorted(attributes & task.keys()):
-        value = task[name]
-        chosen = value.get("choices") if isinstance(value, dict) else [value] if isinstance(value, str) else value
-        if choices := _choices(chosen):
-            said.choices[name] = choices
-    return StudioTask(number, _paths(task), _image_id(task), (said,), 0)
+    controls = frozenset(attributes & task.keys())
+    for name in sorted(controls):
+        match task[name]:
+            case str() as value:
+                said.choices[name] = _choices([value])
+            case int() | float() as value if not isinstance(value, bool):
+                said.choices[name] = _number(value)
+            case {"choices": value}:
+                said.choices[name] = _choices(value)
+            case [list(), *_] as value:
+                said.choices[name] = _taxonomy(value)
+            case [dict() as region, *_]:
+                said.unread.append((name, next((key for key in region if key.endswith("labels")), "regions")))
+            case list() | None as value:
+                said.choices[name] = _choices(value)
+            case value:
+                said.unread.append((name, type(value).__name__))
+    return StudioTask(number, _paths(task), _image_id(task), (said,), 0, controls)
 
 
 def _paths(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -179,6 +228,28 @@ def _choices(value: object) -> tuple[str, ...]:
         if SEPARATOR in text:
             raise _UnfitError(f"choice {text!r} holds {SEPARATOR!r}, which separates values; rename it")
     return texts
+
+
+def _taxonomy(value: object) -> tuple[str, ...]:
+    """Return the last word of each path that was chosen in a tree."""
+    paths = [_list(path, "taxonomy") for path in _list(value or [], "taxonomy")]
+    return _choices([path[-1] for path in paths if path])
+
+
+def _number(value: object) -> tuple[str, ...]:
+    """Return a number of stars, or one that was typed, as label files have it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _UnfitError(f"{value!r} is no number")
+    return (whole(str(value)),)
+
+
+#: How an answer of each kind is read; other kinds are named.
+_READ: Mapping[str, Callable[[object], tuple[str, ...]]] = {
+    "choices": _choices,
+    "taxonomy": _taxonomy,
+    "rating": _number,
+    "number": _number,
+}
 
 
 def _id(value: object, where: str) -> int | str | None:

@@ -14,7 +14,7 @@ from attributree import Attribute, Workspace
 from attributree.errors import CatalogError, UnknownNameError
 from attributree.labels.records import ImageRecord, PredictionRecord
 from attributree.labels.writers import replacing
-from attributree.schema import NOT_APPLICABLE, SEPARATOR
+from attributree.schema import NONE_OF_THEM, NOT_APPLICABLE, SEPARATOR
 
 from .files import IMAGE
 
@@ -56,7 +56,7 @@ class TaskSummary:
 def labelling_config(attributes: Iterable[Attribute]) -> str:
     """Return the labelling configuration in XML: one group of choices for each attribute.
 
-    Titles are shown, keys are stored; "not applicable" is one more choice.
+    Titles are shown, keys are stored; "not applicable" is one more choice, and of a multi-label attribute none of them.
     """
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name=IMAGE, value=f"${IMAGE}", zoom="true")
@@ -68,6 +68,8 @@ def labelling_config(attributes: Iterable[Attribute]) -> str:
         choices = ElementTree.SubElement(view, "Choices", group)
         for value in attribute.labels.values:
             ElementTree.SubElement(choices, "Choice", value=value.title, alias=value.key)
+        if not attribute.labels.exclusive:
+            ElementTree.SubElement(choices, "Choice", value="None of them", alias=NONE_OF_THEM)
         ElementTree.SubElement(choices, "Choice", value="Not applicable", alias=NOT_APPLICABLE)
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"
@@ -144,7 +146,7 @@ def _gaps(workspace: Workspace, ids: Sequence[int], names: Sequence[str]) -> dic
         known = workspace.labels.annotations(name, ids)
         for record in workspace.registry.predictions(name, ids):
             now = known.get(record.image_id)
-            if record.values and (now is None or now.state == "ambiguous"):
+            if record.decision != "not_applicable" and (now is None or now.state == "ambiguous"):
                 gaps.setdefault(record.image_id, []).append(record)
     return gaps
 
@@ -184,7 +186,8 @@ def _reviews(
         key = (said.image_id, told.get("task"), told.get("annotation"), said.annotator)
         annotation = made.setdefault(key, _annotation(told, said.annotator))
         region = told.get("regions", {}).get(said.column)
-        annotation["result"].append(_result(said.attribute, said.raw.split(SEPARATOR), region))
+        choices = [] if said.raw == NONE_OF_THEM else said.raw.split(SEPARATOR)
+        annotation["result"].append(_result(said.attribute, choices, region))
     found: dict[int, dict[Any, list[dict[str, Any]]]] = {}
     for (image_id, task, _, _), annotation in made.items():
         found.setdefault(image_id, {}).setdefault(task, []).append(annotation)
