@@ -208,9 +208,10 @@ class Workspace:
 
     def live(self, progress: Progress | None = None) -> LiveTree:
         """Return the live tree, loaded. Raises CatalogError if nothing is live. Imports torch."""
+        catalog = self.catalog  # before torch, so that a wrong database is refused at once
         from .inference.live import LiveTree
 
-        return LiveTree(self.catalog, self.settings, self.declared, progress)
+        return LiveTree(catalog, self.settings, self.declared, progress)
 
     def predict(
         self, images: Sequence[Path | str], *, attributes: Iterable[str] = (), article_type: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ class Options:
     """The options before the command."""
 
     config: Path | None = None
-    database: str | None = None
+    database: str | None = field(default=None, repr=False)  # may hold a password
     strict: bool = False
     quiet: bool = False
 
