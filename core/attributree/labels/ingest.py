@@ -19,11 +19,12 @@ from ..errors import IngestError
 from .annotations import reader_of
 from .label_file import LabelFile
 from .lines import refuse
-from .names import Voice, add_root, root_id
+from .names import Voice
 from .observations import ObservationWriter, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
+from .roots import add_root, root_id
 from .schemas import declared
 
 #: What a label file may say of a product, besides its split.
@@ -61,8 +62,7 @@ class _FileIngest:
         self.connection = connection
         self.labels = labels
         self.source = source
-        self.root = labels.root.as_posix()
-        self.root_id = root_id(connection, self.root)  # None if no image was ever there
+        self.root_id = root_id(connection, labels.root)  # None if no image was ever there
         self.writer = ObservationWriter(connection, "ingest", str(labels.file))
         self.readers = {
             column: reader
@@ -154,7 +154,7 @@ class _FileIngest:
         if new:
             self.writer.revision()
             if self.root_id is None:
-                self.root_id = add_root(self.connection, self.root)
+                self.root_id = add_root(self.connection, self.labels.root)
             numbered = insert_numbered(self.connection, Image, [{**row, "root_id": self.root_id} for row in new])
             ids |= zip((row["path"] for row in new), numbered, strict=True)
             self.images_new += len(new)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ..database.engine import Database
 from ..database.tables import Image
@@ -19,15 +19,15 @@ from ..errors import ImageError
 from ..images.decode import inspect_image, quiet
 from ..images.places import Places
 from .lines import refuse
-from .names import root_id
 from .readers import Formats, read_labels
 from .records import LabelRows
+from .roots import gone_roots, how_to_relocate, root_id
 
 
 class ImageState(NamedTuple):
     """What is at an image's place: its file's size and the time of its last change, or the `reason` of its quarantine.
 
-    `file` is where its path leads, None if just there below the images root.
+    `file` is where its path leads, relative to the images root; None if just there.
     """
 
     file: str | None = None
@@ -64,7 +64,9 @@ class LabelFile:
                 if not self.root.is_dir():
                     raise refuse(self.file, f"the images root {self.root} is not a folder; give it with --images ROOT")
                 paths = list(dict.fromkeys(rows.image))
-                known = database.read(partial(_known, root=self.root.as_posix(), paths=paths))
+                if not done:
+                    self._refuse_moved(database, paths)
+                known = database.read(partial(_known, root=self.root, paths=paths))
                 for path in paths:
                     self._inspect(path, known.get(path))
                 hashes.append(np.fromiter(map(hash, rows.image), np.int64, len(rows.image)))
@@ -74,6 +76,16 @@ class LabelFile:
         found, counts = np.unique(np.concatenate(hashes or [np.zeros(0, np.int64)]), return_counts=True)
         self.repeated = frozenset(found[counts > 1].tolist())
         self._state = self._state_now()
+
+    def _refuse_moved(self, database: Database, paths: list[str]) -> None:
+        """Raise IngestError if the images are known below a folder that is gone: it would double them all."""
+        if found := database.read(partial(_moved_from, root=self.root, paths=paths)):
+            gone, count, command = found
+            raise refuse(
+                self.file,
+                f"{count} of its images are known below {gone}, which is gone. If it was moved, type: {command}. If "
+                "these are other pictures, create an empty folder there",
+            )
 
     def _inspect(self, path: str, known: tuple[int | None, int | None] | None) -> None:
         try:
@@ -98,8 +110,8 @@ class LabelFile:
             except ImageError as error:  # it has gone since it was inspected
                 reason = str(error)
             else:
-                elsewhere = None if file == f"{self.root.as_posix()}/{path}" else file
-                return ImageState(elsewhere, None, found.st_size, found.st_mtime_ns)
+                below = file.removeprefix(self.root.as_posix()).lstrip("/")
+                return ImageState(None if below == path else below, None, found.st_size, found.st_mtime_ns)
         return ImageState(reason=reason)
 
     def _state_now(self) -> tuple[int, int] | None:
@@ -110,7 +122,18 @@ class LabelFile:
         return found.st_size, found.st_mtime_ns
 
 
-def _known(connection: Connection, root: str, paths: list[str]) -> dict[str, tuple[int | None, int | None]]:
+def _moved_from(connection: Connection, root: Path, paths: list[str]) -> tuple[Path, int, str] | None:
+    """Return a root that is gone and has half of `paths` or more, how many, and what to type if it is `root` now."""
+    if root_id(connection, root) is not None:
+        return None
+    for number, gone in gone_roots(connection).items():
+        query = select(func.count()).where(Image.root_id == number, Image.path.in_(paths))
+        if (count := connection.execute(query).scalar_one()) * 2 >= len(paths):
+            return gone, count, how_to_relocate(connection, gone, root)
+    return None
+
+
+def _known(connection: Connection, root: Path, paths: list[str]) -> dict[str, tuple[int | None, int | None]]:
     """Return size and time of the last change of the images that the catalogue has, by path."""
     query = select(Image.path, Image.bytes, Image.mtime_ns).where(
         Image.root_id == root_id(connection, root), Image.path.in_(paths)

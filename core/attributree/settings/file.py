@@ -64,7 +64,7 @@ def load_settings(
         between = "\n  " if len(lines) > 1 else " "
         raise ConfigError(between.join([f"{file or 'settings'}:", *lines])) from None
     # The defaults are relative too: they lie beside the file.
-    return Settings.model_validate(_anchored(settings.model_dump(), folder)).beside(folder)
+    return Settings.model_validate(_anchored(settings.model_dump(), folder)).beside(folder, configured=file is not None)
 
 
 def anchor_database(url: str) -> str:
