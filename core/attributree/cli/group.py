@@ -19,6 +19,7 @@ import click
 from .. import __version__
 from ..errors import AttributreeError
 from .output import say
+from .streams import own_stdout
 
 if TYPE_CHECKING:
     from ..plugins import LoadedPlugins
@@ -159,7 +160,8 @@ def cli(
 def main() -> None:
     """Run the command line; an AttributreeError becomes one line and exit code 1."""
     try:
-        cli(standalone_mode=True)
+        with own_stdout():
+            cli(standalone_mode=True)
     except AttributreeError as error:
         say(f"error: {error}", always=True)
         sys.exit(1)
