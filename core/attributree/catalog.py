@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 from .database import migrate
@@ -30,15 +31,19 @@ class Catalog:
         timeout: float = 30.0,
         sources: Sources | None = None,
         normalizer: Normalizer | None = None,
+        home: Path | None = None,
     ) -> Self:
         """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
 
         `sources` is the precedence that annotations follow from the next change on; None leaves what they follow.
-        `normalizer` is asked what texts mean that no value spells.
+        `normalizer` is asked what texts mean that no value spells. `home` is the folder of the configuration: images
+        roots below it are kept relative to it.
         Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
         """
         migrate.check(url, timeout=timeout)
-        return cls(url, Database(url, timeout=timeout, attributree_normalizer=normalizer), sources)
+        home = home and home.resolve()
+        database = Database(url, timeout=timeout, attributree_normalizer=normalizer, attributree_home=home)
+        return cls(url, database, sources)
 
     def close(self) -> None:
         """Give the connections back."""

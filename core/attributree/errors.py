@@ -13,6 +13,7 @@ AttributreeError
 ├── TrunkError          the backbone or its weights do not fit
 ├── ArtifactError       a stored part is missing, damaged or not what its manifest says
 ├── TrainingError       a branch could not be trained
+├── OutputError         what a command found cannot be written to stdout
 └── UnknownNameError    an attribute, image, version or plugin of that name does not exist
 
 Only these become a one-line message and exit code 1; anything else keeps its traceback. A message says
@@ -70,6 +71,10 @@ class ArtifactError(AttributreeError):
 
 class TrainingError(AttributreeError):
     """A branch could not be trained; nothing was promoted."""
+
+
+class OutputError(AttributreeError):
+    """What a command found cannot be written to stdout; its disk is full, or its reader has gone."""
 
 
 class UnknownNameError(AttributreeError):

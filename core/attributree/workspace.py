@@ -20,6 +20,7 @@ from .database.migrate import upgrade
 from .errors import ConfigError, PluginError
 from .labels.auto import DECLARED_BY
 from .labels.records import Forgotten, IngestSummary, ProductHistory
+from .labels.relocate import Relocated
 from .labels.resolve import DEFAULT_SOURCE, Sources
 from .labels.store import LabelStore
 from .plugins import LoadedPlugins, load_plugins
@@ -92,8 +93,14 @@ class Workspace:
         except OSError as error:
             raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
         workspace = cls.open(file, database=database)
-        upgrade(workspace.settings.catalog.database)
+        workspace.upgrade()
         return workspace
+
+    def upgrade(self) -> str:
+        """Create the catalogue, or bring it to the schema of this code; return its schema version."""
+        version = upgrade(self.settings.catalog.database)
+        self.labels.adopt_roots()
+        return version
 
     @cached_property
     def plugins(self) -> LoadedPlugins:
@@ -118,7 +125,13 @@ class Workspace:
         """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
         settings = self.settings.catalog
         sources = Sources.configured(self.settings.trust_changes())
-        return Catalog.open(settings.database, timeout=settings.timeout, sources=sources, normalizer=_Normalizer(self))
+        return Catalog.open(
+            settings.database,
+            timeout=settings.timeout,
+            sources=sources,
+            normalizer=_Normalizer(self),
+            home=self.settings.home,
+        )
 
     @property
     def labels(self) -> LabelStore:
@@ -168,6 +181,13 @@ class Workspace:
         read = {column for attribute in self.declared.attributes.values() for column in attribute.columns}
         return {column: count for column, count in columns.items() if column not in read}
 
+    def relocate(self, old: Path | str, new: Path | str) -> Relocated:
+        """Let an images root lie elsewhere; its images keep what was said and predicted of them.
+
+        Raises UnknownNameError if `old` is no images root, CatalogError if its images are not at `new`.
+        """
+        return self.labels.relocate(Path(old), Path(new), actor())
+
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""
         return make_plan(self.catalog, self.settings, self.declared, only=only, retrain=retrain)
@@ -208,9 +228,10 @@ class Workspace:
 
     def live(self, progress: Progress | None = None) -> LiveTree:
         """Return the live tree, loaded. Raises CatalogError if nothing is live. Imports torch."""
+        catalog = self.catalog  # before torch, so that a wrong database is refused at once
         from .inference.live import LiveTree
 
-        return LiveTree(self.catalog, self.settings, self.declared, progress)
+        return LiveTree(catalog, self.settings, self.declared, progress)
 
     def predict(
         self, images: Sequence[Path | str], *, attributes: Iterable[str] = (), article_type: str | None = None

@@ -1,4 +1,4 @@
-"""init, ingest, status and db, as they are typed."""
+"""init, ingest, status, relocate and db, as they are typed."""
 
 import shutil
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from attributree.settings.file import load_settings
 from support.projects import Project
@@ -182,3 +183,45 @@ def test_a_command_without_a_catalogue_says_what_to_type(new_project: Callable[.
         assert outcome.code == 1
         assert outcome.err.count("\n") == 1
         assert outcome.err.endswith("run `attributree init`\n")
+
+
+# -- images that were moved ------------------------------------------------------------------------
+
+
+def test_a_moved_project_knows_its_images_and_a_moved_root_is_told_and_relocated(project: Project) -> None:
+    project.own_photos()
+    old, photos = project.garments.photos, project.photos
+    moved = project.run("relocate", old, photos, "--json")
+    assert (moved.code, moved.json["images"], moved.json["found"]) == (0, 200, 200)
+    here = Project(project.folder.rename(project.folder.with_name(project.folder.name + " moved")), project.garments)
+    photos = here.folder / "photos"
+    again = here.run("ingest", here.folder / "labels.csv", "--images", photos, "--json").json["files"][0]
+    assert (again["images_new"], again["observations_new"], again["quarantined"]) == (0, 0, [])
+    assert here.run("status", "--json").json["notes"] == []
+    photos.rename(here.folder / "pictures")
+    told = f"the images root {photos} is gone; if it was moved, type: attributree relocate '{photos}' NEW"
+    assert here.run("status", "--json").json["notes"] == [told]
+    assert f"note: {told}\n" in here.run("sync-catalog", "--dry-run").err
+    outcome = here.run("relocate", photos, here.folder / "pictures")
+    assert outcome.err == f"{here.folder}/pictures: 200 of 200 images are there; they were in {photos}\n"
+    assert here.run("status", "--json").json["notes"] == []
+
+
+@pytest.mark.both_databases("the catalogue is written to")
+def test_an_upgrade_keeps_roots_relative_that_were_not(project: Project) -> None:
+    project.own_photos()
+    assert project.run("relocate", project.garments.photos, project.photos).code == 0
+
+    def folders(change: str = "") -> list[str]:
+        engine = create_engine(project.url)
+        with engine.begin() as connection:
+            if change:
+                connection.execute(text("UPDATE images_root SET folder = :folder"), {"folder": change})
+            found = list(connection.execute(text("SELECT folder FROM images_root")).scalars())
+        engine.dispose()
+        return found
+
+    assert folders() == ["photos"]
+    assert folders(str(project.photos)) == [str(project.photos)]  # as an older attributree kept it
+    assert project.run("db", "upgrade").code == 0
+    assert folders() == ["photos"]

@@ -91,6 +91,27 @@ def test_the_database_is_taken_from_option_then_variable_then_file(project: Proj
     assert used("--database", f"sqlite:///{tmp_path}/option.db", **variable) == f"{tmp_path}/option.db"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "module"),
+    [
+        ("predict a.jpg", "inference.live"),
+        ("finetune", "sync.finetune"),
+        ("compare", "comparison.run"),
+        ("pretrain", "sync.pretrain"),
+        ("promote 1", "sync.rollback"),
+        ("rollback", "sync.rollback"),
+    ],
+)
+def test_a_wrong_database_is_refused_before_torch_is_imported(
+    new_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, arguments: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, f"attributree.{module}", None)  # what imports it now would fail
+    outcome = new_project().run("--database", "postgresql+psycopg://mia:sec@ret@host/shop", *arguments.split())
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("error: database: cannot be read as postgresql+psycopg://USER:PASSWORD@HOST")
+    assert "ret" not in outcome.err
+
+
 def test_settings_come_from_the_environment_too(project: Project) -> None:
     plan = project.run("status", "--json", env={"ATTRIBUTREE_TRAINING__MIN_LABELS": "5000"}).json["plan"]
     assert [action["action"] for action in plan] == ["register", "register", "blocked", "blocked"]

@@ -1,5 +1,6 @@
 """Locks, transactions and everything a database can refuse, as one clear line."""
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from attributree import Attribute, MultiLabel
 from attributree.catalog import Catalog
 from attributree.database import bulk
-from attributree.database.engine import Database, make_engine, take_lock
+from attributree.database.engine import Database, make_engine, shown, take_lock
 from attributree.database.migrate import upgrade
 from attributree.errors import CatalogError
 from attributree.labels import readers
+from attributree.settings.urls import quote_path
 from support.catalogues import Shop
 
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
@@ -119,6 +121,52 @@ def test_a_server_that_is_not_there_is_said_in_one_line_without_the_password() -
     ) as caught:
         Catalog.open("postgresql+psycopg://mia:secret@127.0.0.1:9/shop")
     assert "secret" not in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "mia:sec@ret@host/shop",
+        "mia:sec/ret@x@host/shop",
+        "mia:sec@re?t@host/shop",
+        "mia:sec@ret:1@host/shop",
+        "mia:sec@[ret@host/shop",
+        "mia/x:secret@host/shop",
+        "mia:secret/shop",
+        "mia:secret",
+        "host/shop?user=mia&password=sec@ret",
+    ],
+)
+def test_a_password_that_could_be_read_in_two_ways_is_refused_without_a_part_of_it(rest: str) -> None:
+    with pytest.raises(CatalogError, match=r"write %40 for @, %2F for /") as caught:
+        Catalog.open(f"postgresql+psycopg://{rest}")
+    assert not re.search("sec|ret", one_line(caught))
+
+
+@pytest.mark.parametrize(
+    "rest", ["mia:sec%40r%2Fet@127.0.0.1:9/shop", "mia:sec/ret:x@127.0.0.1:9/shop", "127.0.0.1:9/shop?password=secret"]
+)
+def test_a_password_with_any_character_is_read_and_not_shown(rest: str) -> None:
+    with pytest.raises(CatalogError, match=r"catalogue postgresql\+psycopg://.*127\.0\.0\.1:9/shop: ") as caught:
+        Catalog.open(f"postgresql+psycopg://{rest}", timeout=2)
+    assert not re.search("sec|ret|%40", one_line(caught))
+
+
+def test_an_option_that_the_driver_does_not_know_is_said_in_one_line() -> None:
+    with pytest.raises(CatalogError, match='invalid connection option "colour"') as caught:
+        Catalog.open("postgresql+psycopg://127.0.0.1:9/shop?colour=red")
+    one_line(caught)
+
+
+def test_a_url_of_sqlite_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "größe #1 what? a%20b"
+    folder.mkdir()
+    url = f"sqlite:///{quote_path(str(folder))}/a.db"
+    assert shown(url) == url
+    upgrade(url)
+    assert (folder / "a.db").is_file()
+    with pytest.raises(CatalogError, match=r"options begin at the \?; in the name of a file or folder write it %3F"):
+        upgrade(f"sqlite:///{folder}/a.db")
 
 
 def test_a_file_that_is_no_database_is_said_in_one_line(tmp_path: Path) -> None:

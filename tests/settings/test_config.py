@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from attributree.database.engine import parse_url, sqlite_file
 from attributree.errors import ConfigError
 from attributree.labels.resolve import TRUST
-from attributree.settings.file import load_settings, render_default_toml
+from attributree.settings.file import anchor_database, load_settings, render_default_toml
 from attributree.settings.models import (
     AttributeSettings,
     BranchSettings,
@@ -192,6 +193,16 @@ def test_relative_paths_in_the_file_are_relative_to_its_folder(shop: Path) -> No
     assert settings.catalog.cache == shop / "cache"
     assert settings.trunk.weights == str(shop / "weights" / "trunk.safetensors")
     assert settings.plugins.plugin_dirs == (shop / "own", Path("/opt/plugins"))
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "what?A", "what?B=1", "a#b", "größe", "m:p@h", "caf\udce9"])
+def test_a_catalogue_lies_in_its_own_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for text, file in (("", "attributree.db"), ('[catalog]\ndatabase = "sqlite:///my%20%3F.db?timeout=5"', "my ?.db")):
+        url = load(folder, text).catalog.database
+        assert sqlite_file(parse_url(url)) == folder / file
+        assert anchor_database(url) == url  # reading it once more changes nothing
 
 
 def test_relative_paths_on_the_command_line_and_in_the_environment_are_relative_to_the_current_folder(

@@ -1,4 +1,4 @@
-"""init, ingest, status and db: the catalogue's commands."""
+"""init, ingest, status, relocate and db: the catalogue's commands."""
 
 from __future__ import annotations
 
@@ -94,6 +94,26 @@ def status(options: Options, as_json: bool) -> None:
     options.held_back(blocked or bool(document["quarantined"]))
 
 
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@json_option
+@pass_options
+def relocate(options: Options, old: Path, new: Path, as_json: bool) -> None:
+    """Let an images root lie elsewhere: its folder was moved from OLD to NEW.
+
+    The images keep what was said and predicted of them. A root below the folder of plugins.toml needs no command when
+    all of that folder is moved.
+    """
+    with options.workspace() as workspace:
+        moved = workspace.relocate(old, new)
+    emit(moved, as_json, _show_relocated)
+
+
+def _show_relocated(moved: dict[str, Any]) -> None:
+    say(f"{moved['folder']}: {moved['found']} of {moved['images']} images are there; they were in {moved['was']}")
+
+
 def _show_status(document: dict[str, Any]) -> None:
     live = f"tree version {document['version']} is live" if document["version"] else "nothing is live yet"
     counts = ("labelled", "ambiguous", "not_applicable", "unknown")
@@ -143,9 +163,10 @@ def _url(options: Options) -> str:
 @pass_options
 def upgrade(options: Options) -> None:
     """Create the catalogue, or bring it to the schema of this attributree."""
-    from ..database.migrate import upgrade as run
+    from ..workspace import Workspace
 
-    revision = run(_url(options))
+    with Workspace(options.settings(required=options.database is None)) as workspace:
+        revision = workspace.upgrade()
     say(f"the catalogue is at revision {revision}")
 
 

@@ -46,13 +46,14 @@ def compare(
     parameters, training seconds, milliseconds an image. Nothing of it goes live. A comparison that was broken off is
     taken up when the same is asked again.
     """
-    from ..comparison.run import compare as run  # torch
-
     if out:
         _writable(out)
     with options.workspace() as workspace, Reporter() as reporter:
+        catalog = workspace.catalog  # before torch, so that a wrong database is refused at once
+        from ..comparison.run import compare as run
+
         found = run(
-            workspace.catalog, workspace.settings, workspace.declared,
+            catalog, workspace.settings, workspace.declared,
             arms=arms, seeds=seeds, attributes=attributes, progress=reporter,
         )  # fmt: skip
     document = found.to_json()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ import click
 from .. import __version__
 from ..errors import AttributreeError
 from .output import say
+from .streams import own_stdout
 
 if TYPE_CHECKING:
     from ..plugins import LoadedPlugins
@@ -39,7 +40,7 @@ class Options:
     """The options before the command."""
 
     config: Path | None = None
-    database: str | None = None
+    database: str | None = field(default=None, repr=False)  # may hold a password
     strict: bool = False
     quiet: bool = False
 
@@ -159,7 +160,8 @@ def cli(
 def main() -> None:
     """Run the command line; an AttributreeError becomes one line and exit code 1."""
     try:
-        cli(standalone_mode=True)
+        with own_stdout():
+            cli(standalone_mode=True)
     except AttributreeError as error:
         say(f"error: {error}", always=True)
         sys.exit(1)

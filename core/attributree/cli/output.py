@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,9 +35,13 @@ def quiet() -> bool:
 
 
 def say(message: str, *, always: bool = False) -> None:
-    """Write a line for the person at the terminal to stderr; nothing parses it. With --quiet only if `always`."""
+    """Write a line for the person at the terminal to stderr; nothing parses it. With --quiet only if `always`.
+
+    A stderr that cannot be written, on a full disk for one, must not end a training of hours: the line is dropped.
+    """
     if always or not quiet():
-        click.echo(message, err=True)
+        with suppress(OSError):
+            click.echo(message, err=True)
 
 
 def print_json(document: object) -> None:

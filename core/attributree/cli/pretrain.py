@@ -27,13 +27,14 @@ def pretrain(options: Options, out: Path | None, epochs: int | None, images: int
     Reads the images of the train split only and starts from what [trunk] weights says. The file is used once
     plugins.toml names it; nothing that is live changes before. Run it again after a kill and it goes on.
     """
-    from ..sync.pretrain import pretrain_trunk  # torch
-
     with options.workspace() as workspace, Reporter() as reporter:
+        catalog = workspace.catalog  # before torch, so that a wrong database is refused at once
+        from ..sync.pretrain import pretrain_trunk
+
         settings = workspace.settings
         out = out or settings.folder / "trunk.safetensors"
         report = pretrain_trunk(
-            workspace.catalog, settings, workspace.declared, out, epochs=epochs, images=images, progress=reporter
+            catalog, settings, workspace.declared, out, epochs=epochs, images=images, progress=reporter
         )
     if as_json:
         print_json(report)

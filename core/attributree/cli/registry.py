@@ -112,10 +112,11 @@ def promote(options: Options, version: int, reason: str) -> None:
 
     Every part of it is read first; if one is missing or damaged, what is live stays live.
     """
-    from ..sync.rollback import promote_version  # torch
-
     with options.workspace() as workspace:
-        promote_version(workspace.catalog, workspace.settings, version, reason)
+        catalog = workspace.catalog  # before torch, so that a wrong database is refused at once
+        from ..sync.rollback import promote_version
+
+        promote_version(catalog, workspace.settings, version, reason)
     say(f"tree version {version} is live")
 
 
@@ -129,10 +130,10 @@ def rollback(options: Options, attribute: str | None, reason: str) -> None:
     Predictions are then exactly the former ones. What was taken out of service stays stored (`attributree versions`),
     and is not trained again before there are enough new labels, other settings, or `--retrain`.
     """
-    from ..sync.rollback import roll_back, roll_back_branch  # torch
-
     with options.workspace() as workspace:
         catalog, settings = workspace.catalog, workspace.settings
+        from ..sync.rollback import roll_back, roll_back_branch  # torch
+
         if attribute is None:
             version = roll_back(catalog, settings, reason)
         else:

@@ -92,14 +92,13 @@ def finetune(options: Options, executor: str, processes: int, as_json: bool) -> 
     Each attribute is gated on validation: if one loses more than `[training] max_loss` points of macro-F1, the new tree
     is stored but the live one goes on; `attributree promote ID` takes it all the same.
     """
-    from ..sync.finetune import finetune_catalog  # torch
-    from ..training.executors import make_executor
-
-    run = make_executor(executor, processes)
     with options.workspace() as workspace, Reporter() as reporter:
-        report = finetune_catalog(
-            workspace.catalog, workspace.settings, workspace.declared, progress=reporter, executor=run
-        )
+        catalog = workspace.catalog  # before torch, so that a wrong database is refused at once
+        from ..sync.finetune import finetune_catalog
+        from ..training.executors import make_executor
+
+        run = make_executor(executor, processes)
+        report = finetune_catalog(catalog, workspace.settings, workspace.declared, progress=reporter, executor=run)
     if as_json or not options.quiet:
         emit(report, as_json, _show_report)
     options.held_back(report.held_back)

@@ -6,17 +6,19 @@ a transaction read is therefore still true when it writes. Readers see one snaps
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from ..errors import CatalogError
+from ..settings.urls import quote_path
 
 Result = TypeVar("Result")
 
@@ -27,26 +29,53 @@ _ATTEMPTS, _WAIT = 5, 0.25
 #: How often SQLite is asked for news, in seconds, and the channel on which PostgreSQL tells them.
 _POLL, _CHANNEL = 0.2, "attributree"
 
+#: A URL of a server that can be read in one way only. With an @ too many, what follows the first would be the host.
+_SERVER: Final = re.compile(
+    r"[\w+]+://([^:@/?]*(:[^@]*)?@)?(\[[^\]@/?]*\]|[^:@/?\[\]]*)(:[0-9]*)?(/[^@?]*)?(\?[^@]*)?", re.DOTALL
+)
+#: What follows the file in a URL of SQLite.
+_OPTIONS: Final = re.compile(r"(\?(\w+=[^&]*(&\w+=[^&]*)*)?)?", re.DOTALL)
+
 
 def parse_url(url: str) -> URL:
-    """Return `url` parsed. Raises CatalogError if it is not SQLite in a file or PostgreSQL."""
-    try:
-        parsed = make_url(url)
-        backend = parsed.get_backend_name()
-    except ArgumentError:
+    """Return `url` parsed. Raises CatalogError, which says nothing of a password, if it is none of ours.
+
+    That is SQLite in a file, or PostgreSQL.
+    """
+    scheme, colon, _ = url.partition("://")
+    backend = scheme.partition("+")[0]
+    if not colon:
         raise CatalogError(
-            f"database {url!r} is not a URL; write sqlite:///attributree.db or postgresql+psycopg://host/name"
-        ) from None
+            "the database is not a URL; write sqlite:///attributree.db or postgresql+psycopg://host/name"
+        )
     if backend not in ("sqlite", "postgresql"):
-        raise CatalogError(f"database {shown(parsed)}: {backend} is not supported; use sqlite or postgresql+psycopg")
+        raise CatalogError(f"database: {backend} is not supported; use sqlite or postgresql+psycopg")
+    _, mark, options = url.partition("?")
+    if backend == "sqlite" and not _OPTIONS.fullmatch(mark + options):
+        raise CatalogError(f"database {url}: options begin at the ?; in the name of a file or folder write it %3F")
+    try:
+        if backend == "postgresql" and not _SERVER.fullmatch(url):
+            raise ValueError
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise CatalogError(
+            f"database: cannot be read as {scheme}://USER:PASSWORD@HOST:PORT/NAME; within USER, PASSWORD and NAME "
+            "write %40 for @, %2F for /, %3A for :, %3F for ? and %25 for %"
+        ) from None
     if backend == "sqlite" and sqlite_file(parsed) is None:
         raise CatalogError("database: a catalogue needs a file; write sqlite:///attributree.db")
     return parsed
 
 
 def shown(url: URL | str) -> str:
-    """Return `url` for messages, without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    """Return `url` for messages, without its passwords and with what letters there are in a file's name."""
+    parsed = make_url(url)
+    parsed = parsed.difference_update_query([name for name in parsed.query if "password" in name])
+    text = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        _, mark, options = text.partition("?")
+        return f"{parsed.drivername}:///{quote_path(parsed.database)}{mark}{options}"
+    return text
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -241,7 +270,7 @@ def explain(error: DBAPIError, url: URL | str, timeout: float) -> Exception:
         return CatalogError(f"{where} is damaged or not a SQLite file ({said}); restore it from a copy")
     if "disk is full" in said or _sqlstate(error) == "53100":
         return CatalogError(f"{where}: the disk is full; nothing was changed. Free some space and run it again")
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError) or "invalid connection option" in said:
         return CatalogError(f"{where}: {said}")
     return error
 

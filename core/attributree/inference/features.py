@@ -67,7 +67,8 @@ class CatalogImages:
         if len(unreachable) > len(photos) / 2:
             raise CatalogError(
                 f"{len(unreachable)} of {len(photos)} image files are not there or cannot be looked at, "
-                f"{unreachable[0].file} for one; is the images folder mounted?"
+                f"{unreachable[0].file} for one; is the images folder mounted? "
+                "If it was moved, type: attributree relocate OLD NEW"
             )
         decoded = store.fill(photos, self._counter("decoding", len(photos)), self.workers)
         unknown = {photo.id for photo in photos if photo.digest is None}

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from ..database.tables import Image, ImagesRoot, LabelColumn, Observation, VoiceRow
+from ..database.tables import Image, LabelColumn, Observation, VoiceRow
 from ..errors import CatalogError, UnknownNameError
 from ..schema import NONE_OF_THEM, NOT_APPLICABLE, SEPARATOR, Attribute
 from .annotations import newest_last, reader_of
@@ -23,6 +23,7 @@ from .observations import WITHDRAWN
 from .queries import image_rows, revision
 from .records import ExportSummary, PredictionRecord, PredictionsOf
 from .resolve import DEFAULT_SOURCE, Annotation
+from .roots import root_id, roots
 from .schemas import declared
 from .writers import Cell, open_table, replacing
 
@@ -66,10 +67,10 @@ def export(
     CatalogError if the file cannot be written or two images would have the same name in it.
     """
     options = options or ExportOptions()
-    _check_roots(connection, options.images)
+    number = _check_roots(connection, options.images)
     work = _Export(connection, options)
     with replacing(file) as partial, open_table(partial, form, work.header()) as write:
-        for images in _pages(connection, options.images):
+        for images in _pages(connection, number):
             write(work.rows(images))
             if progress is not None:
                 progress(work.images)
@@ -81,36 +82,41 @@ def export(
         disputed=work.disputed,
         predicted=work.predicted,
         columns=tuple(work.columns),
-        roots=tuple(sorted(work.roots)),
+        roots=tuple(sorted(str(work.places[number]) for number in work.roots)),
         revision=revision(connection),
     )
 
 
-def _pages(connection: Connection, root: Path | None) -> Iterator[Sequence[Any]]:
+def _pages(connection: Connection, root: int | None) -> Iterator[Sequence[Any]]:
     """Yield all images with their products, by id, a page at a time."""
     query = image_rows().order_by(Image.id).limit(_PAGE)
     if root is not None:
-        query = query.where(ImagesRoot.folder == root.resolve().as_posix())
+        query = query.where(Image.root_id == root)
     last = 0
     while page := connection.execute(query.where(Image.id > last)).all():
         yield page
         last = page[-1].id
 
 
-def _check_roots(connection: Connection, root: Path | None) -> None:
-    """Raise UnknownNameError for a root without images, CatalogError if two roots have an image of the same path."""
+def _check_roots(connection: Connection, root: Path | None) -> int | None:
+    """Return the id of a root, None for all.
+
+    Raises UnknownNameError for a root without images, CatalogError if two roots have an image of the same path.
+    """
+    places = roots(connection)
     if root is not None:
-        used = select(Image.id).where(Image.root_id == ImagesRoot.id).exists()
-        roots = sorted(connection.execute(select(ImagesRoot.folder).where(used)).scalars())
-        if root.resolve().as_posix() not in roots:
-            raise UnknownNameError(f"no image lies under the images root {root} (there: {', '.join(roots) or 'none'})")
-        return
-    folder = ImagesRoot.folder
-    query = select(Image.path, func.min(folder), func.max(folder)).join(ImagesRoot, ImagesRoot.id == Image.root_id)
+        number = root_id(connection, root)
+        used = set(connection.execute(select(Image.root_id).distinct()).scalars())
+        if number not in used:
+            there = ", ".join(sorted(str(places[number]) for number in used)) or "none"
+            raise UnknownNameError(f"no image lies under the images root {root} (there: {there})")
+        return number
+    query = select(Image.path, func.min(Image.root_id), func.max(Image.root_id))
     twins = connection.execute(query.group_by(Image.path).having(func.count() > 1).limit(1)).first()
     if twins is not None:
-        path, first, second = twins
+        path, first, second = twins[0], places[twins[1]], places[twins[2]]
         raise CatalogError(f"image {path!r} lies under {first} and {second}; export one of them with --images ROOT")
+    return None
 
 
 class _Export:
@@ -128,7 +134,8 @@ class _Export:
         self._readers = {name: reader_of(connection, known[name]) for name in self.attributes}
         self._order = {name: {key: i for i, key in enumerate(known[name].labels.keys)} for name in self.attributes}
         self.images = self.lines = self.disputed = self.predicted = 0
-        self.roots: set[str] = set()
+        self.places = roots(connection)
+        self.roots: set[int] = set()
 
     def header(self) -> list[str]:
         """Return the columns of the file."""
@@ -151,7 +158,7 @@ class _Export:
         make = self._verbatim if self.options.observations else self._annotated
         for image in images:
             self.images += 1
-            self.roots.add(image.folder)
+            self.roots.add(image.root_id)
             for row in make(image, said.get(image.id, {}), predicted):
                 self.lines += 1
                 yield row

@@ -18,13 +18,14 @@ from ..database.tables import Image, Product
 from ..errors import IngestError
 from ..schema import sku_of
 from .annotations import reader_of
-from .label_file import ImageState, LabelFile
+from .label_file import ImageState, LabelFile, file_of
 from .lines import refuse
-from .names import Voice, add_root, root_id
+from .names import Voice
 from .observations import ObservationWriter, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
+from .roots import add_root, root_id
 from .schemas import declared
 
 #: What a label file may say of a product, besides its split.
@@ -62,8 +63,7 @@ class _FileIngest:
         self.connection = connection
         self.labels = labels
         self.source = source
-        self.root = labels.root.as_posix()
-        self.root_id = root_id(connection, self.root)  # None if no image was ever there
+        self.root_id = root_id(connection, labels.root)  # None if no image was ever there
         self.writer = ObservationWriter(connection, "ingest", str(labels.file))
         self.readers = {
             column: reader
@@ -131,9 +131,9 @@ class _FileIngest:
         there: dict[str, ImageState] = {}
         self._repeated = set()
         for cell, state in states.items():
-            file = self.labels.file_of(state)
+            file = file_of(state)
             path = paths[cell] = known[cell].path if cell in known else fresh.setdefault(file, state.path)
-            there[path] = self.labels.under(path, state)
+            there[path] = state.under(path)
             if hash(file) in self.labels.repeated:
                 self._repeated.add(path)
         rows = rows._replace(image=[paths[cell] for cell in rows.image])
@@ -165,7 +165,7 @@ class _FileIngest:
         if new:
             self.writer.revision()
             if self.root_id is None:
-                self.root_id = add_root(self.connection, self.root)
+                self.root_id = add_root(self.connection, self.labels.root)
             numbered = insert_numbered(self.connection, Image, [{**row, "root_id": self.root_id} for row in new])
             ids |= zip((row["path"] for row in new), numbered, strict=True)
             self.images_new += len(new)

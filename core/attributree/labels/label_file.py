@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from ..database.engine import Database, chunks
 from ..database.tables import Image, Product
@@ -19,15 +19,15 @@ from ..errors import ImageError
 from ..images.decode import inspect_image, quiet
 from ..images.places import Places
 from .lines import refuse
-from .names import root_id
 from .readers import Formats, read_labels
 from .records import LabelRows
+from .roots import gone_roots, how_to_relocate, root_id
 
 
 class ImageState(NamedTuple):
     """What is at an image's place: its file's size and the time of its last change, or the `reason` of its quarantine.
 
-    `path` is its one spelling below the images root, `file` where it leads, None if just there.
+    `path` is its one spelling below the images root, `file` where it leads, relative to the root; None if just there.
     """
 
     path: str
@@ -35,6 +35,11 @@ class ImageState(NamedTuple):
     reason: str | None = None
     bytes: int | None = None
     mtime_ns: int | None = None
+
+    def under(self, path: str) -> ImageState:
+        """Return the same of an image that the catalogue has, or gets, under another path."""
+        file = file_of(self)
+        return self._replace(path=path, file=None if file == path else file)
 
 
 class LabelFile:
@@ -65,6 +70,8 @@ class LabelFile:
                 if not self.root.is_dir():
                     raise refuse(self.file, f"the images root {self.root} is not a folder; give it with --images ROOT")
                 states = {cell: self.state(cell) for cell in dict.fromkeys(rows.image)}
+                if not done:
+                    self._refuse_moved(database, [state.path for state in states.values()])
                 known = database.read(partial(self.known, states=states))
                 for cell, state in states.items():
                     row = known.get(cell)
@@ -72,7 +79,7 @@ class LabelFile:
                         self.refused[cell] = state.reason
                     elif row is None or (row.bytes, row.mtime_ns) != (state.bytes, state.mtime_ns):
                         self._inspect(cell, state)
-                files = {cell: hash(self.file_of(state)) for cell, state in states.items()}
+                files = {cell: hash(file_of(state)) for cell, state in states.items()}
                 hashes.append(np.fromiter(map(files.__getitem__, rows.image), np.int64, len(rows.image)))
                 done += len(rows.lines)
                 if progress is not None:
@@ -81,9 +88,19 @@ class LabelFile:
         self.repeated = frozenset(found[counts > 1].tolist())
         self._state = self._state_now()
 
+    def _refuse_moved(self, database: Database, paths: list[str]) -> None:
+        """Raise IngestError if the images are known below a folder that is gone: it would double them all."""
+        if found := database.read(partial(_moved_from, root=self.root, paths=paths)):
+            gone, count, command = found
+            raise refuse(
+                self.file,
+                f"{count} of its images are known below {gone}, which is gone. If it was moved, type: {command}. If "
+                "these are other pictures, create an empty folder there",
+            )
+
     def _inspect(self, cell: str, state: ImageState) -> None:
         try:
-            inspect_image(self.file_of(state))
+            inspect_image(f"{self.root.as_posix()}/{file_of(state)}")
         except ImageError as error:
             self.refused[cell] = str(error)
 
@@ -99,40 +116,30 @@ class LabelFile:
             path, file, found = self._places.find(cell)
         except ImageError as error:  # perhaps it has gone since it was inspected
             return ImageState(self._places.path(cell), reason=self.refused.get(cell, str(error)))
-        elsewhere = None if file == f"{self.root.as_posix()}/{path}" else file
+        below = file.removeprefix(self.root.as_posix()).lstrip("/")
+        elsewhere = None if below == path else below
         if reason := self.refused.get(cell):
             return ImageState(path, elsewhere, reason)
         return ImageState(path, elsewhere, None, found.st_size, found.st_mtime_ns)
-
-    def file_of(self, state: ImageState | Row[Any]) -> str:
-        """Return where an image lies, by which it is known however cells spell it. `state` may be its row."""
-        return state.file or f"{self.root.as_posix()}/{state.path}"
-
-    def under(self, path: str, state: ImageState) -> ImageState:
-        """Return what is at an image's place, of an image that the catalogue has, or gets, under another path."""
-        file = self.file_of(state)
-        return state._replace(path=path, file=None if file == f"{self.root.as_posix()}/{path}" else file)
 
     def known(self, connection: Connection, states: Mapping[str, ImageState]) -> dict[str, Row[Any]]:
         """Return the catalogue's images, with the skus of their products, by the cells that name them now.
 
         An image is known by its file. Only one that has none, or whose path leads elsewhere now, is known by its path.
         """
-        here = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
-        here = here.where(Image.root_id == root_id(connection, self.root.as_posix()))
-        root = f"{self.root.as_posix()}/"
-        files = {self.file_of(state) for state in states.values()}
-        paths = {state.path for state in states.values()} | {
-            file.removeprefix(root) for file in files if file.startswith(root)
-        }
-        rows = [row for part in chunks(sorted(paths)) for row in connection.execute(here.where(Image.path.in_(part)))]
-        rows += [row for part in chunks(sorted(files)) for row in connection.execute(here.where(Image.file.in_(part)))]
+        here: Select[Any] = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
+        here = here.where(Image.root_id == root_id(connection, self.root))
+        names = sorted({name for state in states.values() for name in (state.path, file_of(state))})
+        either = (Image.path, Image.file)
+        rows = [
+            row for part in chunks(names) for name in either for row in connection.execute(here.where(name.in_(part)))
+        ]
         rows.sort(key=lambda row: (row.state != "ok", row.id))
         by_path = {row.path: row for row in rows}
         by_file: dict[str, Row[Any]] = {}
         for row in rows:
-            by_file.setdefault(self.file_of(row), row)
-        found = {cell: by_file.get(self.file_of(state)) or by_path.get(state.path) for cell, state in states.items()}
+            by_file.setdefault(file_of(row), row)
+        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in states.items()}
         return {cell: row for cell, row in found.items() if row is not None}
 
     def _state_now(self) -> tuple[int, int] | None:
@@ -141,3 +148,19 @@ class LabelFile:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
+
+
+def file_of(state: ImageState | Row[Any]) -> str:
+    """Return where an image leads below its root, by which it is known however cells spell it."""
+    return str(state.file or state.path)
+
+
+def _moved_from(connection: Connection, root: Path, paths: list[str]) -> tuple[Path, int, str] | None:
+    """Return a root that is gone and has half of `paths` or more, how many, and what to type if it is `root` now."""
+    if root_id(connection, root) is not None:
+        return None
+    for number, gone in gone_roots(connection).items():
+        query = select(func.count()).where(Image.root_id == number, Image.path.in_(paths))
+        if (count := connection.execute(query).scalar_one()) * 2 >= len(paths):
+            return gone, count, how_to_relocate(connection, gone, root)
+    return None

@@ -1,4 +1,4 @@
-"""What rows by the million refer to, each stored once: label columns, voices and images roots.
+"""What rows by the million refer to, each stored once: label columns and voices. Images roots are in `roots`.
 
 None is deleted but for voices: who said nothing but what was forgotten is forgotten too.
 """
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ..database.engine import chunks
-from ..database.tables import ImagesRoot, LabelColumn, Observation, VoiceRow
+from ..database.tables import LabelColumn, Observation, VoiceRow
 
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
@@ -73,15 +73,3 @@ def forget_silent(connection: Connection, voices: Collection[int]) -> None:
     """Delete those of `voices`, ids, who have nothing to say any more. It reads all observations for each of them."""
     said = select(Observation.voice_id).where(Observation.voice_id == VoiceRow.id).exists()
     connection.execute(delete(VoiceRow).where(VoiceRow.id.in_(voices), ~said))
-
-
-def root_id(connection: Connection, folder: str) -> int | None:
-    """Return the id of an images root, None if no image has been there."""
-    return connection.execute(select(ImagesRoot.id).where(ImagesRoot.folder == folder)).scalar()
-
-
-def add_root(connection: Connection, folder: str) -> int:
-    """Store an images root that is not known yet, and return its id."""
-    new = insert(ImagesRoot).values(folder=folder).returning(ImagesRoot.id)
-    row_id: int = connection.execute(new).scalar_one()
-    return row_id

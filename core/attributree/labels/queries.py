@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from ..database.engine import chunks
 from ..database.mapping import record_of
-from ..database.tables import AnnotationRow, AnnotationValue, Image, ImagesRoot, Product, Revision
+from ..database.tables import AnnotationRow, AnnotationValue, Image, Product, Revision
 from ..errors import UnknownNameError
 from ..label_set import LabelSet
 from ..schema import SPLITS
@@ -22,6 +23,7 @@ from .annotations import annotation_rows
 from .names import column_counts
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
 from .resolve import Reader
+from .roots import roots
 from .schemas import declared
 from .values import attribute_id, stored_schema
 
@@ -53,11 +55,10 @@ def counts(connection: Connection) -> CatalogCounts:
 
 
 def image_rows() -> Select[*tuple[Any, ...]]:
-    """Return the query for all images with their roots' folders and what is known of their products."""
+    """Return the query for all images with what is known of their products."""
     return (
-        select(Image, ImagesRoot.folder, Product.sku, Product.article_type)
+        select(Image, Product.sku, Product.article_type)
         .add_columns(Product.title, Product.description, Product.split)
-        .join(ImagesRoot, ImagesRoot.id == Image.root_id)
         .join(Product, Product.id == Image.product_id)
     )
 
@@ -78,24 +79,32 @@ def images(
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
         queries += [query.where(here) for here in _at(connection, [str(path) for path in paths or ()])]
     rows = (row for part in queries for row in connection.execute(part))
-    found = {row.id: record_of(ImageRecord, row, file=Path(row.file or f"{row.folder}/{row.path}")) for row in rows}
+    places = {number: str(place) for number, place in roots(connection).items()}
+    found = {row.id: record_of(ImageRecord, row, file=_file(places[row.root_id], row)) for row in rows}
     return [found[image_id] for image_id in sorted(found)]
+
+
+def _file(root: str, row: Row[Any]) -> Path:
+    """Return where an image lies. Its `file` is absolute only if an older attributree stored it, outside the home."""
+    return Path(f"{root}/{row.path}" if row.file is None else os.path.join(root, row.file))  # noqa: PTH118
 
 
 def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[bool]]:
     """Yield conditions, to be asked one by one, that an image lies at one of `files`."""
-    roots = {row.folder: row.id for row in connection.execute(select(ImagesRoot.folder, ImagesRoot.id))}
+    numbers = defaultdict[str, list[int]](list)
+    for number, place in roots(connection).items():
+        numbers[str(place.resolve())].append(number)
     below = defaultdict[int, list[str]](list)
     for file in files:
         for slash in re.finditer("/", file):
-            folder, path = file[: slash.start()], file[slash.end() :]
-            if folder in roots:
-                below[roots[folder]].append(path)
-    for root, paths in below.items():
+            for number in numbers.get(file[: slash.start()] or "/", ()):
+                below[number].append(file[slash.end() :])
+    for number, paths in below.items():
         for part in chunks(paths):
-            yield (Image.root_id == root) & Image.file.is_(None) & Image.path.in_(part)
-    for part in chunks(files):
-        yield Image.file.in_(part)
+            yield (Image.root_id == number) & Image.file.is_(None) & Image.path.in_(part)
+            yield (Image.root_id == number) & Image.file.in_(part)
+    for part in chunks([file for file in files if Path(file).is_absolute()]):
+        yield Image.file.in_(part)  # as an older attributree stored it
 
 
 def other_types(connection: Connection, reader: Reader) -> list[str]:

@@ -12,12 +12,13 @@ from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
 from ..errors import CatalogError, IngestError
 from ..schema import Attribute
-from . import auto, coverage, export, history, observations, queries, reviews, schemas
+from . import auto, coverage, export, history, observations, queries, reviews, roots, schemas
 from .annotations import active_sources
 from .ingest import ingest
 from .label_file import LabelFile
 from .readers import Formats
 from .records import Coverage, ImageRecord, IngestSummary
+from .relocate import Relocated, relocate
 from .resolve import DEFAULT_SOURCE, Sources
 
 
@@ -30,15 +31,23 @@ class LabelStore(Store):
     def __init__(self, database: Database, sources: Sources | None = None) -> None:
         super().__init__(database)
         self._sources = sources
+        self._adopted = False
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
-        """Return `work(connection)`, run in one transaction in which annotations follow the precedence of sources."""
+        """Return `work(connection)`, run in one transaction in which annotations follow the precedence of sources.
 
-        def both(connection: Connection) -> Result:
+        The first one of a store also keeps images roots relative that an older attributree stored.
+        """
+
+        def all_of_it(connection: Connection) -> Result:
+            if not self._adopted:
+                roots.adopt_roots(connection)
             schemas.follow_sources(connection, self._sources)
             return work(connection)
 
-        return self.database.write(both)
+        done = self.database.write(all_of_it)
+        self._adopted = True
+        return done
 
     def follow_sources(self) -> None:
         """Make the annotations follow the precedence that the catalogue was opened with, if they follow another."""
@@ -63,6 +72,16 @@ class LabelStore(Store):
         labels = LabelFile(Path(file), images, formats)
         labels.check(self.database, progress)
         return self.write(lambda connection: ingest(connection, labels, source))
+
+    def adopt_roots(self) -> None:
+        """Keep images roots relative, where they can be, that an older attributree stored."""
+        self.database.write(roots.adopt_roots)
+        self._adopted = True
+
+    def relocate(self, old: Path, new: Path, actor: str) -> Relocated:
+        """Let the images root `old` lie at `new`; its images keep what was said of them. Raises CatalogError."""
+        self.adopt_roots()
+        return relocate(self.database, Path(old), Path(new), actor)
 
     def coverage(self, attribute: Attribute) -> Coverage:
         """Return how far `attribute` is annotated; it need not be registered.
@@ -97,6 +116,7 @@ class LabelStore(Store):
     record_files = writing(observations.record_files)
     forget = writing(history.forget)
     export = reading(export.export)
+    root_warnings = reading(roots.warnings)
     history = reading(history.history)
 
     declare = writing(schemas.declare)

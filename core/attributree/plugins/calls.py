@@ -11,8 +11,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection
-from contextlib import redirect_stdout
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -128,10 +128,11 @@ class Plugin:
 def attempt(doing: str, call: Callable[[], T]) -> T:
     """Return `call()`; whatever a plugin raises, `sys.exit` included, becomes a BrokenError with the reason.
 
-    What it prints goes to stderr: stdout belongs to the command, which may be writing JSON.
+    What it prints goes to stderr: stdout belongs to the command, which may be writing JSON. If it changes the current
+    folder, that is changed back: paths that were typed are read from there.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), _same_folder():
             return call()
     except (KeyboardInterrupt, GeneratorExit, BrokenError):
         raise
@@ -139,6 +140,26 @@ def attempt(doing: str, call: Callable[[], T]) -> T:
         if _tracing():
             traceback.print_exception(error, file=sys.stderr)
         raise BrokenError(_reason(error, doing)) from error
+
+
+@contextmanager
+def _same_folder() -> Iterator[None]:
+    """Come back to the current folder."""
+    here = _folder()
+    try:
+        yield
+    finally:
+        if here is not None and _folder() != here:
+            with suppress(OSError):
+                os.chdir(here)
+
+
+def _folder() -> str | None:
+    """Return the current folder, None if it was deleted."""
+    try:
+        return os.getcwd()  # noqa: PTH109  # asked for every text that a plugin reads
+    except OSError:
+        return None
 
 
 def _reason(error: BaseException, doing: str) -> str:

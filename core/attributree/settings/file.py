@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from .models import AttributeSettings, Settings, SourceSettings, split_list
+from .urls import quote_path, unquote_path
 
 FILE_NAME: Final = "plugins.toml"
 PREFIX: Final = "ATTRIBUTREE_"
@@ -63,7 +64,7 @@ def load_settings(
         between = "\n  " if len(lines) > 1 else " "
         raise ConfigError(between.join([f"{file or 'settings'}:", *lines])) from None
     # The defaults are relative too: they lie beside the file.
-    return Settings.model_validate(_anchored(settings.model_dump(), folder)).beside(folder)
+    return Settings.model_validate(_anchored(settings.model_dump(), folder)).beside(folder, configured=file is not None)
 
 
 def anchor_database(url: str) -> str:
@@ -145,7 +146,7 @@ def _anchored(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
         match = _SQLITE_FILE.match(url)
         if not match or match[2] == ":memory:" or match[2].startswith("file:"):
             return url
-        return f"{match[1]}{absolute(match[2])}{match[3]}"
+        return f"{match[1]}{quote_path(absolute(unquote_path(match[2])))}{match[3]}"
 
     tree = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for section, key, change in (

@@ -219,12 +219,19 @@ class Settings(_Section):
     attributes: dict[str, AttributeSettings] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _home: Path | None = PrivateAttr(default=None)
 
-    def beside(self, folder: Path) -> Settings:
-        """Return the settings of a configuration file in `folder`."""
+    def beside(self, folder: Path, *, configured: bool = True) -> Settings:
+        """Return the settings as those of `folder`, where there is a configuration file if they are `configured`."""
         settings = self.model_copy()
         settings._folder = folder
+        settings._home = folder if configured else None
         return settings
+
+    @property
+    def home(self) -> Path | None:
+        """The folder of the configuration file, which a project is moved with; None if there was none."""
+        return self._home
 
     @property
     def folder(self) -> Path:

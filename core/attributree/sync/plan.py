@@ -64,7 +64,7 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
         taught = ", ".join(str(action.attribute) for action in training)
         reason = f"trunk -> weights is random: learn the trunk once, end to end, from {taught}"
         training.insert(0, Action("train_trunk", None, reason, sum(action.labelled for action in training)))
-    notes = (*_settings_of_former_names(state, recipes), *_stale_settings(state, recipes, names))
+    notes = (*state.root_warnings, *_settings_of_former_names(state, recipes), *_stale_settings(state, recipes, names))
     return Plan((*schema, *blocked, *training), notes)
 
 

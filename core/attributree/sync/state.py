@@ -38,6 +38,7 @@ class CatalogState:
     training: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[TrainingRun, ...] = ()  # all of them, oldest first
     sources: Sources = field(default_factory=Sources)  # the precedence that annotations follow
+    root_warnings: tuple[str, ...] = ()  # a line for each images root that is gone
 
     def today(self, name: str) -> Attribute:
         """Return a declared attribute with what the catalogue remembers of former keys and names."""
@@ -78,6 +79,7 @@ def read_state(catalog: Catalog, plugins: LoadedPlugins) -> CatalogState:
         training=catalog.registry.training(),
         runs=tuple(runs),
         sources=catalog.labels.sources(),
+        root_warnings=tuple(catalog.labels.root_warnings()),
     )
 
 
