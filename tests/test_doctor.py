@@ -391,6 +391,6 @@ def test_labels_are_counted_where_there_is_a_catalogue(new_project: Callable[...
     assert found.coverage.keys() == {"garment", "sleeves"}
     assert found.columns.keys() == {"tone"}
     told = {(finding.severity, finding.where) for finding in diagnose(found) if finding.check == "labels"}
-    assert told == {(WARNING, "garment")}
+    assert told == {(WARNING, "garment"), (WARNING, "article type 'jeans'")}
     texts = [finding.what for finding in diagnose(found) if finding.where == "garment"]
     assert any(text.startswith("'dresss' in") and text.endswith("near dress") for text in texts)

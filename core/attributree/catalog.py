@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from .article_types import ArticleTypes
 from .database import migrate
 from .database.engine import Database
 from .labels.resolve import Normalizer, Sources
@@ -16,10 +17,12 @@ from .registry.store import RegistryStore
 class Catalog:
     """An open catalogue: `labels` is what was said of images and what it means, `registry` what was trained on it."""
 
-    def __init__(self, url: str, database: Database, sources: Sources | None) -> None:
+    def __init__(
+        self, url: str, database: Database, sources: Sources | None, types: Callable[[], ArticleTypes] | None
+    ) -> None:
         self.url = url
         self._database = database
-        self.labels = LabelStore(database, sources)
+        self.labels = LabelStore(database, sources, types)
         self.registry = RegistryStore(database)
 
     @classmethod
@@ -30,15 +33,17 @@ class Catalog:
         timeout: float = 30.0,
         sources: Sources | None = None,
         normalizer: Normalizer | None = None,
+        types: Callable[[], ArticleTypes] | None = None,
     ) -> Self:
         """Open the catalogue at `url`; a writer waits up to `timeout` seconds for another one.
 
-        `sources` is the precedence that annotations follow from the next change on; None leaves what they follow.
+        `sources` is the precedence that annotations follow from the next change on, and `types` returns the article
+        types; None leaves what they follow.
         `normalizer` is asked what texts mean that no value spells.
         Raises CatalogVersionError, with the command to type, if its schema is not the one of this code.
         """
         migrate.check(url, timeout=timeout)
-        return cls(url, Database(url, timeout=timeout, attributree_normalizer=normalizer), sources)
+        return cls(url, Database(url, timeout=timeout, attributree_normalizer=normalizer), sources, types)
 
     def close(self) -> None:
         """Give the connections back."""
