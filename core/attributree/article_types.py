@@ -45,6 +45,7 @@ _REMEMBERED: Final = 10_000
 _NEAREST: Final = 300
 
 
+@lru_cache(_REMEMBERED)
 def type_key(text: str) -> str:
     """Return what words of one type share: case, plural, blanks, hyphens and apostrophes do not matter, & is and.
 
@@ -96,10 +97,10 @@ class TypeReport:
 
     @property
     def setting(self) -> str | None:
-        """The line of [article_types] that maps an unmapped word to the nearest type, or to one of its own."""
-        if self.canonical is not None:
+        """The line of [article_types] that maps an unmapped word to the nearest type, None if none is near."""
+        if not self.nearest:
             return None
-        name = self.nearest[0] if self.nearest else fold(self.article_type)
+        name = self.nearest[0]
         key = name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
         return f"{key} = [{json.dumps(self.article_type, ensure_ascii=False)}]"
 

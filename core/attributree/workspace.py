@@ -117,7 +117,7 @@ class Workspace:
     @cached_property
     def article_types(self) -> ArticleTypes:
         """The article types of settings and plugins. Raises ConfigError if [article_types] does not fit the plugins."""
-        broken = frozenset(info.owner for info in self.plugins.problems)
+        broken = frozenset(name for info in self.plugins.problems for name in (info.name, info.owner))
         types = ArticleTypes(table_of(self.settings.article_types), self.plugins.article_types, broken)
         # What a broken plugin would have declared is not missed.
         if not broken and (wrong := types.refused()):

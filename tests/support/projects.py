@@ -97,13 +97,14 @@ class Project:
                 "device": "cpu",
             },
             "plugins": {"plugin_dirs": ["plugins"], "disabled": sorted(installed)},
+            "article_types": {"jeans": []},  # which no attribute names; tops and dresses have sleeves
             **{f"attributes.{name}": {"depth": "head"} for name in VALUES},
         }
         for name, changes in sections.items():
             tree.setdefault(name.replace("attributes_", "attributes."), {}).update(changes)
         lines = []
         for name, section in tree.items():
-            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items()), ""]
+            lines += [f"[{name}]", *(f"{json.dumps(key)} = {toml(value)}" for key, value in section.items()), ""]
         self.config.write_text("\n".join(lines), encoding="utf-8")
 
     def plugin(self, name: str, source: str | None = None, **changes: Any) -> None:
@@ -172,6 +173,13 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def toml(value: Any) -> str:
+    """Return a setting as TOML has it, whose texts, numbers and lists are those of JSON."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{json.dumps(key)} = {toml(item)}' for key, item in value.items())} }}"
+    return json.dumps(value)
 
 
 def declaration(

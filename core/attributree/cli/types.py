@@ -26,6 +26,7 @@ def types(options: Options, as_json: bool) -> None:
             "types": workspace.types(),
             "without_type": workspace.labels.product_counts().get("", 0),
             "conflicts": workspace.article_types.conflicts(),
+            "applied_to": sorted({word for a in workspace.declared.attributes.values() for word in a.applies_to}),
         }
     emit(document, as_json, _show_types)
 
@@ -53,9 +54,16 @@ def _show_types(document: dict[str, Any]) -> None:
     for conflict in document["conflicts"]:
         say(f"plugins disagree: {conflict}")
     if unmapped:
-        say("unmapped: write these into plugins.toml, each under the type that it is; the nearest ones are proposed")
-        say("  [article_types]")
+        _show_unmapped(unmapped, document["applied_to"])
+
+
+def _show_unmapped(unmapped: list[dict[str, Any]], applied_to: list[str]) -> None:
+    """Write what to put into plugins.toml."""
+    say("unmapped types: a plugin may know such words, or write each under the type that it is, in plugins.toml:")
+    say("  [article_types]")
     for one in unmapped[:_LINES]:
-        say(f"  {one['setting']}  # {one['products']} products, {one['stated_labels']} labels stated")
+        line = one["setting"] or f"# ? = [{one['article_type']!r}]"
+        say(f"  {line}  # {one['products']} products, {one['stated_labels']} labels stated")
     if len(unmapped) > _LINES:
-        say(f"  and {len(unmapped) - _LINES} more; see attributree types --json")
+        say(f"  # and {len(unmapped) - _LINES} more; see attributree types --json")
+    say(f"attributes apply to: {', '.join(applied_to) or 'everything'}; write these, or types below them")

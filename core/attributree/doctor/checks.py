@@ -226,7 +226,8 @@ def _article_types(symptoms: Symptoms) -> Iterator[Finding]:
     open_ = [one for one in symptoms.unmapped if symptoms.attributes.keys() - set(one.attributes)]
     for one in open_[:_SHOWN_TYPES]:
         what = f"is unmapped, so it is not known what to ask of its {one.products} products, {one.stated_labels} labels"
-        do = f"write it under [article_types], such as {one.setting}"
+        such = f", such as {one.setting}" if one.setting else ""
+        do = f"write it under [article_types]{such}; see `attributree types`"
         yield Finding(WARNING, "labels", f"article type {one.article_type!r}", what, do)
     if more := open_[_SHOWN_TYPES:]:
         what = f"{len(more)} more article types with {sum(one.products for one in more)} products are unmapped"

@@ -321,7 +321,9 @@ def _ask_for_article_types(
         named = (word for name in plugin.info.attributes for word in attributes[name].applies_to)
         types |= dict.fromkeys(map(ArticleType, named))
         if types:
-            found[plugin.info.owner] = (*found.get(plugin.info.owner, ()), *types)
+            # Not a file's path: workers that share a catalogue may have the same file in different folders.
+            owner = plugin.info.name if plugin.file else plugin.info.owner
+            found[owner] = (*found.get(owner, ()), *types)
     return found
 
 

@@ -37,6 +37,7 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
     schema: list[Action] = []
     training: list[Action] = []
     blocked: list[Action] = []
+    refused: set[str] = set()
     movers = _movers(state, recipes)
     # A new trunk is tried again as soon as one of its branches has a better chance, and then with all of them.
     again = any(name in retrain or not _given_up(state, recipes, name) for name in movers if name in state.declared)
@@ -49,14 +50,15 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
             continue
         if refusal := _refused(state, name) or _other_kind(state, name):
             blocked.append(refusal)
+            refused.add(name)
             continue
         schema += _schema_action(state, name)
         moves = name in movers and again
         action = _training_action(state, recipes, name, forced=name in retrain, moves=moves)
         if action:
             (blocked if action.action == "blocked" else training).append(action)
-    schema += _precedence(state, recipes, {*(action.attribute for action in schema + blocked)})
-    schema += _retyped(state, {*(action.attribute for action in schema + blocked)})
+    schema += _precedence(state, recipes, {*refused, *(action.attribute for action in schema)})
+    schema += _retyped(state, {*refused, *(action.attribute for action in schema)})
     left = [name for name in movers if name not in {action.attribute for action in training}]
     if left and training:
         why = f"{trunk_change(state, recipes)}; all live branches move together, and {', '.join(left)} cannot now"
