@@ -176,7 +176,7 @@ def test_an_export_says_unknown_where_the_type_is_unmapped(opened: Callable[...,
         out = shop.folder / "out.csv"
         configured.labels.export(out, "csv", ExportOptions(provenance=True, attributes=("neckline",)))
     told = [line.split(",") for line in out.read_text().splitlines()]
-    assert [dict(zip(told[0], line, strict=True))["neckline.state"] for line in told[1:]] == [
+    assert [dict(zip(told[0], line, strict=True))["neckline::state"] for line in told[1:]] == [
         *("labelled", "unknown", "ambiguous", "labelled", "unknown", "not_applicable", "labelled"),
     ]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select, update
 
 from ..article_types import OUTSIDE, ArticleTypes
 from ..database.engine import chunks
-from ..database.tables import Image, Observation, Product, VoiceRow
+from ..database.tables import AnnotationRow, AnnotationValue, Image, Observation, Product, VoiceRow
 from ..schema import Attribute
 from .annotations import ARTICLE_TYPES, active_types, derive, in_columns, new_revision
 from .queries import article_types
@@ -20,7 +20,7 @@ def follow_types(connection: Connection, types: ArticleTypes) -> None:
     """Derive annotations anew where `types` say something else than those that are followed, and follow `types`.
 
     That is a revision like any other change: annotations that mean something else now count as new labels. Only images
-    of article types whose attributes apply to them now, or do no more, are read again.
+    that an attribute is asked of now are read again; of those that it is asked of no more nothing needs reading.
     """
     followed = active_types(connection)
     if types.exact or (followed.text == types.text and not followed.exact):
@@ -28,13 +28,29 @@ def follow_types(connection: Connection, types: ArticleTypes) -> None:
     revision = new_revision(connection, ARTICLE_TYPES, types.text)
     words = article_types(connection)
     for row_id, attribute in declared(connection).values():
-        changed = [
-            word
-            for word in words
-            if (followed.asks(attribute, word) == OUTSIDE) != (types.asks(attribute, word) == OUTSIDE)
-        ]
-        if images := _stated_images(connection, attribute, changed):
+        before = {word for word in words if followed.asks(attribute, word) == OUTSIDE}
+        after = {word for word in words if types.asks(attribute, word) == OUTSIDE}
+        _leave_out(connection, row_id, after - before, revision)
+        if images := _stated_images(connection, attribute, before - after):
             derive(connection, row_id, attribute, revision, images)
+
+
+def _leave_out(connection: Connection, attribute_id: int, words: Collection[str], revision: int) -> None:
+    """Make what is annotated of products of these article types not applicable."""
+    for part in chunks(sorted(words)):
+        theirs = (
+            select(AnnotationRow.id)
+            .join(Image, Image.id == AnnotationRow.image_id)
+            .join(Product, Product.id == Image.product_id)
+            .where(
+                AnnotationRow.attribute_id == attribute_id,
+                AnnotationRow.state != "not_applicable",
+                Product.article_type.in_(part),
+            )
+        )
+        connection.execute(delete(AnnotationValue).where(AnnotationValue.annotation_id.in_(theirs)))
+        left_out = {"state": "not_applicable", "weight": 1.0, "revision": revision}
+        connection.execute(update(AnnotationRow).where(AnnotationRow.id.in_(theirs)).values(left_out))
 
 
 def _stated_images(connection: Connection, attribute: Attribute, words: Collection[str]) -> list[int]:
