@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value, Workspace, hookimpl
+from attributree.article_types import TypeReport
 from attributree.doctor import ERROR, NOTE, WARNING, Finding, ImportTrial, Symptoms, diagnose, examine
 from attributree.doctor.imports import time_imports
 from attributree.labels.records import Coverage, UnknownValue
@@ -212,6 +213,44 @@ def test_values_that_differ_in_blanks_and_punctuation_only_are_a_warning() -> No
 def test_one_values_spellings_may_be_alike_and_two_attributes_may_share_theirs() -> None:
     cuff = Attribute("cuff", MultiLabel((Value("crew", synonyms=("crew-cuff", "crewcuff")), "ribbed")))
     assert diagnose(symptoms(attributes={"neckline": NECKLINE, "cuff": cuff})) == ()
+
+
+# -- article types -----------------------------------------------------------------------------------
+
+
+def report(word: str, *nearest: str, attributes: tuple[str, ...] = ()) -> TypeReport:
+    return TypeReport(word, 12, None, None, None, (), attributes, 30, nearest)
+
+
+def test_an_unmapped_type_is_a_warning_with_its_products_labels_and_the_line_to_write() -> None:
+    finding = one(symptoms(unmapped=(report("Tshrits", "tshirt"), report("Sarees", attributes=("neckline",)))))
+    assert (finding.severity, finding.check, finding.where) == (WARNING, "labels", "article type 'Tshrits'")
+    assert finding.what == "is unmapped, so it is not known what to ask of its 12 products, 30 labels"
+    assert finding.do == 'write it under [article_types], such as tshirt = ["Tshrits"]; see `attributree types`'
+
+
+def test_many_unmapped_types_are_counted_together() -> None:
+    found = diagnose(symptoms(unmapped=tuple(report(f"type {i}") for i in range(25))))
+    assert len(found) == 21
+    assert found[-1].what == "5 more article types with 60 products are unmapped"
+
+
+def test_what_plugins_say_of_a_word_against_each_other_is_a_warning() -> None:
+    finding = one(symptoms(type_conflicts=("'slips' is a word of 'a' and 'b'; write it under one",)))
+    assert (finding.where, finding.do) == ("article_types", "write it under one")
+
+
+def test_a_table_that_does_not_fit_the_plugins_is_an_error(new_project: Callable[..., Project]) -> None:
+    project = new_project("sleeves")
+    Workspace.create(project.folder).close()
+    project.settings(article_types={"vest": {"words": [], "below": ["topp"]}})
+    with project.open() as workspace:
+        found = examine(workspace)
+    (finding,) = [f for f in diagnose(found) if f.severity == ERROR]
+    assert finding.where == "article_types -> vest -> below"
+    assert "'topp' is a type of neither plugins nor settings; write 'top'" in finding.what
+    outcome = project.run("status")
+    assert (outcome.code, "article_types -> vest -> below" in outcome.err) == (1, True)
 
 
 # -- labels ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .errors import AttributreeError
 from .plugins.hookspecs import Augmentation, hookimpl
-from .schema import Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from .schema import ArticleType, Attribute, MultiLabel, Ordinal, SingleLabel, Value
 
 if TYPE_CHECKING:
     from .workspace import Workspace
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArticleType",
     "Attribute",
     "AttributreeError",
     "Augmentation",

@@ -107,15 +107,18 @@ def sku_of(text: str) -> str:
     return whole(unicodedata.normalize("NFC", text))
 
 
-def _texts(where: str, what: str, texts: object) -> tuple[str, ...]:
-    """Return `texts` as a tuple of non-empty strings, or raise SchemaError naming the field."""
+def _texts(where: str, what: str, texts: object, *, cells: bool = True) -> tuple[str, ...]:
+    """Return `texts` as a tuple of non-empty strings, or raise SchemaError naming the field.
+
+    With `cells` they may stand in a cell beside others, so none holds the separator.
+    """
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise SchemaError(f"{where}: {what} must be a tuple of strings, not {texts!r}; write ({texts!r},)")
     out = tuple(texts)
     for text in out:
         if not isinstance(text, str) or not fold(text):
             raise SchemaError(f"{where}: {what} holds {text!r}; every entry must be a non-empty string")
-        if SEPARATOR in text:
+        if cells and SEPARATOR in text:
             raise SchemaError(f"{where}: {what} holds {text!r}; {SEPARATOR!r} separates values in a label file")
     return out
 
@@ -374,6 +377,25 @@ class Attribute:
         meaning = self.to_json()
         del meaning["title"], meaning["description"]
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ArticleType:
+    """A type of product that attributes apply to.
+
+    `words` are what shops call it, besides its name; `below` are the types that it is one of: what applies to them
+    applies to it. Raises SchemaError, naming the field, if anything is wrong.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"article type {self.name!r}"
+        _texts(where, "name", (self.name,))
+        object.__setattr__(self, "words", _texts(where, "words", self.words, cells=False))
+        object.__setattr__(self, "below", _texts(where, "below", self.below))
 
 
 def _told(declared: Value | Attribute, *younger: str) -> dict[str, Any]:

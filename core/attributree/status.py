@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .article_types import TypeReport
 from .catalog import Catalog
 from .jsonable import jsonable
 from .reports import Plan
 from .sync.state import CatalogState
 
 
-def describe_status(catalog: Catalog, state: CatalogState, plan: Plan, undeclared: Mapping[str, int]) -> dict[str, Any]:
-    """Return the status as JSON-ready data; `undeclared` is columns that no attribute reads, with their cells."""
+def describe_status(
+    catalog: Catalog,
+    state: CatalogState,
+    plan: Plan,
+    undeclared: Mapping[str, int],
+    unmapped: Sequence[TypeReport],
+) -> dict[str, Any]:
+    """Return the status as JSON-ready data.
+
+    `undeclared` is columns that no attribute reads, with their cells, `unmapped` the article types that no rule maps.
+    """
     counts = jsonable(catalog.labels.counts())
     names = sorted({*state.declared, *state.catalogued})
     return {
@@ -20,6 +30,7 @@ def describe_status(catalog: Catalog, state: CatalogState, plan: Plan, undeclare
         "version": state.live.id if state.live else None,
         "attributes": {name: _attribute_status(catalog, state, plan, name) for name in names},
         "undeclared": dict(undeclared),
+        "unmapped_types": jsonable(unmapped),
         "quarantined": [{"image": i.path, "reason": i.reason} for i in catalog.labels.images(state="quarantined")],
         "plan": jsonable(plan.actions),
         "notes": list(plan.notes),
@@ -35,7 +46,7 @@ def _attribute_status(catalog: Catalog, state: CatalogState, plan: Plan, name: s
     scores = branch.metrics.get("test", {}) if branch else {}
     return {
         "declared_by": state.declared_by.get(name) or (catalogued.declared_by if catalogued else None),
-        **{key: getattr(coverage, key) for key in ("labelled", "ambiguous", "not_applicable", "unknown")},
+        **{key: getattr(coverage, key) for key in ("labelled", "ambiguous", "not_applicable", "unknown", "unmapped")},
         "branch": branch.id if branch else None,
         "state": _state(state, plan, name, branch is not None),
         "accuracy": scores.get("accuracy"),

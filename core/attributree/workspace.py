@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .article_types import ArticleTypes, TypeReport
 from .catalog import Catalog
 from .database.migrate import upgrade
 from .errors import ConfigError, PluginError
@@ -30,7 +31,7 @@ from .registry.store import RegistryStore
 from .reports import Plan, Progress, Result, SyncReport
 from .schema import Attribute
 from .settings.file import FILE_NAME, anchor_database, load_settings, render_default_toml
-from .settings.models import Settings
+from .settings.models import Settings, table_of
 from .settings.recipes import Recipes
 from .status import describe_status
 from .sync.actor import actor
@@ -121,6 +122,16 @@ class Workspace:
         return self.plugins.with_attributes(self.labels.auto_attributes(taken), DECLARED_BY)
 
     @cached_property
+    def article_types(self) -> ArticleTypes:
+        """The article types of settings and plugins. Raises ConfigError if [article_types] does not fit the plugins."""
+        broken = frozenset(name for info in self.plugins.problems for name in (info.name, info.owner))
+        types = ArticleTypes(table_of(self.settings.article_types), self.plugins.article_types, broken)
+        # What a broken plugin would have declared is not missed.
+        if not broken and (wrong := types.refused()):
+            raise ConfigError(f"plugins.toml: article_types -> {wrong}")
+        return types
+
+    @cached_property
     def catalog(self) -> Catalog:
         """The open catalogue. Raises CatalogVersionError, with the command to type, if its schema is another."""
         settings = self.settings.catalog
@@ -131,6 +142,7 @@ class Workspace:
             sources=sources,
             normalizer=_Normalizer(self),
             home=self.settings.home,
+            types=lambda: self.article_types,
         )
 
     @property
@@ -243,7 +255,29 @@ class Workspace:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""
         state = read_state(self.catalog, self.declared)
         plan = plan_sync(state, Recipes.read(self.settings, self.declared))
-        return describe_status(self.catalog, state, plan, self.only_undeclared(self.labels.undeclared()))
+        undeclared = self.only_undeclared(self.labels.undeclared())
+        return describe_status(self.catalog, state, plan, undeclared, self.unmapped_types())
+
+    def types(self) -> tuple[TypeReport, ...]:
+        """Return the shop's article types, the commonest first, with what they are and what is asked of them.
+
+        So it is from the next sync or ingest on, if the catalogue follows other ones still.
+        """
+        products = self.labels.product_counts()
+        products.pop("", None)
+        attributes = self.declared.attributes.values()
+        return self.labels.next_types().reports(products, self.labels.stated_labels(), attributes)
+
+    def unmapped_types(self) -> tuple[TypeReport, ...]:
+        """Return the article types of the catalogue that no rule maps, the commonest first."""
+        types = self.labels.next_types()
+        products = {
+            word: n
+            for word, n in self.labels.product_counts().items()
+            if word and types.resolve(word).canonical is None
+        }
+        stated = self.labels.stated_labels(list(products))
+        return types.reports(products, stated, self.declared.attributes.values())
 
     def history(self, sku: str) -> ProductHistory:
         """Return all that is kept of a product: its images, what was said of them, what was predicted."""

@@ -12,7 +12,7 @@ from attributree_drawn_shop import garment_attributes
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Another trade, and what declares no attribute.
-OTHERS = {"attributree-tiles", "attributree-drawn-shop", "attributree-label-studio"}
+OTHERS = {"attributree-tiles", "attributree-fashion-types", "attributree-drawn-shop", "attributree-label-studio"}
 
 
 @pytest.fixture

@@ -91,13 +91,13 @@ def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     document = grown.run("status", "--json").json
     assert document.keys() == {
         "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
-        "plan",
+        "plan", "unmapped_types",
     }  # fmt: skip
     assert document["attributes"].keys() == {"garment", "sleeves"}
     for entry in document["attributes"].values():
         assert entry.keys() == {
             "declared_by", "labelled", "ambiguous", "not_applicable", "unknown", "branch", "state", "accuracy",
-            "macro_f1", "unreadable",
+            "macro_f1", "unreadable", "unmapped",
         }  # fmt: skip
         assert sum(entry[state] for state in ("labelled", "ambiguous", "not_applicable", "unknown")) == 200
         assert entry["state"] == "live"

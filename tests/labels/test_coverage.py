@@ -270,9 +270,9 @@ def test_coverage_is_counted_once_and_again_after_each_change(
     counts: list[str] = []
     count = coverage_module.coverage
 
-    def counting(connection: Any, attribute: Attribute, sources: Any) -> Any:
+    def counting(connection: Any, attribute: Attribute, *followed: Any) -> Any:
         counts.append(attribute.name)
-        return count(connection, attribute, sources)
+        return count(connection, attribute, *followed)
 
     monkeypatch.setattr(coverage_module, "coverage", counting)
     row = project.garments.rows[1]

@@ -27,16 +27,16 @@ def test_what_was_said_is_read_again_under_another_precedence(catalog: Catalog, 
     with Catalog.open(catalog.url, sources=SUPPLIER_FIRST) as configured:
         assert configured.labels.coverage(NECKLINE).labelled == 1  # as it will be
         assert values(configured) == ("crew", "boat")
-        configured.labels.follow_sources()
+        configured.labels.follow_settings()
         assert values(configured) == ("boat",)
         assert configured.labels.label_set("neckline").weight.tolist() == [0.5]
         assert configured.labels.new_labels("neckline", before) == 1
         assert configured.labels.sources() == SUPPLIER_FIRST
         revision = configured.labels.revision()
-        configured.labels.follow_sources()
+        configured.labels.follow_settings()
         assert configured.labels.revision() == revision
     with Catalog.open(catalog.url, sources=Sources()) as usual:
-        usual.labels.follow_sources()
+        usual.labels.follow_settings()
         assert values(usual) == ("crew", "boat")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from attributree import Attribute, Augmentation, SingleLabel, hookimpl
+from attributree import ArticleType, Attribute, Augmentation, SingleLabel, hookimpl
 from attributree.cli.group import plugin_commands
 from attributree.errors import PluginError, SchemaError
 from attributree.plugins import LoadedPlugins, load_plugins
@@ -85,6 +85,41 @@ def test_an_augmentation_that_cannot_be_had_is_reported_and_nothing_is_done_to_i
 def test_an_augmentation_is_made_of_truths() -> None:
     with pytest.raises(SchemaError, match="crop must be True or False, not 'no'"):
         Augmentation(crop="no")  # type: ignore[arg-type]
+
+
+# --- attributree_article_types -----------------------------------------------------------------------------------
+
+
+def test_article_types_come_with_those_that_attributes_name() -> None:
+    words = [ArticleType("coat", ("macs",))]
+    own = SimpleNamespace(
+        attributree_attributes=hookimpl(
+            lambda: [Attribute("lining", SingleLabel(("yes", "no")), applies_to=("coat", "jacket"))]
+        )
+    )
+    loaded = load(a=plugin(article_types=lambda: iter(words)), shop=own, z=plugin("side"))
+    assert loaded.article_types == {"a": tuple(words), "shop": (ArticleType("coat"), ArticleType("jacket"))}
+    loaded.require_healthy()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda: 1 / 0, "raised ZeroDivisionError: division by zero in attributree_article_types"),
+        (lambda: sys.exit(3), r"called sys.exit\(3\) in attributree_article_types"),
+        (lambda: {"coat": "macs"}, "returned dict, not a list of ArticleType"),
+        (lambda: ["coat"], "returned a list that holds 'coat', not an ArticleType"),
+        (lambda: [ArticleType("coat", "macs")], r"words must be a tuple of strings, not 'macs'"),
+        (lambda: [ArticleType("a", ("mac",)), ArticleType("b", ("macs",))], "'macs' is a word of 'a' already"),
+        (lambda: [ArticleType("a", below=("a",))], "stand below themselves"),
+    ],
+)
+def test_words_that_cannot_be_had_are_reported_and_the_plugins_attributes_work(answer: Any, reason: str) -> None:
+    loaded = load(shop=plugin("lining", article_types=answer), other=plugin(article_types=lambda: [ArticleType("mac")]))
+    with pytest.raises(PluginError, match=f"plugin 'shop': .*{reason}.*its words for article types are not used"):
+        loaded.require_healthy()
+    assert loaded.article_types == {"other": (ArticleType("mac"),)}
+    assert set(loaded.attributes) == {"lining"}
 
 
 # --- attributree_normalize_label ---------------------------------------------------------------------------------

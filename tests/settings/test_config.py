@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from attributree import ArticleType
 from attributree.database.engine import parse_url, sqlite_file
 from attributree.errors import ConfigError
 from attributree.labels.resolve import TRUST
 from attributree.settings.file import anchor_database, load_settings, render_default_toml
 from attributree.settings.models import (
+    ArticleTypeSettings,
     AttributeSettings,
     BranchSettings,
     CatalogSettings,
@@ -24,6 +26,7 @@ from attributree.settings.models import (
     SourceSettings,
     TrainingSettings,
     TrunkSettings,
+    table_of,
 )
 from attributree.settings.recipes import Recipes
 
@@ -32,6 +35,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     TrunkSettings,
     TrainingSettings,
     PluginSettings,
+    ArticleTypeSettings,
     AttributeSettings,
     SourceSettings,
 )
@@ -247,8 +251,14 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
     [
         ("[training]\nepoch = 3", "training -> epoch: unknown key; did you mean epochs?"),
         ("[trainig]\nepochs = 3", "trainig: unknown section; did you mean training?"),
-        ("[other]", "other: unknown section; one of catalog, trunk, training, plugins, sources, attributes"),
-        ("epochs = 3", "epochs: unknown section; one of catalog, trunk, training, plugins, sources, attributes"),
+        (
+            "[other]",
+            "other: unknown section; one of catalog, trunk, training, plugins, article_types, sources, attributes",
+        ),
+        (
+            "epochs = 3",
+            "epochs: unknown section; one of catalog, trunk, training, plugins, article_types, sources, attributes",
+        ),
         ("training = 3", "training: must be a section, [training]"),
         ("[attributes]\nneckline = 3", "attributes -> neckline: must be a section, [attributes.neckline]"),
         ("[attributes.neckline]\ndept = 'head'", "attributes -> neckline -> dept: unknown key; did you mean depth?"),
@@ -400,6 +410,51 @@ def test_a_project_that_is_moved_keeps_its_digests(shop: Path, elsewhere: Path) 
     assert Recipes(load(shop, text)).digest("logo") == Recipes(load(elsewhere, text)).digest("logo")
 
 
+# --- article types -----------------------------------------------------------------------------------------------
+
+
+def test_words_stand_in_a_list_or_beside_the_types_above(shop: Path) -> None:
+    path = write(
+        shop,
+        """
+        [article_types]
+        top = ["Tshirts", "Women > Blusen"]
+        watch = []
+        polo = { words = ["Polos"], below = ["top"] }
+        """,
+    )
+    environ = {
+        "ATTRIBUTREE_ARTICLE_TYPES__SCARF": "Mufflers, Stoles",
+        "ATTRIBUTREE_ARTICLE_TYPES__POLO__BELOW": "shirt",
+    }
+    assert table_of(load_settings(path, environ=environ).article_types) == (
+        ArticleType("top", ("Tshirts", "Women > Blusen")),
+        ArticleType("watch"),
+        ArticleType("polo", ("Polos",), ("shirt",)),
+        ArticleType("scarf", ("Mufflers", "Stoles")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "top = ['Tees']\ntshirt = ['tee']",
+            "article_types: article type 'tshirt': 'tee' is a word of 'top' already; keep it in one of them",
+        ),
+        ("top = ['Dress']\ndress = []", "article_types: article type 'top': 'Dress' is the type 'dress' already; keep"),
+        ("a = { below = ['b'] }\nb = { below = ['a'] }", "article_types: article types stand below themselves: "),
+        ("top = 3", "article_types -> top: must be a section, [article_types.top]"),
+        ("top = [3]", "article_types -> top -> words -> 0: input should be a valid string"),
+        ("top = ['']", "article_types -> top -> words -> 0: must not be empty"),
+        ("top = { word = ['Tees'] }", "article_types -> top -> word: unknown key; did you mean words?"),
+    ],
+)
+def test_a_mistake_in_the_article_types_is_one_line(shop: Path, text: str, line: str) -> None:
+    (found,) = problems(shop, f"[article_types]\n{text}")
+    assert found.startswith(line)
+
+
 # --- the example -------------------------------------------------------------------------------------------------
 
 
@@ -418,11 +473,12 @@ def test_the_example_holds_every_setting_at_its_default() -> None:
 
 
 def test_the_commented_examples_are_valid_when_they_are_uncommented() -> None:
-    example = "".join(render_default_toml().partition("# [sources.review]")[1:])
+    example = "".join(render_default_toml().partition("# [article_types]")[1:])
     commented = [line for line in example.splitlines() if " = " in line or line.startswith("# [")]
     settable = [line.removeprefix("# ") for line in commented]
     settings = Settings.model_validate(tomllib.loads("\n".join(settable)))
     assert set(settings.attributes["shape"].model_fields_set) == set(AttributeSettings.model_fields)
+    assert [one.name for one in table_of(settings.article_types)] == ["tile", "mosaic"]
     assert settings.trust_changes() == {"review": {"rank": TRUST["review"].rank, "weight": TRUST["review"].weight}}
 
 

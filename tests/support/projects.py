@@ -97,13 +97,14 @@ class Project:
                 "device": "cpu",
             },
             "plugins": {"plugin_dirs": ["plugins"], "disabled": sorted(installed)},
+            "article_types": {"jeans": []},  # which no attribute names; tops and dresses have sleeves
             **{f"attributes.{name}": {"depth": "head"} for name in VALUES},
         }
         for name, changes in sections.items():
             tree.setdefault(name.replace("attributes_", "attributes."), {}).update(changes)
         lines = []
         for name, section in tree.items():
-            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items()), ""]
+            lines += [f"[{name}]", *(f"{toml_key(key)} = {toml(value)}" for key, value in section.items()), ""]
         self.config.write_text("\n".join(lines), encoding="utf-8")
 
     def plugin(self, name: str, source: str | None = None, **changes: Any) -> None:
@@ -166,6 +167,18 @@ class Project:
         code = "from attributree.cli import main; main()"
         options = ["--config", self.config, *arguments]
         return Started(code, options, folder=self.folder, environment=clean_environment())
+
+
+def toml_key(key: str) -> str:
+    """Return a key as TOML has it, in quotes only if it needs them."""
+    return key if key.isidentifier() and key.isascii() else json.dumps(key)
+
+
+def toml(value: Any) -> str:
+    """Return a setting as TOML has it, whose texts, numbers and lists are those of JSON."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{toml_key(key)} = {toml(item)}' for key, item in value.items())} }}"
+    return json.dumps(value)
 
 
 def declaration(

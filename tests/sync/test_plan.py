@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from attributree import ArticleType, Attribute, MultiLabel, Ordinal, SingleLabel, Value
+from attributree.article_types import ArticleTypes
 from attributree.errors import UnknownNameError
 from attributree.labels.lineage import describe_change
 from attributree.labels.records import CatalogAttribute, CatalogValue, Coverage
@@ -185,6 +186,36 @@ def test_another_precedence_of_sources_evolves_every_attribute_even_those_not_as
         "the precedence of sources changed (scan rank 1 -> 3): what was said is read again"
     )
     assert plan_sync(here, settings(sources={"scan": {"rank": 1}})) == Plan()
+
+
+def test_other_article_types_evolve_the_attributes_that_they_matter_to_and_say_why() -> None:
+    neckline = replace(NECKLINE, applies_to=("top",))
+    types = ArticleTypes(plugins={"words": (ArticleType("top", ("tees",)), ArticleType("watch"))})
+    products = {"Tees": 7, "Watches": 2, "Gadgets": 1, "top": 9, "": 3}
+    here = catalogue(neckline, HEM, live=version(branch(neckline), branch(HEM)), next_types=types, products=products)
+    plan = plan_sync(here, RECIPES)
+    assert steps(plan) == [("evolve", "neckline")]  # hems are asked of everything
+    assert plan.actions[0].reason == (
+        "the article types changed (asked of Tees, 7 products; not known whether asked of Gadgets, 1 product): "
+        "what was said is read again"
+    )
+    assert plan.notes == (
+        "1 article type is unmapped (Gadgets, 1 product), so it is not known what to ask there; "
+        "see `attributree types`",
+    )
+    followed = plan_sync(replace(here, types=types), RECIPES)
+    assert steps(followed) == []
+    assert followed.notes == plan.notes
+
+
+def test_other_article_types_evolve_an_attribute_that_cannot_be_trained_too() -> None:
+    neckline = replace(NECKLINE, applies_to=("top",))
+    types = ArticleTypes(plugins={"words": (ArticleType("top", ("tees",)),)})
+    few = {"neckline": labelled(labelled=1)}
+    here = catalogue(neckline, coverage=few, next_types=types, products={f"{i} > Tees": 1 for i in range(7)})
+    plan = plan_sync(here, RECIPES)
+    assert steps(plan) == [("evolve", "neckline"), ("blocked", "neckline")]
+    assert "0 > Tees, 1 > Tees, 2 > Tees, 3 > Tees, 4 > Tees and 2 more, 7 products" in plan.actions[0].reason
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
 from attributree.schema import fold
-from attributree.text.miner import Miner, Vocabulary, stem, words
+from attributree.stems import stem
+from attributree.text.miner import Miner, Vocabulary, words
 from attributree_drawn_shop import garment_attributes
 
 PATTERN = Attribute(

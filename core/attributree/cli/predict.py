@@ -50,9 +50,17 @@ def predict(
 
             count = write_sheet(sheet, shown, live.files(shown))
             reporter.line(f"{sheet}: {count} images with their predictions")
+        asked = live.names(attributes)
+        left = [one for one in workspace.unmapped_types() if not set(asked) <= set(one.attributes)] if missing else []
     if missing:
         said = ", ".join(f"{count} {decision}" for decision, count in sorted(decisions.items()))
         say(f"{decisions.total()} gaps: {said or 'none'}")
+    if left:
+        products = sum(one.products for one in left)
+        say(
+            f"left out, but for what is stated there: {products} product{'' if products == 1 else 's'} of {len(left)} "
+            f"unmapped article type{'' if len(left) == 1 else 's'}; see attributree types"
+        )
     options.held_back(bool(decisions["error"]))
 
 

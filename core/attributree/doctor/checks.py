@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final, Literal
 
+from ..article_types import TypeReport
 from ..labels.records import Coverage, UnknownValue
 from ..plugins import PluginInfo
 from ..schema import Attribute, fold
@@ -25,6 +26,8 @@ _ORDER: Final[tuple[Severity, ...]] = (ERROR, WARNING, NOTE)
 
 #: Texts that are named; the others are counted.
 _SHOWN = 5
+#: Unmapped article types that get a line each.
+_SHOWN_TYPES = 20
 #: What people separate values with, where a label file only knows `|`; 3/4 is a fraction.
 _SEPARATORS = re.compile(r"\s*[,;]\s*|(?<=[^\W\d])\s*/\s*(?=[^\W\d])")
 _NO_SIGN = re.compile(r"[\s_.,;:'’\"()/&]+")
@@ -52,9 +55,11 @@ class Symptoms:
     """Everything that a diagnosis depends on.
 
     `unmatched` are names in `disabled` that no plugin answers to; `without_range` labels of plugins that do not say
-    their hook API; `imports` by label. `coverage` of each attribute and `columns` that none reads, with their cells,
-    are empty without a catalogue, and `catalog_error` says why. `head_errors` and `head_owners` by attribute,
-    `upper_units` is how many units a branch has at most; `trunk_error` why no head could be tried.
+    their hook API; `imports` by label. `coverage` of each attribute, `columns` that none reads, with their cells, and
+    `unmapped` article types are empty without a catalogue, and `catalog_error` says why; `type_conflicts` is what
+    plugins say of article types against each other, `type_error` what [article_types] says against them.
+    `head_errors` and `head_owners` by attribute, `upper_units` is how many units a branch has at most; `trunk_error`
+    why no head could be tried.
     """
 
     settings: Settings
@@ -65,6 +70,9 @@ class Symptoms:
     imports: Mapping[str, ImportTrial] = field(default_factory=dict)
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     columns: Mapping[str, int] = field(default_factory=dict)
+    unmapped: tuple[TypeReport, ...] = ()
+    type_conflicts: tuple[str, ...] = ()
+    type_error: str | None = None
     catalog_error: str | None = None
     trunk_error: str | None = None
     upper_units: int | None = None
@@ -204,6 +212,28 @@ def _spellings(symptoms: Symptoms) -> Iterator[Finding]:
                     yield Finding(WARNING, "spelling", where, what, "make them one value, or name them apart", **whose)
 
 
+# -- article types ---------------------------------------------------------------------------------
+
+
+def _article_types(symptoms: Symptoms) -> Iterator[Finding]:
+    """What [article_types] and plugins say against each other, and words that no rule maps."""
+    if symptoms.type_error:
+        where, _, what = symptoms.type_error.partition(": ")
+        yield Finding(ERROR, "settings", where, what, "until then no command reads labels")
+    for conflict in symptoms.type_conflicts:
+        what, _, do = conflict.partition("; ")
+        yield Finding(WARNING, "settings", "article_types", what, do)
+    open_ = [one for one in symptoms.unmapped if symptoms.attributes.keys() - set(one.attributes)]
+    for one in open_[:_SHOWN_TYPES]:
+        what = f"is unmapped, so it is not known what to ask of its {one.products} products, {one.stated_labels} labels"
+        such = f", such as {one.setting}" if one.setting else ""
+        do = f"write it under [article_types]{such}; see `attributree types`"
+        yield Finding(WARNING, "labels", f"article type {one.article_type!r}", what, do)
+    if more := open_[_SHOWN_TYPES:]:
+        what = f"{len(more)} more article types with {sum(one.products for one in more)} products are unmapped"
+        yield Finding(WARNING, "labels", "article types", what, "see `attributree types`")
+
+
 # -- labels ----------------------------------------------------------------------------------------
 
 
@@ -265,5 +295,5 @@ def _said(texts: Sequence[UnknownValue]) -> str:
 
 
 _CHECKS: Final[tuple[Callable[[Symptoms], Iterator[Finding]], ...]] = (
-    *(_broken, _unused, _heads, _imports, _spellings, _labels, _depths, _without_range),
+    *(_broken, _unused, _heads, _imports, _spellings, _article_types, _labels, _depths, _without_range),
 )

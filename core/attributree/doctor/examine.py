@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ..errors import AttributreeError, CatalogError, PluginError, TrunkError
+from ..errors import AttributreeError, CatalogError, ConfigError, PluginError, TrunkError
 from ..plugins import LoadedPlugins
 from ..plugins.hookspecs import attributree_branch_head
 from ..settings.models import Settings
@@ -32,13 +32,17 @@ def examine(workspace: Workspace) -> Symptoms:
         imports=time_imports(plugins.plugins),
     )
     try:
+        found = replace(found, type_conflicts=workspace.article_types.conflicts())
         plugins, labels = workspace.declared, workspace.labels
         found = replace(
             found,
             attributes=plugins.attributes,
             coverage={name: labels.coverage(attribute) for name, attribute in plugins.attributes.items()},
             columns={name: n for name, n in labels.undeclared().items() if name not in plugins.attributes},
+            unmapped=workspace.unmapped_types(),
         )
+    except ConfigError as error:
+        found = replace(found, type_error=str(error).removeprefix("plugins.toml: "))
     except CatalogError as error:
         found = replace(found, catalog_error=str(error))
     return replace(found, **_try_heads(settings, plugins))

@@ -52,7 +52,8 @@ class LiveTree:
         store = ArtifactStore(settings.catalog.artifacts)
         self.loaded = load_tree(store, version.trunk, version.branches, plugins)
         self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.labels.attributes().items()}
-        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device)
+        types = catalog.labels.types()
+        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device, types)
 
     def names(self, wanted: Iterable[str] = ()) -> list[str]:
         """Return the attributes to answer: `wanted`, or all that are live. Raises UnknownNameError."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..answers import Answers, Floats, answer_today, translate
+from ..article_types import EXACT, OUTSIDE, UNMAPPED, ArticleTypes
 from ..errors import ImageError
 from ..images.decode import decode_image, quiet
 from ..nn.losses import probabilities
@@ -22,6 +23,8 @@ from ..schema import SEPARATOR, Attribute
 
 _BATCH = 64
 ACCEPT, REVIEW, NOT_APPLICABLE, ERROR = "accept", "review", "not_applicable", "error"
+#: The reason of an answer about a product of an unmapped article type.
+UNMAPPED_TYPE = "its article type is unmapped, so it is not known whether this is asked of it; see attributree types"
 #: The reason of an answer whose value was split after its branch had learnt it.
 SPLIT = "the branch learnt these as one value, which was split since; label some of each to have it retrained"
 
@@ -93,13 +96,19 @@ class Predictor:
     """The live tree with today's schemas: pixels or features in, predictions out."""
 
     def __init__(
-        self, loaded: LoadedTree, version: int, attributes: Mapping[str, Attribute], device: torch.device
+        self,
+        loaded: LoadedTree,
+        version: int,
+        attributes: Mapping[str, Attribute],
+        device: torch.device,
+        types: ArticleTypes = EXACT,
     ) -> None:
         self.loaded = loaded
         self.attributes = attributes
         self.device = device
         self.tree = loaded.tree.to(device)
         self.version = version
+        self.types = types
 
     def names(self) -> list[str]:
         """Return the attributes that can be answered or whose failure can be told, in order."""
@@ -147,7 +156,7 @@ class Predictor:
         out: list[Prediction] = []
         for i, subject in enumerate(subjects):
             for name in names:
-                if not self.attributes[name].applies(subject.article_type):
+                if self.types.asks(self.attributes[name], subject.article_type) == OUTSIDE:
                     out.append(self._plain(subject, name, NOT_APPLICABLE))
                 elif name in answers:
                     out.append(self._answered(subject, name, answers[name], i))
@@ -174,6 +183,8 @@ class Predictor:
         values = tuple(key for key, said in zip(keys, answers.said[row], strict=True) if said)
         undecided = answers.undecided is not None and bool(answers.undecided[row])
         decision, reason = (REVIEW, SPLIT) if undecided else (decide(record, confidence), None)
+        if self.types.asks(self.attributes[name], subject.article_type) == UNMAPPED:
+            decision, reason = REVIEW, UNMAPPED_TYPE
         return replace(self._plain(subject, name, decision, reason), values=values, confidence=confidence)
 
     def _plain(self, subject: Subject, name: str, decision: str, reason: str | None = None) -> Prediction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
+from ..article_types import EXACT, ArticleTypes
 from ..database.bulk import insert_numbered, insert_rows
 from ..database.engine import chunks, notify
 from ..database.tables import (
@@ -42,6 +44,8 @@ from .values import todays_keys, value_ids
 
 #: The cause of a revision that changes the precedence of sources; its detail is that in JSON.
 SOURCES = "sources"
+#: The cause of a revision that changes the article types; its detail is their tables in JSON.
+ARTICLE_TYPES = "article types"
 #: Images whose observations are looked at together.
 _CHUNK = 2000
 
@@ -66,9 +70,23 @@ def new_revision(connection: Connection, cause: str, detail: str) -> int:
 
 def active_sources(connection: Connection) -> Sources:
     """Return the precedence of sources that the annotations follow."""
-    query = select(Revision.detail).where(Revision.cause == SOURCES).order_by(Revision.id.desc()).limit(1)
-    stored = connection.execute(query).scalar()
+    stored = _last_detail(connection, SOURCES)
     return Sources() if stored is None else Sources.configured(json.loads(stored))
+
+
+def active_types(connection: Connection) -> ArticleTypes:
+    """Return the article types that the annotations follow; those of a catalogue that never had any are `EXACT`."""
+    stored = _last_detail(connection, ARTICLE_TYPES)
+    return EXACT if stored is None else _read_types(stored)
+
+
+#: Nearly every transaction asks for the same ones.
+_read_types = lru_cache(4)(ArticleTypes.read)
+
+
+def _last_detail(connection: Connection, cause: str) -> str | None:
+    query = select(Revision.detail).where(Revision.cause == cause).order_by(Revision.id.desc()).limit(1)
+    return connection.execute(query).scalar()
 
 
 def observed_images(connection: Connection, columns: Sequence[str]) -> Sequence[int]:
@@ -136,13 +154,15 @@ def _among(column: InstrumentedAttribute[int], ids: Sequence[int], everything: b
     return column.between(ids[0], ids[-1]) if everything else column.in_(ids)
 
 
-def reader_of(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Reader:
+def reader_of(
+    connection: Connection, attribute: Attribute, sources: Sources | None = None, types: ArticleTypes | None = None
+) -> Reader:
     """Return a reader of `attribute` that asks the normalizer which the catalogue was opened with.
 
-    It goes by the precedence `sources`, by default the one that the annotations follow.
+    It goes by the precedence `sources` and the article `types`, by default those that the annotations follow.
     """
     normalizer = connection.get_execution_options().get("attributree_normalizer")
-    return Reader(attribute, sources or active_sources(connection), normalizer)
+    return Reader(attribute, sources or active_sources(connection), normalizer, types or active_types(connection))
 
 
 def reads_as_declared(connection: Connection, attribute: Attribute) -> bool:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from ..article_types import ArticleTypes
 from ..database.tables import (
     AnnotationRow,
     AnnotationValue,
@@ -22,8 +23,8 @@ from ..database.tables import (
     Product,
 )
 from ..schema import SPLITS, Attribute
-from .annotations import active_sources, image_texts, in_columns, newest_last, reader_of
-from .queries import IN_USE, other_types, revision
+from .annotations import active_sources, active_types, image_texts, in_columns, newest_last, reader_of
+from .queries import IN_USE, article_types, revision
 from .records import Coverage, UnknownValue
 from .resolve import Reader, Sources, UnknownTexts
 from .schemas import as_read
@@ -38,17 +39,21 @@ class _Tally:
         self.splits: Counter[str] = Counter()
         self.values: Counter[tuple[str, str]] = Counter()  # (key, split)
         self.unknown = UnknownTexts()
+        self.unmapped = 0  # annotated images of unmapped article types
 
 
-def coverage(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Coverage:
-    """Return how far `attribute` is annotated under a precedence of sources; None is the one that annotations follow.
+def coverage(
+    connection: Connection, attribute: Attribute, sources: Sources | None = None, types: ArticleTypes | None = None
+) -> Coverage:
+    """Return how far `attribute` is annotated under a precedence of sources and article types.
 
-    Counted from the annotations where they follow this very schema and precedence, and read from the observations where
-    they don't: for an attribute that is not registered, has changed, or is an orphan.
+    None are those that annotations follow. Counted from the annotations where they follow all of that and this very
+    schema, and read from the observations where they don't: for an attribute that is not registered, has changed, or
+    is an orphan.
     """
-    current = active_sources(connection)
-    sources = sources or current
-    reader = reader_of(connection, as_read(connection, attribute), sources)
+    current, followed = active_sources(connection), active_types(connection)
+    sources, types = sources or current, types or followed
+    reader = reader_of(connection, as_read(connection, attribute), sources, types)
     stored = connection.execute(
         select(AttributeRow.id).where(
             AttributeRow.name == attribute.name,
@@ -56,12 +61,13 @@ def coverage(connection: Connection, attribute: Attribute, sources: Sources | No
             AttributeRow.state == "declared",
         )
     ).scalar()
-    if stored is None or current.changes(sources):
+    retyped = types is not followed and followed.changes(types, reader.attribute, article_types(connection))
+    if stored is None or current.changes(sources) or retyped:
         tally = _read_observations(connection, reader)
     else:
         tally = _count_rows(connection, reader, stored)
     # Images of other article types are not applicable, stored or not.
-    total = outside = 0
+    total = outside = unmapped = 0
     by_type = (
         select(Product.article_type, func.count().label("n"))
         .join(Image, Image.product_id == Product.id)
@@ -71,6 +77,7 @@ def coverage(connection: Connection, attribute: Attribute, sources: Sources | No
     for row in connection.execute(by_type):
         total += row.n
         outside += 0 if reader.applies(row.article_type) else row.n
+        unmapped += row.n if reader.unmapped(row.article_type) else 0
     labelled, ambiguous = tally.states["labelled"], tally.states["ambiguous"]
     not_applicable = outside + tally.states["not_applicable"]
     keys = attribute.labels.keys
@@ -83,15 +90,18 @@ def coverage(connection: Connection, attribute: Attribute, sources: Sources | No
         per_split={split: tally.splits[split] for split in SPLITS},
         train_values={key: tally.values[key, "train"] for key in keys},
         unreadable=tally.unknown.report(attribute),
+        unmapped=unmapped - tally.unmapped,
     )
 
 
-def counted(connection: Connection, attribute: Attribute, sources: Sources | None = None) -> Coverage | None:
+def counted(
+    connection: Connection, attribute: Attribute, sources: Sources | None = None, types: ArticleTypes | None = None
+) -> Coverage | None:
     """Return the coverage that was stored at the newest revision, None if something has changed since."""
     row = connection.execute(
         select(CoverageRow.counts).where(
             CoverageRow.attribute == attribute.name,
-            CoverageRow.identity == _identity(attribute, sources or active_sources(connection)),
+            CoverageRow.identity == _identity(connection, attribute, sources, types),
             CoverageRow.revision == revision(connection),
         )
     ).scalar()
@@ -104,20 +114,29 @@ def counted(connection: Connection, attribute: Attribute, sources: Sources | Non
 
 
 def store(
-    connection: Connection, attribute: Attribute, counts: Coverage, at: int, sources: Sources | None = None
+    connection: Connection,
+    attribute: Attribute,
+    counts: Coverage,
+    at: int,
+    sources: Sources | None = None,
+    types: ArticleTypes | None = None,
 ) -> None:
     """Store what was counted at revision `at`, unless something has changed since: then it is worth nothing."""
     if revision(connection) != at:
         return
     connection.execute(delete(CoverageRow).where(CoverageRow.attribute == attribute.name))
-    identity = _identity(attribute, sources or active_sources(connection))
+    identity = _identity(connection, attribute, sources, types)
     values = {"identity": identity, "revision": at, "counts": asdict(counts)}
     connection.execute(insert(CoverageRow).values(attribute=attribute.name, **values))
 
 
-def _identity(attribute: Attribute, sources: Sources) -> str:
-    """Return the SHA-256 of what a count depends on besides the catalogue: schema, precedence, the code that reads."""
-    reading = f"{attribute.digest} {json.dumps(sources.to_json())} {version('attributree')}"
+def _identity(connection: Connection, attribute: Attribute, sources: Sources | None, types: ArticleTypes | None) -> str:
+    """Return the SHA-256 of what a count depends on besides the catalogue.
+
+    That is schema, precedence, article types, and the code that reads.
+    """
+    sources, types = sources or active_sources(connection), types or active_types(connection)
+    reading = f"{attribute.digest} {json.dumps(sources.to_json())} {types.text} {version('attributree')}"
     return hashlib.sha256(reading.encode()).hexdigest()
 
 
@@ -133,6 +152,7 @@ def _read_observations(connection: Connection, reader: Reader) -> _Tally:
             if annotation is None or not reader.applies(said.article_type):
                 continue
             tally.states[annotation.state] += 1
+            tally.unmapped += reader.unmapped(said.article_type)
             if annotation.state == "labelled":
                 tally.splits[said.split] += 1
                 tally.values.update((key, said.split) for key in annotation.values)
@@ -148,12 +168,16 @@ def _count_rows(connection: Connection, reader: Reader, row_id: int) -> _Tally:
         .join(Product, Product.id == Image.product_id)
         .where(AnnotationRow.attribute_id == row_id, IN_USE)
     )
-    others = other_types(connection, reader)
+    words = article_types(connection)
+    others = [word for word in words if not reader.applies(word)]
     states = here.where(Product.article_type.not_in(others)) if others else here
     for row in connection.execute(states.group_by(AnnotationRow.state, Product.split)):
         tally.states[row.state] += row.n
         if row.state == "labelled":
             tally.splits[row.split] += row.n
+    if unmapped := [word for word in words if reader.unmapped(word)]:
+        there = here.where(Product.article_type.in_(unmapped)).group_by(AnnotationRow.state, Product.split)
+        tally.unmapped = sum(row.n for row in connection.execute(there))
     keys = {value_id: key for key, value_id in value_ids(connection, row_id).items()}
     values = (
         here.add_columns(AnnotationValue.value_id)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from ..database.engine import Database, chunks
 from ..database.tables import Image, Product
@@ -127,11 +127,11 @@ class LabelFile:
 
         An image is known by its file. Only one that has none, or whose path leads elsewhere now, is known by its path.
         """
-        here: Select[Any] = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
+        here = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
         here = here.where(Image.root_id == root_id(connection, self.root))
         names = sorted({name for state in states.values() for name in (state.path, file_of(state))})
         either = (Image.path, Image.file)
-        rows = [
+        rows: list[Any] = [
             row for part in chunks(names) for name in either for row in connection.execute(here.where(name.in_(part)))
         ]
         rows.sort(key=lambda row: (row.state != "ok", row.id))

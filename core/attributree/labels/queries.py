@@ -19,7 +19,7 @@ from ..database.tables import AnnotationRow, AnnotationValue, Image, Product, Re
 from ..errors import UnknownNameError
 from ..label_set import LabelSet
 from ..schema import SPLITS
-from .annotations import annotation_rows
+from .annotations import active_types, annotation_rows
 from .names import column_counts
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
 from .resolve import Reader
@@ -107,26 +107,41 @@ def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[
         yield Image.file.in_(part)  # as an older attributree stored it
 
 
-def other_types(connection: Connection, reader: Reader) -> list[str]:
-    """Return the article types, as spelt in the catalogue, that the attribute is not asked of."""
-    types = connection.execute(select(Product.article_type).distinct()).scalars()
-    return sorted(article_type for article_type in types if not reader.applies(article_type))
+def article_types(connection: Connection) -> list[str]:
+    """Return the article types as spelt in the catalogue, the empty one too if a product has none."""
+    return sorted(connection.execute(select(Product.article_type).distinct()).scalars())
+
+
+def product_counts(connection: Connection) -> dict[str, int]:
+    """Return the number of products of each article type, as spelt in the catalogue; "" is those that have none."""
+    query = select(Product.article_type, func.count().label("n")).group_by(Product.article_type)
+    return {row.article_type: row.n for row in connection.execute(query)}
 
 
 def missing(connection: Connection, name: str) -> list[int]:
-    """Return the images in state ok that the attribute applies to and that are unknown or ambiguous."""
+    """Return the images in state ok that the attribute is asked of and that are unknown or ambiguous.
+
+    Of an unmapped article type it is not known whether the attribute is asked, so only those that something is stated
+    of are among them.
+    """
     row_id = attribute_id(connection, name)
-    others = other_types(connection, Reader(stored_schema(connection, row_id)))
+    reader = Reader(stored_schema(connection, row_id), types=active_types(connection))
+    here_too = article_types(connection)
+    outside = [word for word in here_too if not reader.applies(word)]
+    unmapped = [word for word in here_too if reader.unmapped(word)]
+    unknown: ColumnElement[bool] = AnnotationRow.id.is_(None)
+    if unmapped:
+        unknown &= Product.article_type.not_in(unmapped)
     here = (AnnotationRow.image_id == Image.id) & (AnnotationRow.attribute_id == row_id)
     query = (
         select(Image.id)
         .join(Product, Product.id == Image.product_id)
         .outerjoin(AnnotationRow, here)
-        .where(IN_USE, or_(AnnotationRow.id.is_(None), AnnotationRow.state == "ambiguous"))
+        .where(IN_USE, or_(unknown, AnnotationRow.state == "ambiguous"))
         .order_by(Image.id)
     )
-    if others:
-        query = query.where(Product.article_type.not_in(others))
+    if outside:
+        query = query.where(Product.article_type.not_in(outside))
     return list(connection.execute(query).scalars())
 
 
@@ -136,7 +151,7 @@ def missing(connection: Connection, name: str) -> list[int]:
 def annotated(connection: Connection, name: str, image_ids: Iterable[int]) -> dict[int, AnnotationRecord]:
     """Return what is known of `image_ids`; an image that is not in the result is unknown."""
     row_id = attribute_id(connection, name)
-    reader = Reader(stored_schema(connection, row_id))
+    reader = Reader(stored_schema(connection, row_id), types=active_types(connection))
     found: dict[int, AnnotationRecord] = {}
     for ids in chunks(sorted(set(image_ids))):
         rows = connection.execute(annotation_rows(row_id).where(AnnotationRow.image_id.in_(ids)))

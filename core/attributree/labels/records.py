@@ -209,7 +209,8 @@ class AnnotationRecord:
 class Coverage:
     """How far the images in state ok are annotated for one attribute.
 
-    The four states add up to `images`. `per_value`, `per_split` and `train_values` count labelled images.
+    The four states add up to `images`. `per_value`, `per_split` and `train_values` count labelled images. `unmapped`
+    are those of `unknown` whose article type is unmapped: no rule says whether the attribute is asked of them.
     """
 
     labelled: int
@@ -220,6 +221,7 @@ class Coverage:
     per_split: dict[str, int]
     train_values: dict[str, int]
     unreadable: tuple[UnknownValue, ...]
+    unmapped: int = 0
 
     @property
     def images(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
+from ..article_types import EXACT, OUTSIDE, UNMAPPED, ArticleTypes
 from ..schema import NONE_OF_THEM, NOT_APPLICABLE, SEPARATOR, Attribute, Value, fold
 from .records import UnknownValue
 
@@ -188,17 +189,32 @@ def _combine_several(heard: Sequence[Reading], said: frozenset[str]) -> Annotati
 
 
 class Reader:
-    """Reads cells of one attribute under a precedence of sources, and remembers them."""
+    """Reads cells of one attribute under a precedence of sources and article types, and remembers them."""
 
     def __init__(
-        self, attribute: Attribute, sources: Sources | None = None, normalizer: Normalizer | None = None
+        self,
+        attribute: Attribute,
+        sources: Sources | None = None,
+        normalizer: Normalizer | None = None,
+        types: ArticleTypes = EXACT,
     ) -> None:
         self.attribute = attribute
         self._sources = sources or Sources()
         self._read = partial(read_cell, attribute, normalizer=normalizer)
         self._remembered_read = lru_cache(_REMEMBERED)(self._read)
         self._remembered_combine = lru_cache(_REMEMBERED)(self._combine)
-        self.applies = lru_cache(_REMEMBERED)(attribute.applies)
+        self._asks = lru_cache(_REMEMBERED)(partial(types.asks, attribute))
+
+    def applies(self, article_type: str) -> bool:
+        """Return False if a rule says that the attribute is not asked of an article type: it is not applicable there.
+
+        Of an unmapped type no rule says anything, and what is stated there counts.
+        """
+        return self._asks(article_type) != OUTSIDE
+
+    def unmapped(self, article_type: str) -> bool:
+        """Return whether no rule says if the attribute is asked of an article type."""
+        return self._asks(article_type) == UNMAPPED
 
     def read(self, raw: str) -> Reading:
         """Return `read_cell`, remembered."""

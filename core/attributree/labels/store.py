@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from ..article_types import ArticleTypes
 from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
 from ..errors import CatalogError, IngestError
 from ..schema import Attribute
-from . import auto, coverage, export, history, observations, queries, reviews, roots, schemas
-from .annotations import active_sources
+from . import article_types, auto, coverage, export, history, observations, queries, reviews, roots, schemas
+from .annotations import active_sources, active_types
 from .ingest import ingest
 from .label_file import LabelFile
 from .readers import Formats
@@ -25,16 +26,21 @@ from .resolve import DEFAULT_SOURCE, Sources
 class LabelStore(Store):
     """Images, what was said of them, and what that means. Every method is one transaction.
 
-    What is written follows `sources`, a precedence of sources, from then on; None leaves the one that is followed.
+    What is written follows `sources`, a precedence of sources, and the article types that `types` returns, from then
+    on; None leaves those that are followed. `types` is called when they are needed.
     """
 
-    def __init__(self, database: Database, sources: Sources | None = None) -> None:
+    def __init__(
+        self, database: Database, sources: Sources | None = None, types: Callable[[], ArticleTypes] | None = None
+    ) -> None:
         super().__init__(database)
         self._sources = sources
+        self._types = types
         self._adopted = False
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
-        """Return `work(connection)`, run in one transaction in which annotations follow the precedence of sources.
+        """Return `work(connection)`, run in one transaction in which annotations follow sources and article types.
+
 
         The first one of a store also keeps images roots relative that an older attributree stored.
         """
@@ -43,14 +49,20 @@ class LabelStore(Store):
             if not self._adopted:
                 roots.adopt_roots(connection)
             schemas.follow_sources(connection, self._sources)
+            article_types.follow_types(connection, self._next_types(connection))
             return work(connection)
 
         done = self.database.write(all_of_it)
         self._adopted = True
         return done
 
-    def follow_sources(self) -> None:
-        """Make the annotations follow the precedence that the catalogue was opened with, if they follow another."""
+    def _next_types(self, connection: Connection) -> ArticleTypes:
+        """Return the article types that will be followed from the next change on."""
+        followed = active_types(connection)
+        return followed if self._types is None else self._types().after(followed)
+
+    def follow_settings(self) -> None:
+        """Make annotations follow the sources and article types that the catalogue was opened with."""
         self.write(lambda connection: None)
 
     def ingest(
@@ -90,15 +102,22 @@ class LabelStore(Store):
         """
 
         def count(connection: Connection) -> tuple[Coverage, int | None]:
-            if stored := coverage.counted(connection, attribute, self._sources):
+            types = self._next_types(connection)
+            if stored := coverage.counted(connection, attribute, self._sources, types):
                 return stored, None
-            return coverage.coverage(connection, attribute, self._sources), queries.revision(connection)
+            return coverage.coverage(connection, attribute, self._sources, types), queries.revision(connection)
 
         counts, fresh_at = self.read(count)
         if fresh_at is not None:
             with suppress(CatalogError):
-                self.database.write(lambda c: coverage.store(c, attribute, counts, fresh_at, self._sources))
+                self.database.write(
+                    lambda c: coverage.store(c, attribute, counts, fresh_at, self._sources, self._next_types(c))
+                )
         return counts
+
+    def next_types(self) -> ArticleTypes:
+        """Return the article types that annotations will follow from the next change on."""
+        return self.read(self._next_types)
 
     def wait_for_news(self, revision: int, seconds: float) -> bool:
         """Wait up to `seconds` for a revision after `revision`; return whether there is one."""
@@ -126,6 +145,9 @@ class LabelStore(Store):
     auto_attributes = reading(auto.auto_attributes)
     undeclared = reading(queries.undeclared)
     sources = reading(active_sources)
+    types = reading(active_types)
+    product_counts = reading(queries.product_counts)
+    stated_labels = reading(article_types.stated_labels)
 
     images = reading(queries.images)
     page = reading(reviews.page)

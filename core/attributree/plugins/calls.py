@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from packaging.utils import canonicalize_name
 
 from ..errors import PluginError, SchemaError
-from ..schema import Attribute
+from ..schema import ArticleType, Attribute
 from .hookspecs import HOOKS, AnswerError, Augmentation
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ def traced(label: str, what: str, call: Callable[..., T], **arguments: object) -
 def _short(value: object) -> str:
     """Return a value as a trace shows it; of an object that is a plugin's, only its type: its repr may fail."""
     match value:
-        case Attribute():
+        case Attribute() | ArticleType():
             text = value.name
         case list() | tuple():
             text = f"[{', '.join(map(_short, value))}]"

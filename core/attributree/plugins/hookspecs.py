@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from ..article_types import check_types
 from ..errors import SchemaError
-from ..schema import Attribute, reserved_column
+from ..schema import ArticleType, Attribute, reserved_column
 
 if TYPE_CHECKING:
     import click
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 #: Version of this module. The minor number grows when a hook or an optional argument is added, the major
 #: number when a plugin that worked may stop working.
-API_VERSION: Final = "1.1"
+API_VERSION: Final = "1.2"
 
 #: The project name that hook markers and the plugin manager share; also the entry-point group.
 PROJECT: Final = "attributree"
@@ -150,6 +151,29 @@ def attributree_attributes() -> Iterable[Attribute]:
 
     Called once when plugins are loaded, by nearly every command, so it must be quick and import no torch. An
     attribute belongs to one plugin: a name that two declare is given to neither.
+    """
+    raise NotImplementedError
+
+
+def _check_article_types(hook: str, answer: object) -> tuple[ArticleType, ...]:
+    types = []
+    for one in _several(hook, answer, "a list of ArticleType"):
+        if not isinstance(one, ArticleType):
+            raise AnswerError(f"{hook} returned a list that holds {one!r}, not an ArticleType")
+        types.append(one)
+    check_types(types)
+    return tuple(types)
+
+
+@hookspec(_check_article_types)
+def attributree_article_types() -> Iterable[ArticleType]:
+    """Return the article types that the plugin knows, with the words that shops use for them.
+
+    Attributes apply to types and to all that stands below them; products come with a shop's words. Case, plural, blanks
+    and hyphens of words do not matter, and a path such as "Floors > Wall tiles" is known by its last step. A word that
+    two plugins give to two types has none. The shop's own table, [article_types] in plugins.toml, comes before all
+    plugins. Called once when plugins are loaded, so it must be quick and import no torch. Where other types are
+    returned than before, annotations are derived anew by the next sync or ingest.
     """
     raise NotImplementedError
 

@@ -27,7 +27,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from ..errors import PluginError
-from ..schema import Attribute
+from ..schema import ArticleType, Attribute
 from . import hookspecs
 from .calls import Answer, BrokenError, Plugin, PluginInfo, attempt, traced
 from .claims import check_required, settle_names
@@ -60,6 +60,7 @@ class LoadedPlugins:
     declared_by: dict[str, str]  # attribute -> distribution (or the plugin's name if it has none)
     augmentations: dict[str, Augmentation]  # what may be done to images, for each attribute of which a plugin says so
     manager: pluggy.PluginManager
+    article_types: dict[str, tuple[ArticleType, ...]]  # what plugins know and their attributes name, by owner
     unmatched: tuple[str, ...]  # names in `disabled` that no plugin answers to
     _found: tuple[Plugin, ...] = field(repr=False)  # in order of name
     _usable: tuple[Plugin, ...] = field(repr=False)
@@ -181,10 +182,13 @@ def load_plugins(
         asked = _names(_asked(usable, hookspecs.attributree_normalize_label, name))
         attributes[name] = replace(attribute, normalized_by=asked)
     augmentations = _ask_for_augmentations(usable, attributes)
+    article_types = _ask_for_article_types(usable, attributes)
     infos = tuple(plugin.info for plugin in found)
     check_required(tuple(settings.require) if settings else (), infos)
     unmatched = tuple(name for name in disabled if not any(info.answers_to(name) for info in infos))
-    return LoadedPlugins(attributes, declared_by, augmentations, manager, unmatched, tuple(found), tuple(usable))
+    return LoadedPlugins(
+        attributes, declared_by, augmentations, manager, article_types, unmatched, tuple(found), tuple(usable)
+    )
 
 
 def _same(plugin: object) -> object:
@@ -295,6 +299,31 @@ def _ask_for_augmentations(plugins: Sequence[Plugin], attributes: Mapping[str, A
             if answer is not None:
                 found[name] = answer
                 break
+    return found
+
+
+def _ask_for_article_types(
+    plugins: Sequence[Plugin], attributes: Mapping[str, Attribute]
+) -> dict[str, tuple[ArticleType, ...]]:
+    """Return the types that plugins know and those that their attributes name, by owner.
+
+    A plugin that fails is reported, and only its attributes' types are known.
+    """
+    found: dict[str, tuple[ArticleType, ...]] = {}
+    hook = hookspecs.attributree_article_types
+    for plugin in plugins:
+        types: dict[ArticleType, None] = {}
+        if hook.__name__ in plugin.hooks:
+            try:
+                types = dict.fromkeys(plugin.ask(hook))
+            except BrokenError as error:
+                plugin.fail(f"{error}; its words for article types are not used")
+        named = (word for name in plugin.info.attributes for word in attributes[name].applies_to)
+        types |= dict.fromkeys(map(ArticleType, named))
+        if types:
+            # Not a file's path: workers that share a catalogue may have the same file in different folders.
+            owner = plugin.info.name if plugin.file else plugin.info.owner
+            found[owner] = (*found.get(owner, ()), *types)
     return found
 
 

@@ -12,6 +12,7 @@ from ..database.engine import chunks
 from ..database.mapping import columns_of
 from ..database.tables import Image, Prediction, PredictionValue, Product
 from ..errors import CatalogError
+from ..labels.annotations import active_types
 from ..labels.records import PredictionRecord
 from ..labels.resolve import Reader
 from ..labels.values import attribute_id, stored_schema, todays_keys, value_ids
@@ -65,12 +66,12 @@ def _save_chunk(
 def load(connection: Connection, name: str, image_ids: Iterable[int] | None = None) -> list[PredictionRecord]:
     """Return the predictions for one attribute, by image id, of all images or of some.
 
-    Under today's schema: of a value that was split nobody knows which heir it is, so it goes to review; where the
-    attribute does not apply any more nothing is answered.
+    Under today's schema: of a value that was split nobody knows which heir it is, so it goes to review, as does what
+    is said of an unmapped article type; where the attribute does not apply any more nothing is answered.
     """
     attribute = attribute_id(connection, name)
     keys = todays_keys(connection, attribute)
-    reader = Reader(stored_schema(connection, attribute))
+    reader = Reader(stored_schema(connection, attribute), types=active_types(connection))
     query = (
         select(Prediction, PredictionValue.value_id, Product.article_type)
         .join(Image, Image.id == Prediction.image_id)
@@ -91,7 +92,9 @@ def load(connection: Connection, name: str, image_ids: Iterable[int] | None = No
             decision = rows[0].decision
             if not reader.applies(rows[0].article_type):
                 values, decision = (), "not_applicable"
-            elif decision == "accept" and any(len(heirs) > 1 for heirs in said):
+            elif decision == "accept" and (
+                any(len(heirs) > 1 for heirs in said) or reader.unmapped(rows[0].article_type)
+            ):
                 decision = "review"
             confidence, version, branch = rows[0].confidence, rows[0].version_id, rows[0].branch_id
             found[image_id] = PredictionRecord(image_id, name, values, confidence, decision, version, branch)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
-from .models import AttributeSettings, Settings, SourceSettings, split_list
+from .models import ArticleTypeSettings, AttributeSettings, Settings, SourceSettings, split_list
 from .urls import quote_path, unquote_path
 
 FILE_NAME: Final = "plugins.toml"
@@ -29,7 +29,11 @@ PREFIX: Final = "ATTRIBUTREE_"
 NOT_SETTINGS: Final = frozenset({"ATTRIBUTREE_CONFIG", "ATTRIBUTREE_TRACE_PLUGINS"})
 _SQLITE_FILE: Final = re.compile(r"^(sqlite(?:\+\w+)?:///)([^?]+)(.*)$", re.DOTALL)
 #: Sections that hold a section for each name.
-_NAMED: Final[Mapping[str, type[BaseModel]]] = {"attributes": AttributeSettings, "sources": SourceSettings}
+_NAMED: Final[Mapping[str, type[BaseModel]]] = {
+    "article_types": ArticleTypeSettings,
+    "attributes": AttributeSettings,
+    "sources": SourceSettings,
+}
 
 
 def load_settings(
@@ -214,12 +218,20 @@ def render_default_toml(database: str | None = None) -> str:
             for key, info in type(section).model_fields.items():
                 value = database if database and (name, key) == ("catalog", "database") else getattr(section, key)
                 lines += [*_comment(info.description), f"{key} = {_toml(value)}"]
+    lines += ["", *_comment(ArticleTypeSettings.__doc__), *_ARTICLE_TYPES]
     for name, model in (("sources.review", SourceSettings), ("attributes.shape", AttributeSettings)):
         lines += ["", *_comment(model.__doc__), f"# [{name}]"]
         for key, info in model.model_fields.items():
             (example,) = info.examples or (info.default,)
             lines.append(f"# {f'{key} = {_toml(example)}':<24} # {info.description}")
     return "\n".join(lines) + "\n"
+
+
+_ARTICLE_TYPES: Final = (
+    "# [article_types]",
+    '# tile = ["Wall tiles", "Stone tiles"]',
+    '# mosaic = { words = ["Mosaics"], below = ["tile"] } # what applies to tiles applies to mosaics',
+)
 
 
 def _comment(text: str | None) -> list[str]:

@@ -7,12 +7,15 @@ settings.training.epochs
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from ..schema import LANGUAGE_TAG
+from ..article_types import check_types
+from ..errors import SchemaError
+from ..schema import LANGUAGE_TAG, ArticleType
 from .head_names import HeadName
 
 #: `BranchSettings.loss` where no plugin is asked for a loss.
@@ -153,6 +156,38 @@ class TrainingSettings(_Section):
     """Folder for TensorBoard's event files; empty for none."""
 
 
+class ArticleTypeSettings(_Section):
+    """What the shop calls an article type; it comes before what plugins know. See `attributree types`."""
+
+    words: Names = ()
+    """What the shop calls it."""
+    below: Names = ()
+    """The types that it is one of: what applies to them applies to it. Empty: what plugins say."""
+
+
+def _words_alone(value: object) -> object:
+    return {"words": value} if isinstance(value, str | list | tuple) else value
+
+
+def _one_type_a_word(types: dict[str, ArticleTypeSettings]) -> dict[str, ArticleTypeSettings]:
+    """Raise ValueError if a word stands under two types, or a type below itself."""
+    try:
+        check_types(table_of(types))
+    except SchemaError as error:
+        raise ValueError(str(error)) from None
+    return types
+
+
+def table_of(types: Mapping[str, ArticleTypeSettings]) -> tuple[ArticleType, ...]:
+    """Return [article_types] as declarations. Raises SchemaError."""
+    return tuple(ArticleType(name, one.words, one.below) for name, one in types.items())
+
+
+ArticleTypeTable = Annotated[
+    dict[Text, Annotated[ArticleTypeSettings, BeforeValidator(_words_alone)]], AfterValidator(_one_type_a_word)
+]
+
+
 class PluginSettings(_Section):
     """Which plugins are used. Installed ones are found by themselves."""
 
@@ -215,6 +250,7 @@ class Settings(_Section):
     trunk: TrunkSettings = TrunkSettings()
     training: TrainingSettings = TrainingSettings()
     plugins: PluginSettings = PluginSettings()
+    article_types: ArticleTypeTable = Field(default_factory=dict)
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     attributes: dict[str, AttributeSettings] = Field(default_factory=dict)
 

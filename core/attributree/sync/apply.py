@@ -128,7 +128,7 @@ def sync_catalog(
 
 def _apply_schemas(plan: Plan, catalog: Catalog, plugins: LoadedPlugins) -> None:
     """Register, evolve and orphan what the plan says."""
-    catalog.labels.follow_sources()
+    catalog.labels.follow_settings()
     for name in _to_declare(plan, catalog, plugins):
         owner = plugins.declared_by[name]
         catalog.labels.declare(plugins.attributes[name], owner, versions(plugins).get(owner), actor=actor())

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from statistics import median
 
 from ..answers import heirs
+from ..article_types import ASKED, OUTSIDE, UNMAPPED
 from ..errors import UnknownNameError
 from ..labels.lineage import describe_change, refuse_kind
 from ..labels.records import CatalogAttribute, Coverage
@@ -36,6 +37,7 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
     schema: list[Action] = []
     training: list[Action] = []
     blocked: list[Action] = []
+    refused: set[str] = set()
     movers = _movers(state, recipes)
     # A new trunk is tried again as soon as one of its branches has a better chance, and then with all of them.
     again = any(name in retrain or not _given_up(state, recipes, name) for name in movers if name in state.declared)
@@ -48,13 +50,15 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
             continue
         if refusal := _refused(state, name) or _other_kind(state, name):
             blocked.append(refusal)
+            refused.add(name)
             continue
         schema += _schema_action(state, name)
         moves = name in movers and again
         action = _training_action(state, recipes, name, forced=name in retrain, moves=moves)
         if action:
             (blocked if action.action == "blocked" else training).append(action)
-    schema += _precedence(state, recipes, {*(action.attribute for action in schema + blocked)})
+    schema += _precedence(state, recipes, {*refused, *(action.attribute for action in schema)})
+    schema += _retyped(state, {*refused, *(action.attribute for action in schema)})
     left = [name for name in movers if name not in {action.attribute for action in training}]
     if left and training:
         why = f"{trunk_change(state, recipes)}; all live branches move together, and {', '.join(left)} cannot now"
@@ -64,7 +68,12 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
         taught = ", ".join(str(action.attribute) for action in training)
         reason = f"trunk -> weights is random: learn the trunk once, end to end, from {taught}"
         training.insert(0, Action("train_trunk", None, reason, sum(action.labelled for action in training)))
-    notes = (*state.root_warnings, *_settings_of_former_names(state, recipes), *_stale_settings(state, recipes, names))
+    notes = (
+        *state.root_warnings,
+        *_settings_of_former_names(state, recipes),
+        *_stale_settings(state, recipes, names),
+        *_unmapped_types(state),
+    )
     return Plan((*schema, *blocked, *training), notes)
 
 
@@ -157,6 +166,44 @@ def _precedence(state: CatalogState, recipes: Recipes, others: Collection[str | 
     names = sorted((state.declared.keys() & state.catalogued.keys()) - set(others))
     reason = f"the precedence of sources changed ({', '.join(changes)}): what was said is read again"
     return [Action("evolve", name, reason, state.coverage[name].labelled) for name in names]
+
+
+def _retyped(state: CatalogState, others: Collection[str | None]) -> Iterator[Action]:
+    """Yield what changed article types evolve: each attribute but the `others` that applies to other products now."""
+    for name in sorted((state.declared.keys() & state.catalogued.keys()) - set(others)):
+        changed = state.types.changes(state.next_types, state.declared[name], state.products)
+        if changed:
+            said = "; ".join(f"{_HOLDS[now]} {_of_types(state, words)}" for now, words in sorted(changed.items()))
+            reason = f"the article types changed ({said}): what was said is read again"
+            yield Action("evolve", name, reason, state.coverage[name].labelled)
+
+
+#: What is said of article types by whether an attribute is asked of them.
+_HOLDS = {ASKED: "asked of", OUTSIDE: "not applicable to", UNMAPPED: "not known whether asked of"}
+#: Article types that are named; the others are counted.
+_NAMED_TYPES = 5
+
+
+def _of_types(state: CatalogState, words: Collection[str]) -> str:
+    """Return the commonest of some article types, and the number of products that have any of them."""
+    commonest = sorted(words, key=lambda word: (-state.products[word], word))
+    more = f" and {len(words) - _NAMED_TYPES} more" if len(words) > _NAMED_TYPES else ""
+    products = sum(state.products[word] for word in words)
+    return f"{', '.join(commonest[:_NAMED_TYPES])}{more}, {products} product{'' if products == 1 else 's'}"
+
+
+def _unmapped_types(state: CatalogState) -> Iterator[str]:
+    """Say which article types are unmapped, if that leaves open whether an attribute is asked of them."""
+    open_ = [
+        word
+        for word in state.products
+        if any(state.next_types.asks(attribute, word) == UNMAPPED for attribute in state.declared.values())
+    ]
+    if open_:
+        yield (
+            f"{len(open_)} article type{' is' if len(open_) == 1 else 's are'} unmapped ({_of_types(state, open_)}), "
+            "so it is not known what to ask there; see `attributree types`"
+        )
 
 
 def _training_action(state: CatalogState, recipes: Recipes, name: str, *, forced: bool, moves: bool) -> Action | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from ..article_types import EXACT, ArticleTypes
 from ..catalog import Catalog
 from ..errors import CatalogError
 from ..labels.lineage import predecessor
@@ -39,6 +40,9 @@ class CatalogState:
     runs: tuple[TrainingRun, ...] = ()  # all of them, oldest first
     sources: Sources = field(default_factory=Sources)  # the precedence that annotations follow
     root_warnings: tuple[str, ...] = ()  # a line for each images root that is gone
+    types: ArticleTypes = EXACT  # the article types that annotations follow
+    next_types: ArticleTypes = EXACT  # those that they follow from the next change on
+    products: Mapping[str, int] = field(default_factory=dict)  # by article type, as spelt in the catalogue
 
     def today(self, name: str) -> Attribute:
         """Return a declared attribute with what the catalogue remembers of former keys and names."""
@@ -80,6 +84,9 @@ def read_state(catalog: Catalog, plugins: LoadedPlugins) -> CatalogState:
         runs=tuple(runs),
         sources=catalog.labels.sources(),
         root_warnings=tuple(catalog.labels.root_warnings()),
+        types=catalog.labels.types(),
+        next_types=catalog.labels.next_types(),
+        products=catalog.labels.product_counts(),
     )
 
 

@@ -90,7 +90,7 @@ def mine(
             raise UnknownNameError(
                 f"no attribute {name!r} is declared; there are: {', '.join(sorted(known)) or 'none'}"
             )
-    miner = Miner(known.values(), languages)
+    miner = Miner(known.values(), languages, labels.next_types())
 
     def work(connection: Connection) -> MineSummary:
         writer, voice = ObservationWriter(connection, "mine", ", ".join(wanted)), (TEXT_SOURCE, None)

@@ -12,7 +12,9 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from ..article_types import ASKED, EXACT, ArticleTypes
 from ..schema import MARKS, Attribute, fold
+from ..stems import stem
 
 #: Words that tie others together; no phrase begins or ends with one, and none is a value by itself.
 STOP_WORDS = frozenset(
@@ -127,17 +129,6 @@ def words(text: str) -> Words:
     return tuple(_WORD.findall(fold(plain).replace("\u2044", "/")))
 
 
-def stem(word: str) -> str:
-    """Return `word` without the ending of a plural, s or es; y and ie are one.
-
-    >>> [stem(word) for word in ("tiles", "glasses", "seamless", "ruffle", "berries", "cookie")]
-    ['tile', 'glass', 'seamless', 'ruffle', 'berry', 'cooky']
-    """
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-2] if word.endswith(("sses", "xes", "ches", "shes")) else word[:-1]
-    return word[:-2] + "y" if len(word) > 3 and word.endswith("ie") else word
-
-
 @dataclass(frozen=True, slots=True)
 class Match:
     """A spelling in a text: the words from `start` to before `end`, and the values that it means.
@@ -210,9 +201,15 @@ class Vocabulary:
 
 
 class Miner:
-    """Finds values in texts. `attributes` are all that are declared: a spelling of one may be part of another's."""
+    """Finds values in texts. `attributes` are all that are declared: a spelling of one may be part of another's.
 
-    def __init__(self, attributes: Iterable[Attribute], languages: Collection[str] = ()) -> None:
+    By `types` an attribute is asked of a product or not; of an unmapped type nothing is mined.
+    """
+
+    def __init__(
+        self, attributes: Iterable[Attribute], languages: Collection[str] = (), types: ArticleTypes = EXACT
+    ) -> None:
+        self._types = types
         self._attributes = tuple(attributes)
         self._languages = tuple(languages)
         self._applying: dict[str, tuple[Vocabulary, tuple[Attribute, ...]]] = {}
@@ -225,7 +222,9 @@ class Miner:
         something else, that values of two attributes share, and that say little by themselves, such as "short".
         """
         if article_type not in self._applying:
-            here = tuple(attribute for attribute in self._attributes if attribute.applies(article_type))
+            here = tuple(
+                attribute for attribute in self._attributes if self._types.asks(attribute, article_type) == ASKED
+            )
             self._applying[article_type] = (Vocabulary(here, self._languages), here)
         vocabulary, attributes = self._applying[article_type]
         said: set[Owner] = set()

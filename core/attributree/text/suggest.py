@@ -16,7 +16,8 @@ from ..labels.records import UnknownValue
 from ..labels.store import LabelStore
 from ..labels.texts import product_texts
 from ..schema import Attribute, key_of, reserved_column
-from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, stem, words
+from ..stems import stem
+from .miner import BREAKS, STOP_WORDS, Vocabulary, Words, words
 
 #: Different spellings of a column that are looked at, the commonest ones, and different phrases that are counted.
 _MOST_SPELLINGS, _MOST_PHRASES = 400, 200_000
