@@ -112,13 +112,14 @@ def test_a_hook_is_called_by_the_core(name: str) -> None:
 def test_the_hooks_of_this_version_are_written_down_so_that_a_change_raises_it() -> None:
     arguments = {name: tuple(inspect.signature(spec).parameters) for name, spec in SPECS.items()}
     assert (hookspecs.API_VERSION, arguments) == (
-        "1.1",
+        "1.2",
         {
             "attributree_api": (),
             "attributree_attributes": (),
             "attributree_branch_head": ("attribute", "in_features"),
             "attributree_loss": ("attribute",),
             "attributree_augmentation": ("attribute",),
+            "attributree_weights": (),
             "attributree_normalize_label": ("attribute", "text"),
             "attributree_catalog_source": ("path",),
             "attributree_commands": (),
