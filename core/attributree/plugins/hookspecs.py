@@ -261,7 +261,7 @@ def attributree_weights() -> Iterable[PretrainedWeights]:
     Asked when settings name weights that are neither a file nor attributree's own, and by `weights list`, so it must be
     quick and import no torch: a file is named here and read later, if it is wanted. Before that its SHA-256 is compared
     with `sha256`. What `read` returns must have, under timm's names, every tensor that the backbone needs in the shape
-    that it needs; `read` must not unpickle anything but tensors (`torch.load(file, weights_only=True)`). Weights of
+    that it needs; `read` must unpickle nothing but tensors (PyTorch's `weights_only=True`). Weights of
     another backbone than the settings name are refused with what to write. A name that two plugins offer is given to
     neither.
     """
