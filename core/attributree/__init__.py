@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .errors import AttributreeError
 from .plugins.hookspecs import Augmentation, hookimpl
+from .plugins.pretrained import PretrainedWeights
 from .schema import ArticleType, Attribute, MultiLabel, Ordinal, SingleLabel, Value
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "Augmentation",
     "MultiLabel",
     "Ordinal",
+    "PretrainedWeights",
     "SingleLabel",
     "Value",
     "Workspace",

@@ -93,11 +93,15 @@ class Result:
 
 @dataclass(frozen=True)
 class TrunkReport:
-    """The trunk that branches grew on; `trained` holds epochs, seconds and macro-F1 if this sync trained it."""
+    """The trunk that branches grew on; `trained` holds epochs, seconds and macro-F1 if this sync trained it.
+
+    `weights` is what the settings call them, `origin` which those are: the hub's repository, a plugin's version.
+    """
 
     digest: str
     weights: str
     trained: dict[str, Any] | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,13 @@ class Workspace:
         """Return what `sync` would do."""
         return make_plan(self.catalog, self.settings, self.declared, only=only, retrain=retrain)
 
+    def check_plan(self, plan: Plan) -> None:
+        """Raise TrunkError if `plan` trains something and there is no trunk for it. Imports torch in that case."""
+        if plan.training:
+            from .sync.new_trunk import require_trunk
+
+            require_trunk(self.catalog, self.settings, self.declared)
+
     def sync(
         self,
         *,

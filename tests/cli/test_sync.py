@@ -1,9 +1,12 @@
 """sync-catalog, as it is typed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from attributree.cli.sync import Told
+from attributree.reports import Result
 from support.projects import Project
 
 ACTION = {"action", "attribute", "reason", "labelled"}
@@ -36,7 +39,7 @@ def test_json_is_one_document_in_the_promised_shape(grown: Project) -> None:
     assert result["metrics"]["depth"] == "head"
     assert result["metrics"]["donor"] in ("trunk", "garment", "sleeves")
     assert result["metrics"]["probe"] == {}  # both donors have the same units: there was nothing to choose
-    assert report["trunk"].keys() == {"digest", "weights", "trained"}
+    assert report["trunk"].keys() == {"digest", "weights", "trained", "origin"}
     assert report["trunk"]["trained"] is None
     assert report["version"] == 3
     assert (report["quarantined"], report["dry_run"]) == ([], False)
@@ -80,6 +83,44 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(grown: Project) -> None:
     assert (outcome.json["results"], outcome.json["dry_run"]) == ([], True)
     assert grown.run("status", "--json").json == before
     assert grown.run("sync-catalog", "--dry-run").err == "dry run: nothing was changed\n"
+
+
+@pytest.mark.parametrize(
+    ("trunk", "said"),
+    [
+        ({"branch_at": "layer9"}, "trunk -> branch_at: test_resnet has no stage 'layer9' above its first; it has "),
+        ({"backbone": "hrnet_w18_small"}, "trunk -> backbone: hrnet_w18_small is not a plain sequence of stages: "),
+        ({"weights": "efficientnet-lite9"}, "trunk -> weights: no installed plugin offers 'efficientnet-lite9'; "),
+    ],
+)
+def test_a_trunk_that_cannot_be_had_is_one_line_once_and_not_once_an_attribute(
+    project: Project, trunk: dict[str, Any], said: str
+) -> None:
+    project.settings(trunk={"weights": "random", **trunk})
+    for command in (("sync-catalog", "--dry-run"), ("sync-catalog",), ("sync-catalog", "--json")):
+        outcome = project.run(*command)
+        assert outcome.code == 1
+        assert (outcome.out + outcome.err).count(said) == 1
+        assert f"\nerror: {said}" in f"\n{outcome.err}"
+    (finding,) = (f for f in project.run("plugins", "doctor", "--json").json["findings"] if f["check"] == "head")
+    assert said.partition(": ")[2].strip() in finding["what"]
+
+
+def test_a_dry_run_on_the_live_trunk_builds_no_network(grown: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown.plugin("tone")
+    monkeypatch.setattr("attributree.sync.new_trunk.build_backbone", None)
+    assert grown.run("sync-catalog", "--dry-run").code == 0
+
+
+def test_a_reason_that_several_results_have_is_said_with_the_first() -> None:
+    told, why = Told(), "the new trunk has no good branch for tone"
+    results = [Result(name, "retrain", "rejected", why) for name in ("garment", "sleeves")]
+    results.append(Result("tone", "retrain", "rejected", "macro-F1 0.2"))
+    assert [told.line(result) for result in results] == [
+        f"garment: rejected ({why})",
+        "sleeves: rejected (as garment)",
+        "tone: rejected (macro-F1 0.2)",
+    ]
 
 
 def test_only_and_retrain_and_no_train_are_passed_on(grown: Project) -> None:

@@ -120,6 +120,7 @@ def test_the_hooks_of_this_version_are_written_down_so_that_a_change_raises_it()
             "attributree_branch_head": ("attribute", "in_features"),
             "attributree_loss": ("attribute",),
             "attributree_augmentation": ("attribute",),
+            "attributree_weights": (),
             "attributree_normalize_label": ("attribute", "text"),
             "attributree_catalog_source": ("path",),
             "attributree_commands": (),

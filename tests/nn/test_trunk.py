@@ -1,5 +1,6 @@
 """Splitting timm backbones, and the weights they start from. Nothing in here reaches for a network."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from attributree.errors import TrunkError
 from attributree.heads import spatial_pyramid
+from attributree.nn.cut import last_stage
 from attributree.nn.trunk import HUB, MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import standard_names, write_weights
 
@@ -71,8 +73,8 @@ def test_a_backbone_is_split_at_a_stage(name: str, branch_at: str, units: list[s
     with torch.no_grad():
         features = backbone.trunk.features(pictures(2))
     assert {what: tensor.shape[1:] for what, tensor in features.items()} == {
-        MAPS: backbone.shape(MAPS),
-        PYRAMID: backbone.shape(PYRAMID),
+        MAPS: backbone.shapes[MAPS],
+        PYRAMID: backbone.shapes[PYRAMID],
     }
 
 
@@ -140,27 +142,61 @@ def test_a_branch_point_that_is_no_stage_or_the_first_is_refused_with_the_stages
 
 
 @pytest.mark.parametrize(
-    ("name", "stages"),
+    ("name", "stages", "last"),
     [
-        ("resnet18", "bn1, act1, maxpool, layer1, layer2, layer3, layer4"),
-        ("test_efficientnet", "bn1, blocks_0, blocks_1, blocks_2, blocks_3, blocks_4"),
-        ("test_convnext", "stem_1, stages_0, stages_1, stages_2, stages_3"),
+        ("resnet18", "bn1, act1, maxpool, layer1, layer2, layer3, layer4", "layer4"),
+        ("test_efficientnet", "bn1, blocks_0, blocks_1, blocks_2, blocks_3, blocks_4", "blocks_4"),
+        ("test_convnext", "stem_1, stages_0, stages_1, stages_2, stages_3", "stages_3"),
+        ("test_vit", "blocks_0, blocks_1, blocks_3, blocks_4", "blocks_4"),
     ],
 )
-def test_a_family_s_own_stages_are_named(name: str, stages: str) -> None:
-    with pytest.raises(TrunkError, match=f"has no stage 'layer7' above its first; it has {stages}$"):
+def test_a_family_s_own_stages_are_named(name: str, stages: str, last: str) -> None:
+    with pytest.raises(
+        TrunkError, match=f"has no stage 'layer7' above its first; it has {stages}; \"auto\" is {last}$"
+    ):
         build_backbone(TrunkSpec(name, "layer7", 64, RANDOM))
 
 
-@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224", "levit_128s"])
-def test_a_transformer_is_refused_with_networks_to_take(name: str) -> None:
-    with pytest.raises(TrunkError, match=f"{name} is no sequence of stages.*; transformers are none.*such as resnet34"):
-        build_backbone(TrunkSpec(name, "blocks", 224, RANDOM))
+@pytest.mark.parametrize(
+    ("name", "last", "units"),
+    [
+        ("resnet18", "layer4", ["layer4_0", "layer4_1"]),
+        ("regnetx_002", "s4", ["s4"]),
+        ("convnext_atto", "stages_3", ["stages_3"]),
+        ("mobilenetv3_small_050", "blocks_4", ["blocks_4", "blocks_5"]),
+        ("test_byobnet", "stages_3_0", ["stages_3_0", "final_conv"]),
+        ("test_nfnet", "stages_3_0", ["stages_3_0", "final_conv"]),
+    ],
+)
+def test_auto_is_all_that_comes_after_the_last_but_one_of_timm_s_stages(name: str, last: str, units: list[str]) -> None:
+    backbone = build_backbone(TrunkSpec(name, image_size=64, weights=RANDOM))
+    assert (backbone.spec.branch_at, backbone.spec.last_stage) == (last, last)
+    assert list(backbone.upper) == units
+    assert list(build_backbone(TrunkSpec(name, last, 64, RANDOM)).upper) == units
 
 
-def test_a_network_with_its_channels_last_is_refused() -> None:
-    with pytest.raises(TrunkError, match=r"test_mambaout does not make maps of \(channels, height, width\)"):
-        build_backbone(TrunkSpec("test_mambaout", "stages_3", 64, RANDOM))
+def test_a_stage_in_which_nothing_can_be_learnt_is_not_the_last() -> None:
+    units = {"a": nn.Conv2d(3, 3, 1), "b": nn.ReLU(), "c": nn.Conv2d(3, 3, 1), "d": nn.MaxPool2d(2)}
+    assert last_stage(units, ["a", "c", "d"]) == "b"
+    assert last_stage(units, ["a", "b", "c"]) == "c"
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "xcit_nano_12_p16_224"])
+def test_what_is_neither_a_sequence_nor_a_plain_transformer_is_refused_with_networks_to_take(name: str) -> None:
+    with pytest.raises(TrunkError, match=f"{name} cannot be cut: .*such as resnet34, convnext_tiny or vit_small"):
+        build_backbone(TrunkSpec(name, image_size=224, weights=RANDOM))
+
+
+def test_a_network_with_its_channels_last_hands_on_maps_with_channels_first() -> None:
+    backbone = build_backbone(TrunkSpec("test_mambaout", image_size=64, weights=RANDOM))
+    assert backbone.shapes[MAPS] == (48, 4, 4)
+    copied = copy.deepcopy(backbone.upper)  # as a branch copies it
+    with torch.no_grad():
+        features = backbone.trunk(pictures(2)).float()
+        for unit in copied.values():
+            features = unit(features)
+    assert features.shape[1:] == (backbone.out_channels, 2, 2)
+    assert torch.equal(features, run(backbone, pictures(2)))
 
 
 def test_a_network_with_ways_around_its_stages_is_refused() -> None:

@@ -23,11 +23,11 @@ from attributree.reports import Plan, SyncReport
 from attributree.settings.models import PluginSettings
 from attributree_drawn_shop import garment_attributes
 
-#: The first-party distributions that declare attributes; what else lies beside them brings a command or a fixture.
+#: The first-party distributions that declare attributes; others beside them bring commands, weights or a fixture.
 DISTRIBUTIONS = sorted(
     path.parent
     for path in Path(__file__).parents[2].glob("plugins/*/pyproject.toml")
-    if path.parent.name not in ("attributree-drawn-shop", "attributree-label-studio")
+    if "attributree_attributes" in next(path.parent.glob("src/*/__init__.py")).read_text(encoding="utf-8")
 )
 
 

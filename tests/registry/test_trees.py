@@ -15,7 +15,7 @@ from attributree.errors import ArtifactError
 from attributree.heads import LinearHead, new_head
 from attributree.jsonable import jsonable
 from attributree.nn.tree import Branch, copy_units
-from attributree.nn.trunk import PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.nn.trunk import MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
 from attributree.plugins import LoadedPlugins, load_plugins
 from attributree.registry.artifacts import ArtifactStore
 from attributree.registry.records import BranchRecord, TrunkRecord
@@ -235,7 +235,7 @@ def test_a_branch_with_a_head_of_the_library_answers_as_it_did(
         parts=save_branch(store, branch),
         config={"head_options": options},
     )
-    features = torch.rand(2, *backbone.feature_shape)
+    features = torch.rand(2, *backbone.shapes[MAPS])
     again = load_branch(store, record, backbone, plugins()).eval()
     assert torch.equal(again(features), branch(features))
 
@@ -385,7 +385,7 @@ def test_an_exit_on_maps_comes_back_as_well(
     store: ArtifactStore, loaded: LoadedTree, backbone: Backbone, make_branch: Callable[..., BranchRecord]
 ) -> None:
     record = make_branch("surface", 6, depth=EXIT, head="multiscale", donor=None)
-    head = new_head("multiscale", as_trained(record), backbone.feature_shape[0], grids=(1, 3), dropout=0.5).eval()
+    head = new_head("multiscale", as_trained(record), backbone.shapes[MAPS][0], grids=(1, 3), dropout=0.5).eval()
     options = {"head_options": {"grids": [1, 3], "dropout": 0.5}}
     record = replace(record, parts=save_branch(store, Branch({}, head)), config=options)
     after = load_tree(store, loaded.trunk, {**loaded.branches, "surface": record}, plugins())

@@ -8,6 +8,7 @@ from torch import nn
 
 from attributree.comparison import FINETUNED, PROGRESSIVE
 from attributree.comparison.run import compare
+from attributree.nn.trunk import MAPS
 from attributree.settings.models import EXIT
 from attributree.training.gate import Verdict
 from attributree.training.progressive import grow_branch
@@ -89,7 +90,7 @@ def test_a_plugin_s_head_sees_the_trunk_s_features(grown: Project) -> None:
         live = workspace.live()
         head = live.loaded.tree.branches["tone"].head
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
-        assert linear[0].in_features == live.loaded.backbone.feature_shape[0]
+        assert linear[0].in_features == live.loaded.backbone.shapes[MAPS][0]
     assert branches(grown)["tone"].head.endswith("tone.py")
 
 

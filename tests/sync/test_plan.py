@@ -649,6 +649,31 @@ def test_a_change_of_the_trunk_says_what_changed_and_retrains_every_branch() -> 
     assert trunk_change(catalogue(), RECIPES) == "there is no trunk yet"
 
 
+@pytest.mark.parametrize(
+    ("stored", "written", "changes"),
+    [
+        ({"branch_at": "layer4"}, {}, None),  # before branch_at = "auto": what stood there by default
+        ({"branch_at": "layer4"}, {"branch_at": "layer4"}, None),
+        ({"branch_at": "layer4", "last_stage": "layer4", "interpolation": "bilinear", "origin": "hub"}, {}, None),
+        ({"branch_at": "blocks_5", "last_stage": "blocks_5"}, {}, None),
+        ({"branch_at": "stages.3"}, {"branch_at": "stages_3"}, None),
+        ({"branch_at": "layer3", "last_stage": "layer4"}, {}, "branch_at layer3 -> auto"),
+        ({"branch_at": "layer4", "last_stage": "layer4"}, {"branch_at": "layer3"}, "branch_at layer4 -> layer3"),
+        ({"branch_at": "s4"}, {}, "branch_at s4 -> auto"),
+        (
+            {"branch_at": "layer4", "last_stage": "layer4"},
+            {"backbone": "tf_efficientnet_lite0", "weights": "efficientnet-lite0"},
+            "backbone resnet34 -> tf_efficientnet_lite0, weights hub -> efficientnet-lite0",
+        ),
+    ],
+)
+def test_auto_is_the_last_stage_and_what_settings_do_not_say_is_no_change(
+    stored: dict[str, Any], written: dict[str, Any], changes: str | None
+) -> None:
+    change = trunk_change(catalogue(live=version(branch(), trunk=stored)), settings(trunk=written))
+    assert change == (changes and f"the trunk's settings changed: {changes}")
+
+
 def test_a_changed_random_trunk_is_learnt_anew() -> None:
     live = version(branch(), trunk={"weights": "random", "image_size": 64})
     plan = plan_sync(catalogue(NECKLINE, live=live), settings(trunk={"weights": "random"}))

@@ -29,7 +29,7 @@ def backbone(weights: str = RANDOM) -> Backbone:
     torch.manual_seed(0)
     trunk = Trunk({"stem": nn.Conv2d(3, 8, 3, padding=1)}, (0.5,) * 3, (0.3,) * 3, ["stem"]).eval()
     upper = {"top": nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()).eval()}
-    return Backbone(TrunkSpec("toy", "top", 16, weights), trunk, upper, (8, 2, 2), 160, 8)
+    return Backbone(TrunkSpec("toy", "top", 16, weights), trunk, upper, {MAPS: (8, 2, 2), PYRAMID: (160,)}, 8)
 
 
 def tree(weights: str = RANDOM) -> GrowingTree:

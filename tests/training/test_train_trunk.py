@@ -34,7 +34,7 @@ def make_backbone() -> Callable[..., Backbone]:
         torch.manual_seed(seed)
         lower = {"stem": block(3, 8), "stage": block(8, 8)}
         trunk = Trunk(lower, (0.5, 0.5, 0.5), (0.3, 0.3, 0.3), ["stage"]).eval()
-        return Backbone(TrunkSpec("toy", "top", SIZE, RANDOM), trunk, {"top": block(8, 12).eval()}, (8, 4, 4), 160, 12)
+        return Backbone(TrunkSpec("toy", "top", SIZE, RANDOM), trunk, {"top": block(8, 12).eval()}, {}, 12)
 
     return make
 

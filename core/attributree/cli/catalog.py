@@ -139,15 +139,16 @@ def _show_status(document: dict[str, Any]) -> None:
 
 
 def show_plan(actions: list[dict[str, Any]]) -> None:
-    """Write a plan as people read it."""
-    print_table(
-        "plan",
-        ("action", "attribute", "labelled", "minutes", "reason"),
-        [
-            (a["action"], a["attribute"], a["labelled"], (a.get("forecast") or {}).get("minutes"), a["reason"])
-            for a in actions
-        ],
-    )
+    """Write a plan as people read it; a reason that several actions of a kind have is said with the first."""
+    rows, first = [], dict[tuple[str, str], str]()
+    for a in actions:
+        named = str(a["attribute"])
+        other = first.setdefault((a["action"], a["reason"]), named)
+        minutes = (a.get("forecast") or {}).get("minutes")
+        rows.append(
+            (a["action"], a["attribute"], a["labelled"], minutes, a["reason"] if other == named else f"as {other}")
+        )
+    print_table("plan", ("action", "attribute", "labelled", "minutes", "reason"), rows)
 
 
 @cli.group()

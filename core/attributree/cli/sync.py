@@ -52,6 +52,7 @@ def sync_catalog(
     new tree live. Running it twice does nothing the second time.
     """
     talk = not as_json and not options.quiet
+    told = Told()
 
     def announce(plan: Plan) -> None:
         if talk and plan.actions:
@@ -61,6 +62,7 @@ def sync_catalog(
         if dry_run:
             plan = workspace.plan(only=only, retrain=retrain)
             announce(plan)
+            workspace.check_plan(plan)
             report = SyncReport(plan, dry_run=True)
         else:
             report = workspace.sync(
@@ -71,13 +73,13 @@ def sync_catalog(
                 processes=processes,
                 announce=announce,
                 progress=reporter,
-                done=lambda result: reporter.line(describe(result)) if talk else None,
+                done=lambda result: reporter.line(told.line(result)) if talk else None,
             )
     if as_json or talk:
         emit(report, as_json, _show_report)
     if report.failed:
         for result in report.failed if not talk else ():
-            say(f"error: {describe(result)}", always=True)
+            say(f"error: {told.line(result)}", always=True)
         raise click.exceptions.Exit(1)
     options.held_back(report.held_back or bool(report.dry_run and report.plan.blocked))
 
@@ -104,12 +106,23 @@ def finetune(options: Options, executor: str, processes: int, as_json: bool) -> 
     options.held_back(report.held_back)
 
 
-def describe(result: Result) -> str:
-    """Return one line about a result, as it comes."""
-    head = f"{result.attribute}: {result.status}"
-    if result.status != PROMOTED:
-        return f"{head} ({result.reason})"
-    return f"{head} as branch {result.branch} after {result.seconds:.0f} s; {result.reason}"
+class Told:
+    """One line about each result, as it comes. A reason that several have is said with the first."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[tuple[str, str], str] = {}
+
+    def line(self, result: Result) -> str:
+        """Return the line."""
+        head = f"{result.attribute}: {result.status}"
+        if result.status == PROMOTED:
+            return f"{head} as branch {result.branch} after {result.seconds:.0f} s; {result.reason}"
+        return f"{head} ({self.reason(result.attribute, result.status, result.reason)})"
+
+    def reason(self, attribute: str, status: str, reason: str) -> str:
+        """Return the reason of an attribute, or of which other one it is the reason too."""
+        first = self._reasons.setdefault((status, reason), attribute)
+        return reason if first == attribute else f"as {first}"
 
 
 def _show_report(report: dict[str, Any]) -> None:
@@ -125,14 +138,17 @@ def _show_report(report: dict[str, Any]) -> None:
     if trunk:
         trained = trunk["trained"]
         how = f", trained in {trained['epochs']} epochs and {trained['seconds']:.0f} s" if trained else ""
-        say(f"trunk {trunk['digest'][:12]}, weights {trunk['weights']}{how}")
+        origin = trunk["origin"]
+        which = f" ({origin})" if origin and origin != trunk["weights"] else ""
+        say(f"trunk {trunk['digest'][:12]}, weights {trunk['weights']}{which}{how}")
     rows = [row for row in report["results"] if row["status"] in (PROMOTED, REJECTED)]
     if rows:
         print_table("held-out results", ("attribute", "status", *_SCORES, "depth", "donor", "seconds"), map(_row, rows))
+    told = Told()
     for row in rows:
         unchanged = row["unchanged"]
         if row["status"] == REJECTED:
-            say(f"{row['attribute']}: {REJECTED}, not live: {row['reason']}")
+            say(f"{row['attribute']}: {REJECTED}, not live: {told.reason(row['attribute'], REJECTED, row['reason'])}")
         elif unchanged["attributes"]:
             say(
                 f"{row['attribute']}: {', '.join(unchanged['attributes'])} unchanged, "

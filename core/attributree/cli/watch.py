@@ -12,7 +12,7 @@ from ..errors import AttributreeError
 from ..reports import BLOCKED
 from .group import Options, cli, pass_options
 from .output import Reporter, say
-from .sync import describe, executor_options
+from .sync import Told, executor_options
 
 #: How long one wait for the database may take before it is asked whether to stop.
 _WAIT_SECONDS = 1.0
@@ -52,13 +52,14 @@ def watch(options: Options, interval: float, executor: str, processes: int) -> N
 def _sync(options: Options, executor: str, processes: int) -> int | None:
     """Sync once and tell what came of it; return the revision that was looked at, None if it failed."""
     try:
+        told = Told()
         with options.workspace() as workspace, Reporter() as reporter:
             revision = workspace.labels.revision()
             report = workspace.sync(
                 executor=executor,
                 processes=processes,
                 progress=reporter,
-                done=lambda result: None if result.status == BLOCKED else say(describe(result)),
+                done=lambda result: None if result.status == BLOCKED else say(told.line(result)),
             )
             if report.results and report.version:
                 say(f"tree version {report.version} is live")

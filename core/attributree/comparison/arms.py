@@ -16,7 +16,7 @@ from torch import nn
 from ..errors import TrainingError
 from ..inference.features import Pictures
 from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
-from ..nn.trunk import RANDOM, Reads, Trunk, build_backbone
+from ..nn.trunk import RANDOM, Reads, Trunk
 from ..reports import progress_of
 from ..schema import SPLITS
 from ..settings.models import EXIT, BranchSettings
@@ -75,7 +75,7 @@ class Trial:
         labels = {name: part.labels for name, part in samples.items()}
         self._seen = {name: each.take(each.split != SPLITS.index("test")) for name, each in labels.items()}
         self._types = article_types
-        self._backbone = build_backbone(data.spec)  # as every arm begins; each works on a copy
+        self._backbone = data.backbone()  # as every arm begins; each works on a copy
         self._setups = {name: data.setup(part.labels.attribute, self._backbone) for name, part in samples.items()}
         self._recipes = {name: setup.recipe for name, setup in self._setups.items()}
         self.run = data.checkpoints(

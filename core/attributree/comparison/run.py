@@ -130,7 +130,7 @@ def _gather(
 ) -> tuple[dict[str, Samples], Pictures, dict[str, str]]:
     """Return the pixels and labels of each attribute, and why some cannot be used after all."""
     label_sets = {name: data.catalog.labels.label_set(name) for name in names}
-    pictures = data.decode_all(label_sets)
+    pictures = data.decode_all(label_sets, data.transform)
     samples, left_out = dict[str, Samples](), dict[str, str]()
     for name, labels in label_sets.items():
         try:

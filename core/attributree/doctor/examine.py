@@ -60,10 +60,13 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> dict[str, Any]:
     if not plugins.attributes:
         return {}
     from ..nn.heads import HeadFactory  # torch
+    from ..nn.sources import find_weights  # torch
     from ..nn.trunk import TrunkSpec, build_backbone  # torch
 
+    spec = TrunkSpec(**settings.trunk.model_dump())
     try:
-        backbone = build_backbone(TrunkSpec(**settings.trunk.model_dump()), load_weights=False)
+        find_weights(spec.backbone, spec.weights, plugins)
+        backbone = build_backbone(spec, load_weights=False)
     except TrunkError as error:
         return {"trunk_error": str(error)}
     errors, owners = dict[str, str](), dict[str, str]()

@@ -25,9 +25,10 @@ _What = TypeVar("_What", bound=Hashable)
 class ActivationStore(RecordStore):
     """What frozen layers make of photos, keyed by the SHA-256 of the photo's file.
 
-    By `kind`: the trunk's maps (C, H, W) at the branch point, its pyramid (P,), or maps above it averaged, "pooled",
-    (C, 1, 1). `key` names the weights that made them: the trunk's digest, or what `top_key` returns. With the transform
-    and the size it names the folder, so features of other weights are never mistaken for these. `mirrored` stores hold
+    By `kind`: the trunk's maps (C, H, W) or tokens (T, D) at the branch point, its pyramid (P,), or maps above it
+    averaged, "pooled", (C, 1, 1). `key` names the weights that made them and how their images were prepared:
+    `Transform.key` of the trunk's digest, or what `top_key` makes of that. With the size it names the folder, so
+    features of other weights are never mistaken for these. `mirrored` stores hold
     the features of the mirror image.
     """
 
@@ -114,6 +115,6 @@ def _fill(
             progress(len(keys))
 
 
-def top_key(trunk_digest: str, unit_digests: Sequence[str]) -> str:
-    """Return the SHA-256 that names what units of these digests make of that trunk's features."""
-    return hashlib.sha256("\n".join((trunk_digest, *unit_digests)).encode()).hexdigest()
+def top_key(key: str, unit_digests: Sequence[str]) -> str:
+    """Return the SHA-256 that names what units of these digests make of the features that `key` names."""
+    return hashlib.sha256("\n".join((key, *unit_digests)).encode()).hexdigest()

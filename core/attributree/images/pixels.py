@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError
+from ..nn.transform import BICUBIC
 from .array_store import RecordStore
 from .cache import Room
 from .decode import decode_image, quiet
 
-#: Names the way from file to pixels; a change of `decode_image` that alters pixels changes this.
+#: Names the way from file to pixels, with bicubic resampling; a change of `decode_image` that alters pixels changes it.
 TRANSFORM = "pad-white-1"
 _CHUNK = 256
 
@@ -39,11 +40,13 @@ class Decoded:
 
 
 class PixelStore(RecordStore):
-    """Photos as (size, size, 3) uint8, keyed by the SHA-256 of their file."""
+    """Photos as (size, size, 3) uint8, resampled by `interpolation`, keyed by the SHA-256 of their file."""
 
-    def __init__(self, cache: Path, size: int, *, room: Room | None = None) -> None:
-        super().__init__(cache / "pixels" / f"{TRANSFORM}-{size}", (size, size, 3), np.uint8, room=room)
+    def __init__(self, cache: Path, size: int, interpolation: str = BICUBIC, *, room: Room | None = None) -> None:
+        words = (TRANSFORM, "" if interpolation == BICUBIC else interpolation, str(size))
+        super().__init__(cache / "pixels" / "-".join(filter(None, words)), (size, size, 3), np.uint8, room=room)
         self.size = size
+        self.interpolation = interpolation
 
     def fill(self, photos: Sequence[Photo], progress: Callable[[int], None] | None = None, workers: int = 0) -> Decoded:
         """Decode the photos that are not stored yet; `progress` is told how many were looked at.
@@ -76,6 +79,6 @@ class PixelStore(RecordStore):
 
     def _decode(self, photo: Photo) -> tuple[npt.NDArray[np.uint8], str] | str:
         try:
-            return decode_image(photo.file, self.size)
+            return decode_image(photo.file, self.size, self.interpolation)
         except ImageError as error:
             return str(error)

@@ -16,6 +16,7 @@ from ..images.cache import Bound
 from ..images.features import ActivationStore, fill_features
 from ..images.pixels import Photo, PixelStore
 from ..labels.records import FileState
+from ..nn.transform import Transform
 from ..nn.trunk import Backbone, Reads
 from ..reports import Progress
 
@@ -46,13 +47,13 @@ class CatalogImages:
     workers: int = 0
     progress: Progress | None = None
 
-    def decode(self, ids: Sequence[int], size: int) -> Pictures:
-        """Decode the images of `ids` at `size` pixels; quarantine those that are there and cannot be read.
+    def decode(self, ids: Sequence[int], transform: Transform) -> Pictures:
+        """Decode the images of `ids` as `transform` says; quarantine those that are there and cannot be read.
 
         A photo whose size or time of change differs from what the catalogue noted is decoded anew. Raises CatalogError
         if most of the files are not there: then it is the folder that is missing.
         """
-        store = PixelStore(self.bound.cache, size, room=self.bound)
+        store = PixelStore(self.bound.cache, transform.size, transform.interpolation, room=self.bound)
         photos, stats = [], {}
         for image in self.catalog.labels.images(ids=ids):
             known = image.digest
@@ -94,10 +95,10 @@ class CatalogImages:
         mirrored: bool = False,
     ) -> dict[Reads, ActivationStore]:
         """Return the stores of what `reads` asks for of the trunk; what is missing of `pictures` is computed first."""
-        cache, size = self.bound.cache, backbone.spec.image_size
+        cache, size, key = self.bound.cache, backbone.spec.image_size, backbone.transform.key(trunk_digest)
         stores = {
             what: ActivationStore(
-                cache, trunk_digest, size, backbone.shape(what), mirrored=mirrored, kind=what, room=self.bound
+                cache, key, size, backbone.shapes[what], mirrored=mirrored, kind=what, room=self.bound
             )
             for what in reads
         }

@@ -175,7 +175,7 @@ class LiveTree:
         self, ids: Sequence[int], reads: Collection[Reads], *, quietly: bool = False
     ) -> tuple[Pictures, dict[Reads, ActivationStore]]:
         backbone, images = self.loaded.backbone, replace(self._images, progress=None) if quietly else self._images
-        pictures = images.decode(ids, backbone.spec.image_size)
+        pictures = images.decode(ids, backbone.transform)
         return pictures, images.features(backbone, self.loaded.trunk.digest, pictures, reads)
 
     def _read(self, stores: Mapping[Reads, ActivationStore], pictures: Pictures, ids: Sequence[int]) -> Features:

@@ -123,13 +123,13 @@ class Predictor:
         return out
 
     def _predict_batch(self, subjects: Sequence[Subject], names: list[str]) -> list[Prediction]:
-        size = self.loaded.backbone.spec.image_size
+        transform = self.loaded.backbone.transform
         unread: dict[int, list[Prediction]] = {}
         pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
         for i, subject in enumerate(subjects):
             try:
                 with quiet():
-                    pixels.append(decode_image(subject.file, size)[0])
+                    pixels.append(decode_image(subject.file, transform.size, transform.interpolation)[0])
             except ImageError as error:
                 unread[i] = self.failed(subject, names, str(error))
         answered: Iterator[Prediction] = iter(())

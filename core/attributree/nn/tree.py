@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..heads import PyramidHead
-from .trunk import MAPS, PYRAMID, Features, Reads, Trunk
+from .trunk import PYRAMID, Features, Reads, Trunk, read_by
 
 Weights = dict[str, Tensor]
 
@@ -36,7 +36,7 @@ class Branch(nn.Module):
     @property
     def reads(self) -> Reads:
         """What of the trunk's features this branch reads."""
-        return PYRAMID if not self.units and isinstance(self.head, PyramidHead) else MAPS
+        return PYRAMID if not self.units and isinstance(self.head, PyramidHead) else read_by(self.units.values())
 
     def named_units(self) -> dict[str, nn.Module]:
         """Return the units by name, in order."""
@@ -139,12 +139,12 @@ class JointModel(nn.Module):
         logits = {}
         for name in self.branches if names is None else names:
             branch = self.branch(name)
-            if branch.reads == PYRAMID:
-                logits[name] = branch.head(features[PYRAMID].float())
+            if not branch.units:
+                logits[name] = branch.head(features[branch.reads].float())
                 continue
             path: tuple[str, ...] = ()
             if path not in done:
-                done[path] = features[MAPS].float()
+                done[path] = features[branch.reads].float()
             for key, unit in zip(self.keys[name], branch.units.values(), strict=True):
                 below, path = path, (*path, key)
                 if path not in done:

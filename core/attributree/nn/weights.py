@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import TrunkError
+
+#: Fits a weight of another image size: name, tensor and shape to a tensor of that shape, or None.
+Fit = Callable[[str, Tensor, tuple[int, ...]], Tensor | None]
 
 
 def standard_names(backbone: str, names: Iterable[str]) -> dict[str, str]:
@@ -43,36 +46,59 @@ def _names_of(backbone: str) -> list[str]:
             return list(timm.create_model(backbone, pretrained=False).state_dict())
 
 
-def read_weights(path: Path, backbone: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of `expected`, under its names, from a file with timm's names.
+def pick_weights(
+    where: str,
+    backbone: str,
+    expected: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    tensor: Callable[[str], Tensor],
+    fit: Fit | None = None,
+) -> dict[str, Tensor]:
+    """Return the tensors of `expected`, under its names, out of what is there under timm's: `shapes` and `tensor`.
 
-    What else is in the file (classifier, last norm) is not looked at; a counter of batches may be missing. Raises
-    TrunkError if the file cannot be read, or the first name whose shape is another.
+    What else is there (classifier, last norm) is not looked at; a counter of batches may be missing. `fit` is asked for
+    a weight of another shape. Raises TrunkError, which begins with `where`, at the first name whose shape is another.
+    """
+    out = {}
+    for own, name in standard_names(backbone, expected).items():
+        want, has = tuple(expected[own].shape), shapes.get(name)
+        if has is None and name.endswith("num_batches_tracked"):
+            out[own] = expected[own]
+        elif has == want:
+            out[own] = tensor(name)
+        elif has is None or fit is None or (fitted := fit(name, tensor(name), want)) is None:
+            there = f"has {has}" if has is not None else "has none"
+            raise TrunkError(f"{where} is of another architecture: {backbone} needs {name} {want}, the file {there}")
+        else:
+            out[own] = fitted
+    return out
+
+
+def read_weights(
+    path: Path, backbone: str, expected: Mapping[str, Tensor], fit: Fit | None = None
+) -> dict[str, Tensor]:
+    """Return the tensors of `expected`, under its names, from a file with timm's names; see `pick_weights`.
+
+    Raises TrunkError if the file cannot be read or is of another architecture.
     """
     where = f"trunk -> weights: {path}"
     if path.suffix != ".safetensors":
         raise TrunkError(f"{where} is not a .safetensors file; other formats can run code when they are loaded")
     if not path.is_file():
         raise TrunkError(f"{where} does not exist")
-    out = {}
     try:
         with safe_open(path, framework="pt") as file:
-            found = set(file.keys())
-            for own, name in standard_names(backbone, expected).items():
-                want = tuple(expected[own].shape)
-                has = tuple(file.get_slice(name).get_shape()) if name in found else None
-                if has is None and name.endswith("num_batches_tracked"):
-                    out[own] = expected[own]
-                elif has != want:
-                    said = f"has {has}" if name in found else "has none"
-                    raise TrunkError(
-                        f"{where} is of another architecture: {backbone} needs {name} {want}, the file {said}"
-                    )
-                else:
-                    out[own] = file.get_tensor(name)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            return pick_weights(where, backbone, expected, shapes, file.get_tensor, fit)
     except (SafetensorError, OSError) as error:
         raise TrunkError(f"{where} is not a readable safetensors file: {error}") from error
-    return out
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return what a weights file says of itself; nothing if it cannot be read, which `read_weights` says later."""
+    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+    return {}
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -35,6 +35,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from ..article_types import check_types
 from ..errors import SchemaError
 from ..schema import ArticleType, Attribute, reserved_column
+from .pretrained import PretrainedWeights
 
 if TYPE_CHECKING:
     import click
@@ -269,6 +270,29 @@ def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
     pretrain) an image is only changed in ways that all of them allow. A branch that is grown reads stored features:
     of the image, and of the mirrored one if `flip`; it is never cropped. If the hook fails, the attribute is trained
     without any augmentation until the plugin is mended.
+    """
+    raise NotImplementedError
+
+
+def _check_weights(hook: str, answer: object) -> tuple[PretrainedWeights, ...]:
+    offered = []
+    for weights in _several(hook, answer, "a list of PretrainedWeights"):
+        if not isinstance(weights, PretrainedWeights):
+            raise AnswerError(f"{hook} returned a list that holds {weights!r}, not PretrainedWeights")
+        offered.append(weights)
+    return tuple(offered)
+
+
+@hookspec(_check_weights)
+def attributree_weights() -> Iterable[PretrainedWeights]:
+    """Return pretrained weights that `[trunk] weights = NAME` can name: trunks that pip installs, without a hub.
+
+    Asked when settings name weights that are neither a file nor attributree's own, and by `weights list`, so it must be
+    quick and import no torch: a file is named here and read later, if it is wanted. Before that its SHA-256 is compared
+    with `sha256`. What `read` returns must have, under timm's names, every tensor that the backbone needs in the shape
+    that it needs; `read` must unpickle nothing but tensors (PyTorch's `weights_only=True`). Weights of
+    another backbone than the settings name are refused with what to write. A name that two plugins offer is given to
+    neither.
     """
     raise NotImplementedError
 

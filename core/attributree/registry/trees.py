@@ -36,7 +36,7 @@ def save_trunk(store: ArtifactStore, backbone: Backbone) -> TrunkRecord:
 
 def load_backbone(store: ArtifactStore, record: TrunkRecord) -> Backbone:
     """Return the architecture with the stored trunk's weights; the upper stages hold none worth keeping."""
-    backbone = build_backbone(TrunkSpec(**record.spec), load_weights=False)
+    backbone = build_backbone(TrunkSpec.recorded(record.spec), load_weights=False)
     backbone.trunk.load_state_dict(store.get(record.digest, backbone.trunk.state_dict()))
     return backbone
 

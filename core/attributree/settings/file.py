@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
-from .models import ArticleTypeSettings, AttributeSettings, Settings, SourceSettings, split_list
+from .models import ArticleTypeSettings, AttributeSettings, Settings, SourceSettings, split_list, weights_place
 from .urls import quote_path, unquote_path
 
 FILE_NAME: Final = "plugins.toml"
@@ -152,12 +152,16 @@ def _anchored(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
             return url
         return f"{match[1]}{quote_path(absolute(unquote_path(match[2])))}{match[3]}"
 
+    def weights(text: str | Path) -> str:
+        prefix, place = weights_place(str(text)) or (str(text), "")
+        return prefix + absolute(place) if place.strip() else str(text)
+
     tree = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for section, key, change in (
         ("catalog", "database", database),
         ("catalog", "artifacts", absolute),
         ("catalog", "cache", absolute),
-        ("trunk", "weights", lambda text: text if text in ("hub", "random") else absolute(text)),
+        ("trunk", "weights", weights),
         ("training", "tensorboard", absolute),
     ):
         table = tree.get(section)

@@ -25,6 +25,11 @@ Depth = Literal["auto", "exit", "head", "block", "stage"]
 #: The depth of a branch without units: a head on the trunk's own features.
 EXIT: Final = "exit"
 
+#: `branch_at` where the backbone's last stage is meant.
+AUTO: Final = "auto"
+#: What `weights` begins with where it names a folder of config.json and model.safetensors, as timm writes one.
+LOCAL_DIR: Final = "local-dir:"
+
 #: Training settings that decide when to train and how fast, never what comes out.
 NOT_IN_DIGEST: Final = {
     *("min_labels", "retrain_labels", "retrain_share", "retries"),
@@ -35,6 +40,14 @@ NOT_IN_DIGEST: Final = {
 def split_list(value: object) -> object:
     """Return "a, b" as ["a", "b"], so that a list can be written in an environment variable."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def weights_place(weights: str) -> tuple[str, str] | None:
+    """Return `trunk -> weights` as ("", PATH) or ("local-dir:", FOLDER); None for hub, random and plugins' names."""
+    if weights.startswith(LOCAL_DIR):
+        return LOCAL_DIR, weights.removeprefix(LOCAL_DIR)
+    is_path = weights.endswith(".safetensors") or "/" in weights or "\\" in weights
+    return ("", weights) if is_path else None
 
 
 def _like(pattern: re.Pattern[str], problem: str) -> BeforeValidator:
@@ -96,13 +109,14 @@ class TrunkSettings(_Section):
     """The shared lower part of the network. Changing it retrains every branch."""
 
     backbone: Text = "resnet34"
-    """Any timm model with stages."""
+    """Any timm model with stages or blocks."""
     weights: Text = "hub"
-    """"hub" (downloaded by timm), "random", or a path to a safetensors file."""
+    """"hub" (downloaded by timm), "random", a plugin's name such as "efficientnet-lite0", a path to a safetensors
+    file, or "local-dir:FOLDER"; `attributree weights list` says what can be had."""
     image_size: int = Field(default=224, ge=32, le=1024)
     """Side of the square that images are fitted into, pixels."""
-    branch_at: Text = "layer4"
-    """The first stage that a branch owns; all before it is the trunk."""
+    branch_at: Text = "auto"
+    """The first stage that a branch owns; all before it is the trunk. "auto": the backbone's last."""
 
 
 class TrainingSettings(_Section):
@@ -284,7 +298,8 @@ class Settings(_Section):
         A weights file below the configuration's folder counts as relative, so a project may be moved.
         """
         trunk = self.trunk.model_dump()
-        weights = Path(self.trunk.weights)
-        if weights.is_absolute() and weights.is_relative_to(self.folder):
-            trunk["weights"] = weights.relative_to(self.folder).as_posix()
+        prefix, place = weights_place(self.trunk.weights) or ("", "")
+        path = Path(place)
+        if path.is_absolute() and path.is_relative_to(self.folder):
+            trunk["weights"] = prefix + path.relative_to(self.folder).as_posix()
         return trunk

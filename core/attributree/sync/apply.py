@@ -108,7 +108,9 @@ def sync_catalog(
             begun = begin(job, plan.training, tell)
         trunk = None
         if begun.trunk:
-            trunk = TrunkReport(begun.trunk.record.digest, settings.trunk.weights, begun.trained)
+            record = begun.trunk.record
+            weights, origin = settings.trunk.weights, record.spec.get("origin")
+            trunk = TrunkReport(record.digest, weights, begun.trained, origin)
         grow_left(job, begun, tell)
         while busy:
             others, busy = busy, {}

@@ -122,7 +122,7 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
     makers = {"": setup.head} | ({EXIT: setup.exit_head} if may_exit else {})
     heads = {depth: make.whose() for depth, make in makers.items()}
     made = [repr(make()) for make in makers.values()]  # a bad head is caught before any work
-    pictures = data.decode(claim.labels.image_ids.tolist())
+    pictures = data.decode(claim.labels.image_ids.tolist(), tree.backbone.transform)
     labels = usable(claim.labels, pictures)
     checkpoints = data.checkpoints(
         f"branch-{name}",
@@ -162,7 +162,7 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
 def _live_answers(data: TrainingData, live: Live, labels: LabelSet) -> Floats:
     """Return what the live tree says of the unambiguous validation images, through its own trunk and image size."""
     name, loaded, val = labels.attribute.name, live.loaded, labels.part("val", labelled_only=True)
-    pictures = data.decode(val.image_ids.tolist(), loaded.backbone.spec.image_size)
+    pictures = data.decode(val.image_ids.tolist(), loaded.backbone.transform)
     branch = loaded.tree.to(data.device).branch(name)
     samples = data.samples(val, pictures, loaded.backbone, loaded.trunk.digest, (branch.reads,), flip=False)
     logits = predict_logits(branch, samples[branch.reads], data.device)

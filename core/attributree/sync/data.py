@@ -17,7 +17,9 @@ from ..images.cache import Bound
 from ..images.features import ActivationStore, top_key
 from ..inference.features import CatalogImages, Pictures
 from ..label_set import LabelSet
-from ..nn.trunk import MAPS, Backbone, Reads, TrunkSpec
+from ..nn.sources import find_weights
+from ..nn.transform import Transform
+from ..nn.trunk import Backbone, Reads, TrunkSpec, build_backbone, transform_of
 from ..plugins import LoadedPlugins
 from ..registry.artifacts import ArtifactStore
 from ..reports import Progress
@@ -52,17 +54,27 @@ class TrainingData:
         self._images = CatalogImages(catalog, bound, self.device, workers, progress)
         self.features = self._images.features
 
-    def decode(self, ids: Sequence[int], size: int | None = None) -> Pictures:
-        """Decode images at `size` pixels (default: the trunk's); those that fail are quarantined and reported."""
-        pictures = self._images.decode(ids, size or self.spec.image_size)
+    def backbone(self) -> Backbone:
+        """Return the configured backbone with its weights. Raises TrunkError if it, or they, cannot be had."""
+        return build_backbone(self.spec, plugins=self.plugins)
+
+    @property
+    def transform(self) -> Transform:
+        """How images are prepared for the configured backbone. Raises TrunkError if there are no such weights."""
+        return transform_of(self.spec, find_weights(self.spec.backbone, self.spec.weights, self.plugins))
+
+    def decode(self, ids: Sequence[int], transform: Transform) -> Pictures:
+        """Decode images as `transform` says; those that fail are quarantined and reported."""
+        pictures = self._images.decode(ids, transform)
         if pictures.failed:
             paths = {image.id: image.path for image in self.catalog.labels.images(ids=list(pictures.failed))}
             self.quarantined |= {paths[i]: reason for i, reason in pictures.failed.items()}
         return pictures
 
-    def decode_all(self, label_sets: Mapping[str, LabelSet]) -> Pictures:
+    def decode_all(self, label_sets: Mapping[str, LabelSet], transform: Transform) -> Pictures:
         """Decode every image of some label sets."""
-        return self.decode(np.unique(np.concatenate([labels.image_ids for labels in label_sets.values()])).tolist())
+        ids = np.unique(np.concatenate([labels.image_ids for labels in label_sets.values()])).tolist()
+        return self.decode(ids, transform)
 
     def pixels(self, label_set: LabelSet, pictures: Pictures) -> Samples:
         """Return the pixels (S, S, 3) of the images of a label set that could be decoded; see `usable`."""
@@ -95,9 +107,10 @@ class TrainingData:
 
     def donor_features(self, backbone: Backbone, trunk_digest: str, pictures: Pictures) -> StoredFeatures:
         """Return where donors' top features of `pictures` come from."""
-        shapes = backbone.feature_shape, (backbone.out_channels, 1, 1)
-        bound, size = self._images.bound, backbone.spec.image_size
-        return StoredFeatures(bound, trunk_digest, size, shapes, pictures.digests, self.device)
+        below = backbone.trunk.below
+        shapes = backbone.shapes[below], (backbone.out_channels, 1, 1)
+        bound, size, key = self._images.bound, backbone.spec.image_size, backbone.transform.key(trunk_digest)
+        return StoredFeatures(bound, key, size, below, shapes, pictures.digests, self.device)
 
     def setup(self, attribute: Attribute, backbone: Backbone) -> BranchSetup:
         """Return how branches of an attribute are made. Raises PluginError if its plugin's loss is none."""
@@ -131,12 +144,14 @@ def probe_of(ids: Sequence[int], pictures: Pictures) -> npt.NDArray[np.uint8]:
 class StoredFeatures:
     """Donors' top features over one trunk, out of the activation store: computed once an image.
 
-    `digests` names each image's file; `shapes` are those of trunk and top features.
+    `key` names the trunk's features, `below` is what of them units read, `digests` names each image's file; `shapes`
+    are those of trunk and top features.
     """
 
     bound: Bound
-    trunk: str
+    key: str
     size: int
+    below: Reads
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     digests: Mapping[int, str]
     device: torch.device
@@ -148,8 +163,8 @@ class StoredFeatures:
         keys = [self.digests[i] for i in samples.labels.image_ids.tolist()]
         inputs, rows = [], []
         for view in range(len(samples.inputs)):
-            below = self._store(self.trunk, view, self.shapes[0], MAPS)
-            store = self._store(top_key(self.trunk, donor.digests), view, self.shapes[1], "pooled")
+            below = self._store(self.key, view, self.shapes[0], self.below)
+            store = self._store(top_key(self.key, donor.digests), view, self.shapes[1], "pooled")
             store.fill_pooled(donor.units, below, keys, self.device)
             inputs.append(store.records())
             rows.append(store.rows(keys))

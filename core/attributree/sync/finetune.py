@@ -100,7 +100,7 @@ def _finetune(
     recipe, labels = data.recipes.together(names), data.catalog.labels
     unknown = {name: labels.missing(name) for name in names}
     ids = np.unique(np.concatenate([*(s.image_ids for s in label_sets.values()), *map(np.asarray, unknown.values())]))
-    pictures = data.decode(ids.astype(np.int64).tolist(), loaded.backbone.spec.image_size)
+    pictures = data.decode(ids.astype(np.int64).tolist(), loaded.backbone.transform)
     samples = {name: data.pixels(part, pictures) for name, part in label_sets.items()}
     taught = {}
     for name, more in unknown.items():

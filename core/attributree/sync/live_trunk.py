@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ..errors import ArtifactError, OvertakenError
-from ..nn.trunk import RANDOM, build_backbone
+from ..nn.trunk import RANDOM
 from ..registry.trees import load_units
 from ..reports import PROMOTED, Action, Result
 from ..settings.models import EXIT
@@ -22,7 +22,7 @@ _PROMOTIONS = 20
 
 def live_trunk(data: TrainingData, live: Live) -> StoredTrunk:
     """Return the live trunk. If its weights were pretrained, branches may start from the stages above it as well."""
-    donors = [Donor(BACKBONE, build_backbone(data.spec).upper)] if data.spec.weights != RANDOM else []
+    donors = [Donor(BACKBONE, data.backbone().upper)] if data.spec.weights != RANDOM else []
     return StoredTrunk(live.loaded.trunk, GrowingTree.on(live.loaded.backbone, *donors))
 
 

@@ -10,18 +10,21 @@ from typing import Any
 
 from torch import nn
 
+from ..catalog import Catalog
 from ..errors import ConfigError, PluginError, TrainingError
-from ..nn.trunk import RANDOM, Backbone, build_backbone
+from ..nn.sources import find_weights
+from ..nn.trunk import RANDOM, Backbone, TrunkSpec, build_backbone
+from ..plugins import LoadedPlugins
 from ..registry.trees import save_trunk
 from ..reports import PROMOTED, Action, Result
-from ..settings.models import EXIT, BranchSettings
+from ..settings.models import EXIT, BranchSettings, Settings
 from ..settings.recipes import outcome_settings
 from ..training.checkpoint import Checkpoints
 from ..training.data import Samples
 from ..training.donors import Donor
 from ..training.progressive import BACKBONE, BranchSetup, GrowingTree, learn_trunk
 from .branch import Claim, GatedBranch, Job, StoredTrunk, attempt, grow_gated
-from .plan import broken_owner
+from .plan import broken_owner, trunk_differences
 from .promote import Live, commit
 
 
@@ -37,9 +40,22 @@ class NewTrunk:
     checkpoints: Checkpoints | None = None
 
 
+def require_trunk(catalog: Catalog, settings: Settings, plugins: LoadedPlugins) -> None:
+    """Raise TrunkError if the next training needs a new trunk, and the backbone cannot be cut or has no such weights.
+
+    Nothing is downloaded and no weights are read: a hub that cannot be reached is found out by the sync.
+    """
+    live = catalog.registry.live()
+    if live and not trunk_differences(live.trunk.spec, settings.trunk_identity()):
+        return
+    spec = TrunkSpec(**settings.trunk.model_dump())
+    find_weights(spec.backbone, spec.weights, plugins)
+    build_backbone(spec, load_weights=False)
+
+
 def make_trunk(job: Job, names: Sequence[str]) -> NewTrunk:
     """Return the configured trunk, trained on the attributes `names` if its weights are random."""
-    backbone = build_backbone(job.data.spec)
+    backbone = job.data.backbone()
     if job.data.spec.weights != RANDOM:
         return NewTrunk(_store(job, GrowingTree.on(backbone, Donor(BACKBONE, backbone.upper))))
     return _learn(job, backbone, names)
@@ -47,14 +63,15 @@ def make_trunk(job: Job, names: Sequence[str]) -> NewTrunk:
 
 def _store(job: Job, tree: GrowingTree) -> StoredTrunk:
     record = save_trunk(job.data.store, tree.backbone)
-    return StoredTrunk(replace(record, spec=job.data.settings.trunk_identity()), tree)
+    weights = job.data.settings.trunk_identity()["weights"]  # a file below the project is named relative to it
+    return StoredTrunk(replace(record, spec={**record.spec, "weights": weights}), tree)
 
 
 def _learn(job: Job, backbone: Backbone, names: Sequence[str]) -> NewTrunk:
     """Train the trunk on all of `names` that can be trained; the others fail later, each by itself."""
     start, data = time.monotonic(), job.data
     label_sets = {name: data.catalog.labels.label_set(name) for name in names}
-    pictures = data.decode_all(label_sets)
+    pictures = data.decode_all(label_sets, backbone.transform)
     setups, samples, failed = dict[str, BranchSetup](), dict[str, Samples](), dict[str, str]()
     for name, labels in label_sets.items():
         try:

@@ -16,6 +16,7 @@ from ..registry.records import BranchRecord, TrainingRun
 from ..reports import Action, Forecast, Plan
 from ..schema import Attribute, fold
 from ..settings.head_names import unfit
+from ..settings.models import AUTO
 from ..settings.recipes import Recipes, outcome_settings
 from .state import CatalogState
 
@@ -81,9 +82,24 @@ def trunk_change(state: CatalogState, recipes: Recipes) -> str | None:
     """Return why the live trunk will not do (there is none, or it was made otherwise), or None if it will."""
     if state.live is None:
         return "there is no trunk yet"
-    old, new = state.live.trunk.spec, recipes.settings.trunk_identity()
-    changes = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+    changes = trunk_differences(state.live.trunk.spec, recipes.settings.trunk_identity())
     return f"the trunk's settings changed: {', '.join(changes)}" if changes else None
+
+
+def trunk_differences(spec: Mapping[str, object], settings: Mapping[str, object]) -> list[str]:
+    """Return what of a stored trunk's `spec` differs from the [trunk] section, as "key old -> new"."""
+    old = dict(spec)
+    # Trunks that do not say where their backbone's last stage begins are of the time when branch_at was layer4 unless
+    # something else was set; every network of timm that has a layer4 ends with it.
+    last = old.get("last_stage", "layer4")
+    if settings["branch_at"] == AUTO and old.get("branch_at") == last:
+        old["branch_at"] = AUTO
+    return [f"{key} {old.get(key)} -> {new}" for key, new in settings.items() if _plain(old.get(key)) != _plain(new)]
+
+
+def _plain(setting: object) -> object:
+    """Return a setting with `_` in place of dots if it is a text: stages.3 and stages_3 are one stage."""
+    return setting.replace(".", "_") if isinstance(setting, str) else setting
 
 
 def _movers(state: CatalogState, recipes: Recipes) -> list[str]:

@@ -16,7 +16,7 @@ from ..catalog import Catalog
 from ..errors import ConfigError, TrainingError
 from ..labels.records import ImageRecord
 from ..nn.tree import unit_digests
-from ..nn.trunk import RANDOM, build_backbone
+from ..nn.trunk import RANDOM
 from ..nn.weights import write_weights
 from ..plugins import LoadedPlugins
 from ..reports import Progress
@@ -92,12 +92,12 @@ def pretrain_trunk(
     if images is not None:
         order = seed_everything(recipe.seed, "pretrain images").permutation(len(usable))
         usable = [usable[i] for i in sorted(order[:images])]
-    pictures = data.decode([image.id for image in usable])
+    seed_everything(recipe.seed, "pretrain weights")
+    backbone = data.backbone()
+    pictures = data.decode([image.id for image in usable], backbone.transform)
     learn, hold = _parted([image for image in usable if image.id in pictures.digests])
     held_out = np.unique(pictures.rows(pictures.pixels, hold))
     train = np.setdiff1d(pictures.rows(pictures.pixels, learn), held_out)  # one file may be two products' image
-    seed_everything(recipe.seed, "pretrain weights")
-    backbone = build_backbone(data.spec)
     digests = sorted(pictures.digests[i] for i in learn)
     checkpoints = data.checkpoints(
         "pretrain",
@@ -134,6 +134,7 @@ def pretrain_trunk(
     )
     said = ("method", "backbone", "image_size", "images", "epochs", "begun_with")
     metadata = {"attributree": version("attributree"), **{name: str(getattr(report, name)) for name in said}}
+    metadata["prepared"] = backbone.transform.to_json()
     write_weights(out, done.state, metadata)
     checkpoints.forget()
     return report

@@ -48,7 +48,7 @@ def roll_back_branch(
         loaded = load_live(data)
         assert loaded is not None
         ids = catalog.labels.label_set(name).image_ids[:64].tolist()
-        probe = probe_of(ids, data.decode(ids, loaded.loaded.backbone.spec.image_size))
+        probe = probe_of(ids, data.decode(ids, loaded.loaded.backbone.transform))
         now, _ = commit(data, loaded, live.trunk, [former], f"back to branch {former.id}, {reason}", probe)
         return catalog.registry.version(now.version)
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AttributreeError
-from ..reports import FAILED, Action, Result
+from ..reports import Action, Result
 from .branch import Job, StoredTrunk
 from .live_trunk import grow_live, live_trunk
 from .new_trunk import make_trunk, move_tree
+from .plan import trunk_differences
 from .promote import Live, load_live
 
 
@@ -30,22 +30,18 @@ class Begun:
 def begin(job: Job, actions: Sequence[Action], tell: Callable[[Action, Result], None]) -> Begun:
     """Do of `actions` what others must wait for: a new trunk with all its branches, or the first branch of all.
 
-    `tell` is called with each result. The sync lock is held.
+    `tell` is called with each result. The sync lock is held. What keeps every attribute from being trained, as a trunk
+    that cannot be had does, is no attribute's result: it comes through, as TrunkError or another AttributreeError.
     """
     grows = [action for action in actions if action.attribute]
     if not grows:
         return Begun()
     data = job.data
-    try:
-        data.store.sweep()
-        live = load_live(data)
-        if live and dict(live.loaded.trunk.spec) == data.settings.trunk_identity():
-            return Begun(live_trunk(data, live), live, tuple(grows))
-        new = make_trunk(job, [str(action.attribute) for action in grows])
-    except AttributreeError as error:
-        for action in grows:
-            tell(action, Result(str(action.attribute), action.action, FAILED, str(error)))
-        return Begun()
+    data.store.sweep()
+    live = load_live(data)
+    if live and not trunk_differences(live.loaded.trunk.spec, data.settings.trunk_identity()):
+        return Begun(live_trunk(data, live), live, tuple(grows))
+    new = make_trunk(job, [str(action.attribute) for action in grows])
     if live:
         results, live = move_tree(job, new.stored, live, grows)
         for action, result in zip(grows, results, strict=True):

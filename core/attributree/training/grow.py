@@ -13,7 +13,7 @@ from ..answers import Floats
 from ..errors import TrainingError
 from ..nn.losses import probabilities
 from ..nn.tree import Branch, copy_units
-from ..nn.trunk import MAPS, Reads
+from ..nn.trunk import Reads, read_by
 from ..plugins.hookspecs import Loss
 from ..reports import Progress
 from ..schema import Labels
@@ -69,8 +69,9 @@ def grow(
 ) -> Grown:
     """Return a branch trained on `samples` of the trunk's features, all splits together.
 
-    Its maps (C, H, W) are there if anything but an exit is to be tried, its pyramids (P,) if the heads that `new_exit`
-    makes read them, for the same images. Without `new_exit` no exit is tried.
+    What units read of it, its maps (C, H, W) or tokens (T, D), is there if anything but an exit is to be tried, and
+    what the heads that `new_exit` makes read, maps or pyramids (P,), for the same images. Without `new_exit` no exit is
+    tried.
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
     the head is trained on the donor's frozen features, and what is unfrozen starts from there. `features` gives the
     donors' features, by default computed on the spot; `loss` is `masked_loss` by default. Raises TrainingError if
@@ -102,7 +103,8 @@ def grow(
     if not candidates or (donors and recipe.depth == "auto" and not _is_enough(candidates)):
         for donor in donors:
             nn.ModuleDict(dict(donor.units)).to(device).eval()
-        known, unseen = (samples[MAPS].part(split, labelled_only=True) for split in ("train", "val"))
+        below = samples[read_by(units for donor in donors[:1] for units in donor.units.values())]
+        known, unseen = (below.part(split, labelled_only=True) for split in ("train", "val"))
         chosen = choose_donor(donors, known, unseen, features, recipe.seed)
         candidates |= _try_depths(name, chosen.donor, new_head, recipe.depth, recipe.seed, train_one)
     depth = _cheapest(candidates)

@@ -47,6 +47,7 @@ class BranchSetup:
     head: HeadFactory
     exit_head: HeadFactory
     loss: GuardedLoss | None = None
+    below: Reads = MAPS  # what upper units read of the trunk
 
     @classmethod
     def of(
@@ -55,7 +56,8 @@ class BranchSetup:
         """Return the setup of new branches on `backbone`. Raises PluginError if a plugin's loss is none."""
         head, exit_head = (HeadFactory.of(attribute, backbone, plugins, recipe, at_exit) for at_exit in (False, True))
         loss = build_loss(attribute, plugins)
-        return cls(attribute, recipe, head, exit_head, GuardedLoss(attribute.name, loss) if loss else None)
+        guarded = GuardedLoss(attribute.name, loss) if loss else None
+        return cls(attribute, recipe, head, exit_head, guarded, backbone.trunk.below)
 
     def reads(self) -> frozenset[Reads]:
         """Return what a growth needs of the trunk's features.
@@ -63,9 +65,10 @@ class BranchSetup:
         With depth "auto" both, even if there may be no exit this time: the next branch reads them, and the trunk is
         run once.
         """
-        if self.recipe.depth == "auto":
+        if self.recipe.depth == "auto" and self.below == MAPS:
             return frozenset((MAPS, PYRAMID))
-        return frozenset((Branch({}, self.exit_head()).reads if self.recipe.depth == EXIT else MAPS,))
+        at_exit = {Branch({}, self.exit_head()).reads} if self.recipe.depth in ("auto", EXIT) else set[Reads]()
+        return frozenset(at_exit | ({self.below, PYRAMID} if self.recipe.depth == "auto" else set()) or {self.below})
 
 
 @dataclass(frozen=True, eq=False)
