@@ -18,6 +18,7 @@ from attributree.errors import CatalogError
 from attributree.images.cache import Bound
 from attributree.inference.features import CatalogImages
 from attributree.labels.store import LabelStore
+from attributree.nn.transform import Transform
 from attributree.registry.records import NewVersion, TreeVersion
 from attributree.registry.store import RegistryStore
 from attributree.reports import REJECTED, SyncReport
@@ -445,9 +446,9 @@ def test_a_photo_that_changed_is_decoded_once_more_and_then_known(new_project: C
         catalog = workspace.catalog
         images = CatalogImages(catalog, Bound.of(workspace.settings.catalog), torch.device("cpu"))
         first, second = catalog.labels.images()[:2]
-        before = images.decode([first.id, second.id], 32).digests
+        before = images.decode([first.id, second.id], Transform(32)).digests
         first.file.write_bytes(second.file.read_bytes())
-        after = images.decode([first.id], 32).digests
+        after = images.decode([first.id], Transform(32)).digests
         assert before[first.id] != before[second.id] == after[first.id]
         (known,) = catalog.labels.images(ids=[first.id])
         stat = first.file.stat()
@@ -478,10 +479,10 @@ def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_pr
         images = CatalogImages(catalog, Bound.of(workspace.settings.catalog), torch.device("cpu"))
         ids = [image.id for image in catalog.labels.images()][:6]
         photo.rename(project.folder / "away.jpg")
-        assert list(images.decode(ids, 32).failed.values()) == ["file not found"]
+        assert list(images.decode(ids, Transform(32)).failed.values()) == ["file not found"]
         assert catalog.labels.images(state="quarantined") == []
         (project.folder / "away.jpg").rename(photo)
-        assert images.decode(ids, 32).failed == {}
+        assert images.decode(ids, Transform(32)).failed == {}
 
 
 # -- the trunk -------------------------------------------------------------------------------------

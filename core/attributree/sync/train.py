@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..reports import Action, Result
+from ..errors import AttributreeError, TrunkError
+from ..reports import FAILED, Action, Result
 from .branch import Job, StoredTrunk
 from .live_trunk import grow_live, live_trunk
 from .new_trunk import make_trunk, move_tree
@@ -30,18 +31,25 @@ class Begun:
 def begin(job: Job, actions: Sequence[Action], tell: Callable[[Action, Result], None]) -> Begun:
     """Do of `actions` what others must wait for: a new trunk with all its branches, or the first branch of all.
 
-    `tell` is called with each result. The sync lock is held. What keeps every attribute from being trained, as a trunk
-    that cannot be had does, is no attribute's result: it comes through, as TrunkError or another AttributreeError.
+    `tell` is called with each result. The sync lock is held. Raises TrunkError if the backbone or its weights cannot be
+    had: a fault of the settings, and no attribute's.
     """
     grows = [action for action in actions if action.attribute]
     if not grows:
         return Begun()
     data = job.data
-    data.store.sweep()
-    live = load_live(data)
-    if live and not trunk_differences(live.loaded.trunk.spec, data.settings.trunk_identity()):
-        return Begun(live_trunk(data, live), live, tuple(grows))
-    new = make_trunk(job, [str(action.attribute) for action in grows])
+    try:
+        data.store.sweep()
+        live = load_live(data)
+        if live and not trunk_differences(live.loaded.trunk.spec, data.settings.trunk_identity()):
+            return Begun(live_trunk(data, live), live, tuple(grows))
+        new = make_trunk(job, [str(action.attribute) for action in grows])
+    except TrunkError:
+        raise
+    except AttributreeError as error:
+        for action in grows:
+            tell(action, Result(str(action.attribute), action.action, FAILED, str(error)))
+        return Begun()
     if live:
         results, live = move_tree(job, new.stored, live, grows)
         for action, result in zip(grows, results, strict=True):
