@@ -1,6 +1,7 @@
 """Declarations: what is accepted, what is refused and with which words."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -288,6 +289,33 @@ def test_an_unknown_kind_is_refused_when_read_back() -> None:
     data = Attribute("lining", LINED).to_json()
     data["labels"]["kind"] = "fuzzy"
     with pytest.raises(SchemaError, match="'lining': kind 'fuzzy' is none of single, multi, ordinal"):
+        Attribute.from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.update(colour="x"), "attribute 'lining': the stored schema has 'colour', which a newer"),
+        (
+            lambda data: data["labels"].update(order=1, x=2),
+            "labels: the stored schema has 'order', 'x', which",
+        ),
+        (
+            lambda data: data["labels"]["values"][0].update(icon="x"),
+            "value 'lined': the stored schema has 'icon'",
+        ),
+        (
+            lambda data: data["labels"]["values"][0].pop("key"),
+            "value None: the stored schema lacks 'key'; declare",
+        ),
+        (lambda data: data.pop("labels"), "the stored schema lacks 'labels'"),
+        (lambda data: data["labels"].pop("kind"), "kind None is none of single, multi, ordinal"),
+    ],
+)
+def test_a_stored_schema_of_another_version_is_refused_by_the_key(change: Any, message: str) -> None:
+    data = json.loads(json.dumps(Attribute("lining", LINED).to_json()))
+    change(data)
+    with pytest.raises(SchemaError, match=message):
         Attribute.from_json(data)
 
 

@@ -11,7 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, ClassVar
@@ -363,11 +363,16 @@ class Attribute:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attribute:
-        """Return the attribute that `to_json` wrote. Raises SchemaError on an unknown kind."""
+        """Return the attribute that `to_json` wrote. Raises SchemaError if another version of attributree wrote it."""
+        where = f"attribute {data.get('name')!r}"
+        _check_keys(where, cls, data)
         labels = dict(data["labels"])
-        kind = labels.pop("kind")
+        kind = labels.pop("kind", None)
         if kind not in KINDS:
-            raise SchemaError(f"attribute {data['name']!r}: kind {kind!r} is none of {', '.join(KINDS)}")
+            raise SchemaError(f"{where}: kind {kind!r} is none of {', '.join(KINDS)}")
+        _check_keys(f"{where}: labels", KINDS[kind], labels)
+        for value in labels["values"]:
+            _check_keys(f"{where}: value {value.get('key')!r}", Value, value)
         values = tuple(Value(**value) for value in labels.pop("values"))
         return cls(**{**data, "labels": KINDS[kind](values, **labels)})
 
@@ -396,6 +401,16 @@ class ArticleType:
         _texts(where, "name", (self.name,))
         object.__setattr__(self, "words", _texts(where, "words", self.words, cells=False))
         object.__setattr__(self, "below", _texts(where, "below", self.below))
+
+
+def _check_keys(where: str, cls: type[Attribute | Labels | Value], data: Mapping[str, Any]) -> None:
+    """Raise SchemaError if stored `data` has a key that `cls` does not know, or lacks one that it needs."""
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(cls)}
+    if unknown := sorted(data.keys() - known.keys()):
+        others = ", ".join(map(repr, unknown))
+        raise SchemaError(f"{where}: the stored schema has {others}, which a newer attributree wrote; upgrade this one")
+    if lacking := sorted(name for name, needed in known.items() if needed and name not in data):
+        raise SchemaError(f"{where}: the stored schema lacks {', '.join(map(repr, lacking))}; declare it anew")
 
 
 def _told(declared: Value | Attribute, *younger: str) -> dict[str, Any]:

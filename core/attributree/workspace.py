@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Self
 from .article_types import ArticleTypes, TypeReport
 from .catalog import Catalog
 from .database.migrate import upgrade
-from .errors import ConfigError, PluginError
+from .errors import ConfigError, IngestError, PluginError
 from .labels.auto import DECLARED_BY
 from .labels.records import Forgotten, IngestSummary, ProductHistory
 from .labels.relocate import Relocated
-from .labels.resolve import DEFAULT_SOURCE, Sources
+from .labels.resolve import DEFAULT_SOURCE, RESERVED_SOURCES, Sources
 from .labels.store import LabelStore
 from .plugins import LoadedPlugins, load_plugins
 from .plugins.hookspecs import attributree_after_sync, attributree_normalize_label
 from .registry.predictions import load as load_predictions
 from .registry.store import RegistryStore
 from .reports import Plan, Progress, Result, SyncReport
-from .schema import Attribute
+from .schema import Attribute, fold
 from .settings.file import FILE_NAME, anchor_database, load_settings, render_default_toml
 from .settings.models import Settings, table_of
 from .settings.recipes import Recipes
@@ -177,7 +177,11 @@ class Workspace:
         source: str = DEFAULT_SOURCE,
         progress: Callable[[int], None] | None = None,
     ) -> IngestSummary:
-        """Store a label file; `images` is the root of its image paths (default: its own folder)."""
+        """Store a label file; `images` is the root of its image paths (default: its own folder).
+
+        Raises IngestError, also for a `source` that is reserved.
+        """
+        _check_source(file, source)
         root = Path(images) if images is not None else None
         summary = self.labels.ingest(
             Path(file),
@@ -311,6 +315,16 @@ class Workspace:
             self.registry.require_idle()
             store = ArtifactStore(self.settings.catalog.artifacts)
             return collect_garbage(store, self.registry.named_parts(), dry_run=dry_run)
+
+
+def _check_source(file: Path | str, source: str) -> None:
+    """Raise IngestError if a label file would speak for a reserved source; warn if it would be believed as one is."""
+    name = source.strip()
+    for reserved, whose in RESERVED_SOURCES.items():
+        if name == reserved:
+            raise IngestError(f"{file}: the source {reserved!r} is reserved for {whose}; give another --source NAME")
+        if fold(name) == reserved:
+            log.warning("the source %r is believed as %r is: %s; another --source NAME is not", name, reserved, whose)
 
 
 class _Normalizer:

@@ -79,6 +79,25 @@ def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[...,
     assert "column tone: " in again.err
 
 
+@pytest.mark.parametrize("source", ["text", "review", " text "])
+def test_a_label_file_cannot_speak_for_a_reserved_source(new_project: Callable[..., Project], source: str) -> None:
+    project = new_project("garment")
+    project.run("db", "upgrade")
+    outcome = project.run("ingest", project.labels(), "--images", project.photos, "--source", source)
+    assert outcome.code == 1
+    assert f"the source {source.strip()!r} is reserved for " in outcome.err
+    assert project.run("status", "--json").json["images"] == 0
+
+
+def test_a_source_that_reads_like_a_reserved_one_is_warned_of(
+    new_project: Callable[..., Project], caplog: pytest.LogCaptureFixture
+) -> None:
+    project = new_project("garment")
+    project.run("db", "upgrade")
+    assert project.run("ingest", project.labels(), "--images", project.photos, "--source", "Review").code == 0
+    assert "the source 'Review' is believed as 'review' is: people who looked" in caplog.text
+
+
 def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Project]) -> None:
     project = new_project("garment")
     rows = project.garments.rows

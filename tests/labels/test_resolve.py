@@ -3,7 +3,7 @@
 import pytest
 
 from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value
-from attributree.labels.resolve import Annotation, Reader, Reading, Sources, UnknownTexts, combine, read_cell
+from attributree.labels.resolve import Annotation, Reader, Reading, Sources, Trust, UnknownTexts, combine, read_cell
 
 NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck", synonyms=("vee",)), Value("boat"))))
 COLOUR = Attribute("colour", MultiLabel(("red", "green", "blue")))
@@ -23,6 +23,14 @@ def disputed(certain: tuple[str, ...] = (), **shares: float) -> Annotation:
     return Annotation(
         "ambiguous", frozenset({*shares, *certain}), frozenset(certain), shares=tuple(sorted(shares.items()))
     )
+
+
+def test_sources_are_compared_as_values_are() -> None:
+    sources = Sources.configured({"Big-Supplier": {"rank": 3}, "Review": {"weight": 0.5}})
+    assert sources.of("big supplier") == sources.of("BIG_SUPPLIER") == Trust(3, 1.0)
+    assert sources.of("review") == sources.of("Review") == Trust(2, 0.5)
+    assert sources.of("review-") == sources.of("import") == Trust(1, 1.0)
+    assert Sources.configured(sources.to_json()).changes(sources) == []
 
 
 @pytest.mark.parametrize(

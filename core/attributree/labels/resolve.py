@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Protocol
 
 from ..article_types import EXACT, OUTSIDE, UNMAPPED, ArticleTypes
@@ -32,16 +32,24 @@ class Trust:
     weight: float
 
 
-#: The source of a label file that names none, and that of what was mined from texts.
-DEFAULT_SOURCE, TEXT_SOURCE = "import", "text"
+#: The source of a label file that names none, of what was mined from texts, and of people who looked at the picture.
+DEFAULT_SOURCE, TEXT_SOURCE, REVIEW_SOURCE = "import", "text", "review"
 #: A review is somebody looking at the picture because the others were in doubt; mined text is a guess, for images
 #: that nobody has labelled.
-TRUST: Mapping[str, Trust] = {DEFAULT_SOURCE: Trust(1, 1.0), "review": Trust(2, 1.0), TEXT_SOURCE: Trust(0, 0.3)}
+TRUST: Mapping[str, Trust] = {DEFAULT_SOURCE: Trust(1, 1.0), REVIEW_SOURCE: Trust(2, 1.0), TEXT_SOURCE: Trust(0, 0.3)}
+#: Sources that no label file may be ingested as, and whose they are.
+RESERVED_SOURCES: Mapping[str, str] = {
+    TEXT_SOURCE: "what mine reads off titles and descriptions, which would withdraw these labels",
+    REVIEW_SOURCE: "people who looked at the pictures, whose word counts before all others",
+}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The precedence of sources. One that is not in `trust` is believed as far as `import` is."""
+    """The precedence of sources. One that is not in `trust` is believed as far as `import` is.
+
+    Names are compared as values are, by `fold`: "Supplier" is believed as "supplier" is.
+    """
 
     trust: Mapping[str, Trust] = field(default_factory=lambda: dict(TRUST))
 
@@ -50,11 +58,19 @@ class Sources:
         """Return the usual precedence with `changes`, a rank or a weight or both by source."""
         like = replace(TRUST[DEFAULT_SOURCE], **changes.get(DEFAULT_SOURCE, {}))
         trust = {**TRUST, DEFAULT_SOURCE: like}
-        return cls(trust | {name: replace(trust.get(name, like), **change) for name, change in changes.items()})
+        usual = {fold(name): name for name in trust}
+        for name, change in changes.items():
+            name = usual.get(fold(name), name)
+            trust[name] = replace(trust.get(name, like), **change)
+        return cls(trust)
+
+    @cached_property
+    def _by_fold(self) -> Mapping[str, Trust]:
+        return {fold(name): trust for name, trust in self.trust.items()}
 
     def of(self, source: str) -> Trust:
         """Return how far `source` is believed."""
-        return self.trust.get(source, self.trust[DEFAULT_SOURCE])
+        return self._by_fold.get(fold(source), self.trust[DEFAULT_SOURCE])
 
     def changes(self, new: Sources) -> list[str]:
         """Return in words what is different under `new`; nothing if every source is believed as far as before."""

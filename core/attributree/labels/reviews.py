@@ -40,7 +40,7 @@ def image_ids(connection: Connection, cells: Iterable[str]) -> dict[str, tuple[i
         query = select(Image.path, Image.id).where(Image.path.in_(part)).order_by(Image.id)
         for path, image_id in connection.execute(query):
             found[path].append(image_id)
-    named = {cell: found.get(cell) or found.get(path) for cell, path in paths.items()}
+    named = {cell: found.get(path) or found.get(cell) for cell, path in paths.items()}
     return {cell: tuple(ids) for cell, ids in named.items() if ids}
 
 

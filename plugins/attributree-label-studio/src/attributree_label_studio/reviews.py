@@ -78,6 +78,8 @@ def import_reviews(
     source = source.strip()
     if not source:
         raise IngestError(f"{file}: the source has no name; give one with --source NAME")
+    if fold(source) == "text":
+        raise IngestError(f"{file}: the source 'text' is what is read off titles; give another --source NAME")
     asked = {attribute.name for attribute in declared_attributes(workspace, attributes)} if attributes else set()
     known = {name: found.today for name, found in workspace.labels.attributes().items() if found.state == "declared"}
     reviews = _Reviews(known)
