@@ -1,17 +1,24 @@
-"""Where the `image` cells of a label file lead."""
+"""Where the `image` cells of a label file lead, and what is wrong with paths that people type."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from collections import Counter
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 
 from ..errors import ImageError
+from ..jsonable import printable
 
 #: What ends a path that leads to a folder.
 _NO_NAMES = ("", ".", "..")
+#: Suffixes of image files, and how many names of a folder are looked at for a hint.
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_LOOKED_AT = 1000
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
@@ -40,6 +47,8 @@ class Places:
                 if not stat.S_ISLNK(found.st_mode):
                     return path, found
             path = self._follow(cell)
+            if printable(path) != path:
+                raise ImageError(f"leads to {printable(path)}, whose name is not UTF-8; rename it")
             return path, Path(path).stat()
         except FileNotFoundError:
             raise ImageError("file not found") from None
@@ -61,3 +70,30 @@ class Places:
                 f"outside the images root {self._root}; move it there or ingest with another --images ROOT"
             )
         return str(path)
+
+
+def why_no_image(typed: str) -> str | None:
+    """Return why a path that a person typed leads to no image, with what to type; None if a file is there."""
+    if typed == "-":
+        return "stdin is not read; give the paths of image files"
+    if printable(typed) != typed:
+        return "its name is not UTF-8; rename the file"
+    path = Path(typed)
+    if os.path.isdir(path):  # noqa: PTH112  # unlike pathlib's, these raise nothing
+        suffixes = Counter(name.suffix for name in _names_in(path) if name.suffix.lower() in _SUFFIXES)
+        common = suffixes.most_common(1)
+        return f"is a folder; give its files: {path}/*{common[0][0] if common else '.jpg'}"
+    if os.path.exists(path):  # noqa: PTH110
+        return None
+    if path.is_symlink():
+        return "is a link that leads nowhere"
+    near = get_close_matches(path.name, [name.name for name in _names_in(path.parent)], n=1, cutoff=0.8)
+    return f"file not found; did you mean {path.with_name(near[0])}?" if near else "file not found"
+
+
+def _names_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.name) for entry in islice(entries, _LOOKED_AT) if printable(entry.name) == entry.name]
+    except OSError:
+        return []

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from ..catalog import Catalog
 from ..errors import CatalogError
 from ..labels.lineage import predecessor
-from ..labels.records import CatalogAttribute, Coverage
+from ..labels.records import CatalogAttribute, Coverage, SharedPicture
 from ..labels.resolve import Sources
 from ..plugins import LoadedPlugins, PluginInfo
 from ..registry.records import TrainingRun, TreeVersion
 from ..schema import Attribute
+from .shared import shared_pictures
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class CatalogState:
     runs: tuple[TrainingRun, ...] = ()  # all of them, oldest first
     sources: Sources = field(default_factory=Sources)  # the precedence that annotations follow
     root_warnings: tuple[str, ...] = ()  # a line for each images root that is gone
+    splits: Mapping[str, int] = field(default_factory=dict)  # products in each split
+    shared: tuple[SharedPicture, ...] = ()  # pictures that are in several splits
 
     def today(self, name: str) -> Attribute:
         """Return a declared attribute with what the catalogue remembers of former keys and names."""
@@ -80,6 +83,8 @@ def read_state(catalog: Catalog, plugins: LoadedPlugins) -> CatalogState:
         runs=tuple(runs),
         sources=catalog.labels.sources(),
         root_warnings=tuple(catalog.labels.root_warnings()),
+        splits=catalog.labels.products_per_split(),
+        shared=shared_pictures(catalog),
     )
 
 
