@@ -85,7 +85,7 @@ def why_no_image(typed: str) -> str | None:
         return f"is a folder; give its files: {path}/*{common[0][0] if common else '.jpg'}"
     if os.path.exists(path):  # noqa: PTH110
         return None
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114
         return "is a link that leads nowhere"
     near = get_close_matches(path.name, [name.name for name in _names_in(path.parent)], n=1, cutoff=0.8)
     return f"file not found; did you mean {path.with_name(near[0])}?" if near else "file not found"
