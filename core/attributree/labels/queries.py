@@ -75,7 +75,7 @@ def shared_between_splits(connection: Connection) -> tuple[SharedPicture, ...]:
     )
     places: dict[str, dict[str, tuple[str, str, str]]] = {}
     for digest, *place in connection.execute(query):
-        places.setdefault(digest, {}).setdefault(place[2], (place[0], place[1], place[2]))
+        places.setdefault(str(digest), {}).setdefault(place[2], (place[0], place[1], place[2]))
     return tuple(SharedPicture(tuple(by_split.values())) for by_split in places.values())
 
 
