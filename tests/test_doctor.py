@@ -11,7 +11,7 @@ from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, Value, Work
 from attributree.article_types import TypeReport
 from attributree.doctor import ERROR, NOTE, WARNING, Finding, ImportTrial, Symptoms, diagnose, examine
 from attributree.doctor.imports import time_imports
-from attributree.labels.records import Coverage, UnknownValue
+from attributree.labels.records import Coverage, SharedPicture, UnknownValue
 from attributree.plugins import PluginInfo, load_plugins
 from attributree.settings.models import PluginSettings, Settings
 from support.projects import Project
@@ -262,6 +262,26 @@ def test_too_few_labels_are_a_warning_in_the_words_of_a_plan() -> None:
     assert (finding.severity, finding.check, finding.plugin) == (WARNING, "labels", "shop")
     assert finding.what == "cannot be trained: 23 of 50 labels; 2 of 3 values have none"
     assert "min_labels under [attributes.neckline] (now 50)" in finding.do
+
+
+def test_labels_in_the_wrong_split_are_a_warning_that_says_what_to_do() -> None:
+    tested = labelled(per_split={"test": 90}, train_values={})
+    splits = {"train": 0, "val": 20, "test": 40}
+    empty, blocked = diagnose(symptoms(coverage={"neckline": tested}, splits=splits))
+    assert (empty.severity, empty.check, empty.where) == (WARNING, "splits", "catalogue")
+    assert empty.what == "none of the 60 products is in the train split, so nothing can be learnt"
+    assert blocked.what == "cannot be trained: no label in the train split, so nothing could be learnt (90 in test)"
+    assert empty.do == blocked.do
+    assert blocked.do.startswith("write train in the column split of the label file for most of the products")
+
+
+def test_a_picture_in_two_splits_and_a_root_that_is_gone_are_warnings() -> None:
+    shared = SharedPicture((("a.png", "S1", "train"), ("b.png", "S2", "test")))
+    gone = "the images root /x is gone; if it was moved, type: attributree relocate /x NEW"
+    root, picture = diagnose(symptoms(shared=(shared, shared), root_warnings=(gone,)))
+    assert (root.severity, root.what, root.do) == (WARNING, *gone.split("; "))
+    assert picture.what.startswith("2 pictures are in several splits")
+    assert picture.do.startswith("give both rows the same sku, or the same split")
 
 
 def test_values_without_a_label_to_learn_from_are_a_warning() -> None:

@@ -36,6 +36,15 @@ def test_frozen_values_become_what_json_can_hold() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("größe 👗", "größe 👗"), ("caf\udce9/é.png", "caf\\xe9/é.png"), ("\ud800\udce9", "\\ud800\\udce9")],
+)
+def test_texts_are_utf8_whatever_a_file_is_called(text: str, shown: str) -> None:
+    assert jsonable([text, Path(text)]) == [shown, shown]
+    assert json.dumps(jsonable(text), ensure_ascii=False).encode()
+
+
 def test_what_has_a_form_of_its_own_is_asked_for_it() -> None:
     neckline = Attribute("neckline", SingleLabel(values=(Value("crew"), Value("v_neck"))))
     assert jsonable({"schema": neckline}) == {"schema": neckline.to_json()}

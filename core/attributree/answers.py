@@ -61,6 +61,11 @@ def heirs(keys: Sequence[str], labels: Labels) -> list[tuple[int, ...]]:
     return [tuple(today.get(fold(key), ())) for key in keys]
 
 
+def outlived(keys: Sequence[str], labels: Labels) -> bool:
+    """Return whether no value of today stands for any of a branch's `keys`: then it has no answer."""
+    return not any(heirs(keys, labels))
+
+
 def answer_today(labels: Labels, probabilities: Floats, keys: Sequence[str]) -> Answers:
     """Return the answers in today's values of a branch that learnt `keys`, from its own probabilities (N, K)."""
     columns = heirs(keys, labels)

@@ -1,5 +1,7 @@
 """predict and evaluate, as they are typed."""
 
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -69,6 +71,62 @@ def test_a_file_that_cannot_be_read_is_an_error_in_its_place(grown: Project, tmp
     assert lines[2]["reason"] == "file not found"
     assert lines[0] == lines[3]
     assert grown.run("--strict", *command).code == 3
+
+
+def test_what_is_no_image_file_says_what_it_would_take(
+    grown: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = grown.photos / rows_of(grown, "top")[0]["image"]
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(good, "good.PNG")
+    shutil.copy(good, os.fsdecode(b"caf\xe9.png"))
+    Path("none").mkdir()
+    Path("round").symlink_to("round")
+    reasons = {
+        ".": "is a folder; give its files: ./*.PNG",
+        "none": "is a folder; give its files: none/*.jpg",
+        "god.PNG": "file not found; did you mean good.PNG?",
+        "elsewhere/good.PNG": "file not found",
+        "round": "is a link that leads nowhere",
+        "x" * 300: "file not found",
+        "-": "stdin is not read; give the paths of image files",
+        os.fsdecode(b"caf\xe9.png"): "its name is not UTF-8; rename the file",
+    }
+    typed = [*reasons, "good.PNG"]
+    outcome = grown.run("predict", *typed, "--attribute", "garment")
+    assert outcome.code == 0
+    *wrong, right = outcome.lines
+    assert [line["reason"] for line in wrong] == list(reasons.values())
+    assert {line["decision"] for line in wrong} == {"error"}
+    assert wrong[-1]["image"] == r"caf\xe9.png"
+    assert right["value"] in ("top", "dress", "jeans")
+    for nothing in (["."], ["-", "none"]):
+        outcome = grown.run("predict", *nothing, "--attribute", "garment")
+        assert (outcome.code, len(outcome.lines)) == (1, len(nothing))
+        assert outcome.err == f"error: nothing could be answered; {nothing[0]}: {outcome.lines[0]['reason']}\n"
+
+
+@pytest.mark.parametrize("command", ["history NAME", "forget --yes NAME", "runs --attribute NAME", "export NAME.csv"])
+def test_text_that_is_not_utf8_is_one_line(project: Project, tmp_path: Path, command: str) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    outcome = project.run(*(word.replace("NAME", name) for word in command.split()))
+    if command.startswith("export"):
+        assert (outcome.code, Path(f"{name}.csv").is_file()) == (0, True)
+    else:
+        assert (outcome.code, outcome.out) == (1, "")
+        assert r"caf\\xe9' is not UTF-8; the catalogue cannot hold it or look for it" in outcome.err
+
+
+def test_label_files_may_have_any_name_and_images_roots_need_utf8(project: Project, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    file = shutil.copy(project.labels(project.garments.rows[:3]), folder / "labels.csv")
+    again = project.run("ingest", file, "--images", project.photos, "--json").json["files"][0]
+    assert (again["images_new"], again["file"]) == (0, rf"{tmp_path}/caf\xe9/labels.csv")
+    (folder / "a.png").touch()
+    outcome = project.run("ingest", file, "--images", folder)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "is not UTF-8" in outcome.err
 
 
 def test_a_multi_label_attribute_has_its_values(grown: Project) -> None:

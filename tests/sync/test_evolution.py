@@ -46,6 +46,35 @@ def accuracy(workspace: Workspace, name: str) -> float:
     return float(workspace.live().evaluate("test")["attributes"][name]["accuracy"])
 
 
+def test_a_vocabulary_that_was_replaced_is_answered_by_errors_until_it_is_learnt(grown: Project) -> None:
+    with grown.open() as workspace:
+        assert len(list(workspace.live().predict_missing(["sleeves"]))) > 10
+        stored = workspace.registry.predictions("sleeves")
+    declare(grown, "sleeves", 'Attribute("sleeves", SingleLabel(("ohne", "mit")), applies_to=("top", "dress"))')
+    with grown.open() as workspace:
+        (_, blocked) = steps(workspace.sync())
+        assert blocked[:2] == ("blocked", "sleeves")
+        assert blocked[2].startswith("the live branch knows none of today's values: 0 of 20 labels")
+        found = list(workspace.live().predict_missing(["sleeves"]))
+        assert len(found) > 10
+        assert {(p.values, p.confidence, p.decision) for p in found} == {((), None, "error")}
+        assert str(found[0].reason).startswith(
+            "the live branch learnt bare, covered, and none of that is a value today"
+        )
+        assert workspace.registry.predictions("sleeves") == stored  # of before, under the former values
+        scores = workspace.live().evaluate("test", ["sleeves"])["attributes"]["sleeves"]
+        assert (scores["n"], scores["error"]) == (0, found[0].reason)
+        photo = grown.photos / grown.garments.rows[0]["image"]
+        assert {p.attribute: p.decision == "error" for p in workspace.predict([photo], article_type="top")} == {
+            "garment": False,
+            "sleeves": True,
+        }
+        words = {"bare": "ohne", "covered": "mit"}
+        rows = [{**row, "sleeves": words.get(row["sleeves"], row["sleeves"])} for row in grown.garments.rows]
+        workspace.ingest(grown.labels(rows), images=grown.photos)
+        assert [(action.action, action.attribute) for action in workspace.plan().training] == [("retrain", "sleeves")]
+
+
 @pytest.mark.parametrize(
     ("values", "reason", "now"),
     [

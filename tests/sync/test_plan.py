@@ -11,7 +11,7 @@ from attributree import ArticleType, Attribute, MultiLabel, Ordinal, SingleLabel
 from attributree.article_types import ArticleTypes
 from attributree.errors import UnknownNameError
 from attributree.labels.lineage import describe_change
-from attributree.labels.records import CatalogAttribute, CatalogValue, Coverage
+from attributree.labels.records import CatalogAttribute, CatalogValue, Coverage, SharedPicture
 from attributree.plugins import PluginInfo
 from attributree.registry.records import BranchRecord, TrainingRun, TreeVersion, TrunkRecord
 from attributree.reports import FAILED, REJECTED, Action, Plan
@@ -437,6 +437,53 @@ def test_without_a_validation_label_nothing_can_be_measured() -> None:
     assert action.reason.startswith("no label in the val split, so nothing could be measured")
 
 
+def test_labels_in_one_split_alone_are_told_with_what_to_do() -> None:
+    everything = {"train": 0, "val": 0, "test": 60}
+    tested = labelled(per_split={"test": 90}, train_values={})
+    plan = plan_sync(catalogue(NECKLINE, coverage={"neckline": tested}, splits=everything), RECIPES)
+    assert one(plan).reason == (
+        "no label in the train split, so nothing could be learnt (90 in test); "
+        "write train in the column split of the label file for most of the products, and ingest it again"
+    )
+    assert [note.partition(";")[0] for note in plan.notes] == [
+        "none of the 60 products is in the train split, so nothing can be learnt",
+        "none of the 60 products is in the val split, so nothing can be measured while it is learnt",
+    ]
+    some = {"train": 40, "val": 10, "test": 10}
+    assert missing(NECKLINE, tested, 50, some) == (
+        "no label in the train split, so nothing could be learnt (90 in test); "
+        "label some products of the train split too"
+    )
+
+
+@pytest.mark.parametrize(
+    ("split", "lost"),
+    [("val", "nothing can be measured while it is learnt"), ("test", "no score of it can be trusted")],
+)
+def test_a_split_that_no_product_is_in_is_a_note(split: str, lost: str) -> None:
+    splits = {"train": 50, "val": 10, "test": 10, split: 0}
+    (note,) = plan_sync(catalogue(NECKLINE, splits=splits), RECIPES).notes
+    assert note == (
+        f"none of the 60 products is in the {split} split, so {lost}; "
+        f"write {split} in the column split of the label file for one in seven of the products, and ingest it again"
+    )
+    assert plan_sync(catalogue(NECKLINE, splits=dict.fromkeys(splits, 20)), RECIPES).notes == ()
+    assert plan_sync(catalogue(NECKLINE, splits=dict.fromkeys(splits, 0)), RECIPES).notes == ()
+
+
+def test_a_picture_in_two_splits_is_a_note() -> None:
+    shared = SharedPicture((("a.png", "S1", "train"), ("b.png", "S2", "test")))
+    (note,) = plan_sync(catalogue(NECKLINE, shared=(shared,)), RECIPES).notes
+    assert note == (
+        "a picture is in several splits, so what is learnt from one is tested on itself: a.png of S1 in train and "
+        "b.png of S2 in test; give both rows the same sku, or the same split, in the label file and ingest it again"
+    )
+
+
+def test_a_root_that_is_gone_is_a_note() -> None:
+    assert plan_sync(catalogue(NECKLINE, root_warnings=("gone",)), RECIPES).notes == ("gone",)
+
+
 def test_a_live_branch_goes_on_when_a_retraining_lacks_labels() -> None:
     few = catalogue(
         NECKLINE, live=version(branch()), coverage={"neckline": labelled(labelled=3)}, new_labels={"neckline": 500}
@@ -488,6 +535,21 @@ def test_a_new_value_without_a_training_label_waits() -> None:
 def test_a_retired_value_makes_a_retraining_due() -> None:
     live = version(branch(values=("crew", "v_neck", "boat", "halter")))
     assert one(plan_sync(catalogue(NECKLINE, live=live), RECIPES)).reason == "values were retired: halter"
+
+
+def test_a_vocabulary_that_was_replaced_makes_a_retraining_due_and_says_what_it_lacks() -> None:
+    live = version(branch(values=("rot", "blau")))
+    action = one(plan_sync(catalogue(NECKLINE, live=live), RECIPES))
+    silent = "the live branch knows none of today's values"
+    assert (action.action, action.reason) == ("retrain", f"{silent}: it learnt rot, blau")
+    bare = labelled(labelled=0, per_value={}, per_split={}, train_values={})
+    action = one(plan_sync(catalogue(NECKLINE, live=live, coverage={"neckline": bare}), RECIPES))
+    assert (action.action, action.reason) == (
+        "blocked",
+        f"{silent}: 0 of 50 labels; 3 of 3 values have none; until then it answers nothing",
+    )
+    kept = version(branch(values=("rot", "boat")))
+    assert plan_sync(catalogue(NECKLINE, live=kept, coverage={"neckline": bare}), RECIPES) == Plan()
 
 
 def test_renamed_and_merged_values_need_no_retraining_however_they_are_spelt() -> None:

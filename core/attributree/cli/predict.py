@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..jsonable import jsonable
+from ..errors import ImageError
+from ..jsonable import jsonable, printable
 from ..schema import SPLITS
 from .group import Options, attributes_option, cli, json_option, pass_options
 from .output import Reporter, emit, print_table, say
+
+if TYPE_CHECKING:
+    from ..inference.predict import Prediction
 
 
 @cli.command()
@@ -30,17 +34,22 @@ def predict(
     sheet: Path | None,
     article_type: str | None,
 ) -> None:
-    """Print one JSON line per image and attribute."""
+    """Print one JSON line per image and attribute.
+
+    One that cannot be answered has the decision "error" and a reason; if none can be, the exit code is 1.
+    """
     if bool(images) == missing:
         raise click.UsageError("give image files, or --missing for the catalogue's gaps")
     if missing and article_type:
         raise click.UsageError("--article-type is for image files; --missing takes the catalogue's article types")
     decisions: Counter[str] = Counter()
+    first: Prediction | None = None
     with options.workspace() as workspace, Reporter() as reporter:
         live = workspace.live(reporter)
         found = live.predict_missing(attributes) if missing else live.predict_files(images, attributes, article_type)
         shown = []
         for prediction in found:
+            first = first or prediction
             decisions[prediction.decision] += 1
             click.echo(json.dumps(jsonable(prediction), ensure_ascii=False))
             if sheet:
@@ -61,6 +70,8 @@ def predict(
             f"left out, but for what is stated there: {products} product{'' if products == 1 else 's'} of {len(left)} "
             f"unmapped article type{'' if len(left) == 1 else 's'}; see attributree types"
         )
+    if first is not None and decisions.keys() == {first.decision} == {"error"}:
+        raise ImageError(f"nothing could be answered; {printable(first.image)}: {first.reason}")
     options.held_back(bool(decisions["error"]))
 
 

@@ -112,7 +112,8 @@ def choose(
         elif catalogued[name].digest != attribute.digest:
             why = f"its declaration has changed; {register}"
         else:
-            why = missing(attribute, catalog.labels.coverage(attribute), recipes.of(name).min_labels)
+            counts, splits = catalog.labels.coverage(attribute), catalog.labels.products_per_split()
+            why = missing(attribute, counts, recipes.of(name).min_labels, splits)
         if why is None:
             names.append(name)
         elif wanted:

@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from ..errors import CatalogError
+from ..jsonable import printable
 from ..settings.urls import quote_path
 
 Result = TypeVar("Result")
@@ -156,6 +157,9 @@ class Database:
                     result = work(connection)
                     done = True
                 return result
+            except UnicodeEncodeError as error:
+                text = printable(str(error.object))
+                raise CatalogError(f"{text!r} is not UTF-8; the catalogue cannot hold it or look for it") from None
             except DBAPIError as error:
                 # Lost while committing: nobody knows whether it was, so it must not be done again.
                 lost = not done and (error.connection_invalidated or attempt > 1)

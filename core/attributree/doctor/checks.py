@@ -9,13 +9,14 @@ from difflib import get_close_matches
 from typing import Final, Literal
 
 from ..article_types import TypeReport
-from ..labels.records import Coverage, UnknownValue
+from ..labels.records import Coverage, SharedPicture, UnknownValue
 from ..plugins import PluginInfo
 from ..schema import Attribute, fold
 from ..settings.head_names import unfit
 from ..settings.models import Settings
 from ..settings.recipes import Recipes
-from ..sync.plan import missing
+from ..sync.plan import badly_split, empty_splits, missing
+from ..sync.shared import tell_shared
 from .imports import SLOW, ImportTrial
 
 Severity = Literal["error", "warning", "note"]
@@ -37,8 +38,8 @@ _NO_SIGN = re.compile(r"[\s_.,;:'’\"()/&]+")
 class Finding:
     """One thing that is wrong: how badly, whose, what, where, and what to do or type.
 
-    `check` is plugin, settings, spelling, head, labels or import; `plugin` and `distribution` are None where no
-    plugin is meant.
+    `check` is plugin, settings, spelling, head, images, splits, labels or import; `plugin` and `distribution` are None
+    where no plugin is meant.
     """
 
     severity: Severity
@@ -55,9 +56,10 @@ class Symptoms:
     """Everything that a diagnosis depends on.
 
     `unmatched` are names in `disabled` that no plugin answers to; `without_range` labels of plugins that do not say
-    their hook API; `imports` by label. `coverage` of each attribute, `columns` that none reads, with their cells, and
-    `unmapped` article types are empty without a catalogue, and `catalog_error` says why; `type_conflicts` is what
-    plugins say of article types against each other, `type_error` what [article_types] says against them.
+    their hook API; `imports` by label. Empty without a catalogue, and `catalog_error` says why: `coverage` of each
+    attribute, `columns` that none reads, with their cells, `unmapped` article types, the products in each of the
+    `splits`, pictures that are `shared` between them, and warnings of images roots that are gone. `type_conflicts` is
+    what plugins say of article types against each other, `type_error` what [article_types] says against them.
     `head_errors` and `head_owners` by attribute, `upper_units` is how many units a branch has at most; `trunk_error`
     why no head could be tried.
     """
@@ -73,6 +75,9 @@ class Symptoms:
     unmapped: tuple[TypeReport, ...] = ()
     type_conflicts: tuple[str, ...] = ()
     type_error: str | None = None
+    splits: Mapping[str, int] = field(default_factory=dict)
+    shared: tuple[SharedPicture, ...] = ()
+    root_warnings: tuple[str, ...] = ()
     catalog_error: str | None = None
     trunk_error: str | None = None
     upper_units: int | None = None
@@ -234,6 +239,20 @@ def _article_types(symptoms: Symptoms) -> Iterator[Finding]:
         yield Finding(WARNING, "labels", "article types", what, "see `attributree types`")
 
 
+# -- the catalogue ----------------------------------------------------------------------------------
+
+
+def _roots(symptoms: Symptoms) -> Iterator[Finding]:
+    for warning in symptoms.root_warnings:
+        what, _, do = warning.partition("; ")
+        yield Finding(WARNING, "images", "catalogue", what, do)
+
+
+def _splits(symptoms: Symptoms) -> Iterator[Finding]:
+    for what, do in (*empty_splits(symptoms.splits), *tell_shared(symptoms.shared)):
+        yield Finding(WARNING, "splits", "catalogue", what, do)
+
+
 # -- labels ----------------------------------------------------------------------------------------
 
 
@@ -255,9 +274,11 @@ def _labels(symptoms: Symptoms) -> Iterator[Finding]:
             what = f"no label, but no attribute reads the column {near!r} ({symptoms.columns[near]} cells)"
             do = f"rename the column to {name} and ingest the file again"
             yield Finding(WARNING, "labels", name, what, do, **whose)
-        elif lack := missing(attribute, counts, least):
+        elif counts.labelled >= least and (lack := badly_split(attribute, counts, symptoms.splits)):
+            yield Finding(WARNING, "labels", name, f"cannot be trained: {lack[0]}", lack[1], **whose)
+        elif lacks := missing(attribute, counts, least, symptoms.splits):
             do = f"label more of its images, or set min_labels under [attributes.{name}] (now {least})"
-            yield Finding(WARNING, "labels", name, f"cannot be trained: {lack}", do, **whose)
+            yield Finding(WARNING, "labels", name, f"cannot be trained: {lacks}", do, **whose)
         elif untaught := [key for key in attribute.labels.keys if not counts.train_values.get(key)]:
             what = (
                 f"{len(untaught)} of {attribute.labels.size} values have no label to learn from: {', '.join(untaught)}"
@@ -295,5 +316,6 @@ def _said(texts: Sequence[UnknownValue]) -> str:
 
 
 _CHECKS: Final[tuple[Callable[[Symptoms], Iterator[Finding]], ...]] = (
-    *(_broken, _unused, _heads, _imports, _spellings, _article_types, _labels, _depths, _without_range),
+    *(_broken, _unused, _heads, _imports, _spellings, _article_types, _roots, _splits, _labels, _depths),
+    _without_range,
 )

@@ -11,6 +11,7 @@ from ..plugins import LoadedPlugins
 from ..plugins.hookspecs import attributree_branch_head
 from ..settings.models import Settings
 from ..settings.recipes import Recipes
+from ..sync.shared import shared_pictures
 from ..workspace import Workspace
 from .checks import Symptoms
 from .imports import time_imports
@@ -38,6 +39,9 @@ def examine(workspace: Workspace) -> Symptoms:
             found,
             attributes=plugins.attributes,
             coverage={name: labels.coverage(attribute) for name, attribute in plugins.attributes.items()},
+            splits=labels.products_per_split(),
+            shared=shared_pictures(workspace.catalog),
+            root_warnings=tuple(labels.root_warnings()),
             columns={name: n for name, n in labels.undeclared().items() if name not in plugins.attributes},
             unmapped=workspace.unmapped_types(),
         )

@@ -1,4 +1,4 @@
-"""Where the `image` cells of a label file lead, and the one name of an image that several cells spell."""
+"""Where the `image` cells of a label file lead, the one name of an image that several cells spell, and hints on paths."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ import posixpath
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ImageError
+from ..jsonable import printable
 
 #: What ends a path that leads to a folder.
 _NO_NAMES = frozenset(("", ".", ".."))
 _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
+#: Suffixes of image files, and how many names of a folder are looked at for a hint.
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_LOOKED_AT = 1000
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
@@ -121,6 +128,8 @@ class Places:
                 if not stat.S_ISLNK(found.st_mode):
                     return path, found
             path = self._follow(cell)
+            if printable(path) != path:
+                raise ImageError(f"leads to {printable(path)}, whose name is not UTF-8; rename it")
             return path, Path(path).stat()
         except FileNotFoundError:
             raise _MissingError("file not found") from None
@@ -142,3 +151,30 @@ class Places:
                 f"outside the images root {self._root}; move it there or ingest with another --images ROOT"
             )
         return str(path)
+
+
+def why_no_image(typed: str) -> str | None:
+    """Return why a path that a person typed leads to no image, with what to type; None if a file is there."""
+    if typed == "-":
+        return "stdin is not read; give the paths of image files"
+    if printable(typed) != typed:
+        return "its name is not UTF-8; rename the file"
+    path = Path(typed)
+    if os.path.isdir(path):  # noqa: PTH112  # unlike pathlib's, these raise nothing
+        suffixes = Counter(name.suffix for name in _names_in(path) if name.suffix.lower() in _SUFFIXES)
+        common = suffixes.most_common(1)
+        return f"is a folder; give its files: {path}/*{common[0][0] if common else '.jpg'}"
+    if os.path.exists(path):  # noqa: PTH110
+        return None
+    if os.path.islink(path):  # noqa: PTH114
+        return "is a link that leads nowhere"
+    near = get_close_matches(path.name, [name.name for name in _names_in(path.parent)], n=1, cutoff=0.8)
+    return f"file not found; did you mean {path.with_name(near[0])}?" if near else "file not found"
+
+
+def _names_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.name) for entry in islice(entries, _LOOKED_AT) if printable(entry.name) == entry.name]
+    except OSError:
+        return []

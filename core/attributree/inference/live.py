@@ -14,6 +14,7 @@ from ..catalog import Catalog
 from ..errors import CatalogError, UnknownNameError
 from ..images.cache import Bound
 from ..images.features import ActivationStore
+from ..images.places import why_no_image
 from ..labels.records import ImageRecord, PredictionRecord
 from ..nn.trunk import Features, Reads
 from ..plugins import LoadedPlugins
@@ -77,8 +78,8 @@ class LiveTree:
         asked = self.names(names)
         reads = self._reads(asked)
         for name in asked:
-            if name in self.loaded.missing:
-                attributes[name] = {**NO_SCORES, "error": self.loaded.missing[name]}
+            if name in self.predictor.failing:
+                attributes[name] = {**NO_SCORES, "error": self.predictor.failing[name]}
                 continue
             attributes[name] = self._evaluate(name, split, reads)
         return {"version": self.version.id, "split": split, "attributes": attributes}
@@ -109,14 +110,16 @@ class LiveTree:
 
         `article_type` overrides it. A file that cannot be read gives decision `error`.
         """
-        files = [Path(path).resolve() for path in paths]
-        known = {image.file: image for image in self.catalog.labels.images(paths=files)}
+        problems = [why_no_image(str(path)) for path in paths]
+        files = [Path(path) if problem else Path(path).resolve() for path, problem in zip(paths, problems, strict=True)]
+        there = [file for file, problem in zip(files, problems, strict=True) if not problem]
+        known = {image.file: image for image in self.catalog.labels.images(paths=there)}
         subjects = []
-        for path, file in zip(paths, files, strict=True):
+        for path, file, problem in zip(paths, files, problems, strict=True):
             image = known.get(file)
             kind = article_type or (image.article_type if image else None)
             sku, image_id = (image.sku, image.id) if image else (None, None)
-            subjects.append(Subject(str(path), file, sku, kind or None, image_id))
+            subjects.append(Subject(str(path), file, sku, kind or None, image_id, problem))
         return self.predictor.predict_files(subjects, self.names(names))
 
     def predict_missing(self, names: Iterable[str] = ()) -> Iterator[Prediction]:
@@ -168,8 +171,8 @@ class LiveTree:
     # -- features ----------------------------------------------------------------------------------
 
     def _reads(self, names: Iterable[str]) -> frozenset[Reads]:
-        """Return what those of the named branches that could be loaded read of the trunk."""
-        return self.predictor.tree.reads(name for name in names if name not in self.loaded.missing)
+        """Return what those of the named branches that can answer read of the trunk."""
+        return self.predictor.tree.reads(name for name in names if name not in self.predictor.failing)
 
     def _features(
         self, ids: Sequence[int], reads: Collection[Reads], *, quietly: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..answers import Answers, Floats, answer_today, translate
+from ..answers import Answers, Floats, answer_today, outlived, translate
 from ..article_types import EXACT, OUTSIDE, UNMAPPED, ArticleTypes
 from ..errors import ImageError
 from ..images.decode import decode_image, quiet
@@ -27,6 +27,8 @@ ACCEPT, REVIEW, NOT_APPLICABLE, ERROR = "accept", "review", "not_applicable", "e
 UNMAPPED_TYPE = "its article type is unmapped, so it is not known whether this is asked of it; see attributree types"
 #: The reason of an answer whose value was split after its branch had learnt it.
 SPLIT = "the branch learnt these as one value, which was split since; label some of each to have it retrained"
+#: The reason why there is no answer where all that the branch can imagine are values that were retired.
+RETIRED = "the branch sees a value that was retired, and gives no chance to any of today's"
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Subject:
-    """An image to be predicted: what to call it, where it is, and what is known of its product."""
+    """An image to be predicted: what to call it, where it is, and what is known of its product.
+
+    `problem` is why there is none.
+    """
 
     image: str
     file: Path
     sku: str | None = None
     article_type: str | None = None
     image_id: int | None = None
+    problem: str | None = None
 
 
 def branch_probabilities(record: BranchRecord, attribute: Attribute, logits: torch.Tensor) -> Floats:
@@ -109,10 +115,16 @@ class Predictor:
         self.tree = loaded.tree.to(device)
         self.version = version
         self.types = types
+        self.failing: dict[str, str] = {
+            name: f"the live branch learnt {', '.join(record.values)}, and none of that is a value today; run: "
+            f"attributree sync-catalog"
+            for name, record in loaded.branches.items()
+            if name in attributes and outlived(record.values, attributes[name].labels)
+        } | loaded.missing
 
     def names(self) -> list[str]:
         """Return the attributes that can be answered or whose failure can be told, in order."""
-        return sorted({*self.tree.branches, *self.loaded.missing})
+        return sorted({*self.tree.branches, *self.failing})
 
     def predict_files(self, subjects: Sequence[Subject], names: Iterable[str] | None = None) -> list[Prediction]:
         """Decode and predict image files. One that cannot be read gives predictions with decision `error`."""
@@ -127,6 +139,9 @@ class Predictor:
         unread: dict[int, list[Prediction]] = {}
         pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
         for i, subject in enumerate(subjects):
+            if subject.problem is not None:
+                unread[i] = self.failed(subject, names, subject.problem)
+                continue
             try:
                 with quiet():
                     pixels.append(decode_image(subject.file, transform.size, transform.interpolation)[0])
@@ -161,11 +176,11 @@ class Predictor:
                 elif name in answers:
                     out.append(self._answered(subject, name, answers[name], i))
                 else:
-                    out += self.failed(subject, [name], self.loaded.missing[name])
+                    out += self.failed(subject, [name], self.failing[name])
         return out
 
     def _present(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if name in self.tree.branches]
+        return [name for name in names if name in self.tree.branches and name not in self.failing]
 
     def failed(self, subject: Subject, names: Iterable[str], reason: str) -> list[Prediction]:
         """Return predictions that say why there are none."""
@@ -182,6 +197,8 @@ class Predictor:
         keys = self.attributes[name].labels.keys
         values = tuple(key for key, said in zip(keys, answers.said[row], strict=True) if said)
         undecided = answers.undecided is not None and bool(answers.undecided[row])
+        if self.attributes[name].labels.exclusive and confidence == 0:
+            return self._plain(subject, name, ERROR, RETIRED)
         decision, reason = (REVIEW, SPLIT) if undecided else (decide(record, confidence), None)
         if self.types.asks(self.attributes[name], subject.article_type) == UNMAPPED:
             decision, reason = REVIEW, UNMAPPED_TYPE

@@ -16,6 +16,7 @@ from ..database.bulk import insert_numbered
 from ..database.engine import chunks
 from ..database.tables import Image, Product
 from ..errors import IngestError
+from ..jsonable import printable
 from ..schema import sku_of
 from .annotations import reader_of
 from .label_file import ImageState, LabelFile, file_of
@@ -64,7 +65,7 @@ class _FileIngest:
         self.labels = labels
         self.source = source
         self.root_id = root_id(connection, labels.root)  # None if no image was ever there
-        self.writer = ObservationWriter(connection, "ingest", str(labels.file))
+        self.writer = ObservationWriter(connection, "ingest", printable(str(labels.file)))
         self.readers = {
             column: reader
             for _, attribute in declared(connection).values()

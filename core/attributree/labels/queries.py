@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ..database.engine import chunks
 from ..database.mapping import record_of
@@ -21,7 +22,7 @@ from ..label_set import LabelSet
 from ..schema import SPLITS
 from .annotations import active_types, annotation_rows
 from .names import column_counts
-from .records import AnnotationRecord, CatalogCounts, ImageRecord
+from .records import AnnotationRecord, CatalogCounts, ImageRecord, SharedPicture
 from .resolve import Reader
 from .roots import roots
 from .schemas import declared
@@ -49,6 +50,39 @@ def counts(connection: Connection) -> CatalogCounts:
         observations=sum(column_counts(connection).values()),
         revision=revision(connection),
     )
+
+
+def products_per_split(connection: Connection) -> dict[str, int]:
+    """Return how many products are in each split; all splits are named."""
+    query = select(Product.split, func.count()).group_by(Product.split)
+    return dict.fromkeys(SPLITS, 0) | {row.split: row[1] for row in connection.execute(query)}
+
+
+def alike_in_size(connection: Connection, most: int) -> list[int]:
+    """Return images whose file was never read and is as large as one of another split, `most` of them at most."""
+    shared = _between_splits(Image.bytes)
+    query = select(Image.id).where(IN_USE, Image.digest.is_(None), Image.bytes.in_(shared))
+    return list(connection.execute(query.order_by(Image.id).limit(most)).scalars())
+
+
+def shared_between_splits(connection: Connection) -> tuple[SharedPicture, ...]:
+    """Return the pictures whose files are known to be of the same bytes and that are in several splits."""
+    query = (
+        select(Image.digest, Image.path, Product.sku, Product.split)
+        .join(Product, Product.id == Image.product_id)
+        .where(IN_USE, Image.digest.in_(_between_splits(Image.digest)))
+        .order_by(Image.digest, Image.id)
+    )
+    places: dict[str, dict[str, tuple[str, str, str]]] = {}
+    for digest, *place in connection.execute(query):
+        places.setdefault(str(digest), {}).setdefault(place[2], (place[0], place[1], place[2]))
+    return tuple(SharedPicture(tuple(by_split.values())) for by_split in places.values())
+
+
+def _between_splits(column: InstrumentedAttribute[Any]) -> Select[Any]:
+    """Return the query for what images of several splits have in a column."""
+    query = select(column).join(Product, Product.id == Image.product_id).where(IN_USE, column.is_not(None))
+    return query.group_by(column).having(func.min(Product.split) != func.max(Product.split))
 
 
 # -- images ----------------------------------------------------------------------------------------

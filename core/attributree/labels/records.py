@@ -258,6 +258,13 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class SharedPicture:
+    """A picture that products of several splits show: (path, sku, split) of an image in each."""
+
+    places: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
 class CatalogCounts:
     """How much there is. `images` includes the quarantined ones."""
 

@@ -158,4 +158,7 @@ class LabelStore(Store):
     new_labels = reading(queries.new_labels)
     label_set = reading(queries.label_set)
     counts = reading(queries.counts)
+    products_per_split = reading(queries.products_per_split)
+    alike_in_size = reading(queries.alike_in_size)
+    shared_between_splits = reading(queries.shared_between_splits)
     revision = reading(queries.revision)

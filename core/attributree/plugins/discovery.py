@@ -20,6 +20,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
+from ..jsonable import printable
 from .calls import BrokenError, Plugin, PluginInfo
 from .hookspecs import PROJECT
 
@@ -73,7 +74,7 @@ def from_folder(folder: Path) -> Iterator[Plugin]:
         return
     for path in folder.glob("*.py"):
         if not path.name.startswith("_"):
-            yield Plugin(PluginInfo(path.stem, str(path)), partial(_import_file, path), file=path)
+            yield Plugin(PluginInfo(printable(path.stem), printable(str(path))), partial(_import_file, path), file=path)
 
 
 def _cannot_load(reason: str) -> object:

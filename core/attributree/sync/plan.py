@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from statistics import median
 
-from ..answers import heirs
+from ..answers import heirs, outlived
 from ..article_types import ASKED, OUTSIDE, UNMAPPED
 from ..errors import UnknownNameError
 from ..labels.lineage import describe_change, refuse_kind
@@ -18,7 +18,11 @@ from ..schema import Attribute, fold
 from ..settings.head_names import unfit
 from ..settings.models import AUTO
 from ..settings.recipes import Recipes, outcome_settings
+from .shared import tell_shared
 from .state import CatalogState
+
+#: What is said of a live branch whose values were all retired.
+_SILENT = "the live branch knows none of today's values"
 
 
 def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
@@ -69,8 +73,10 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
         taught = ", ".join(str(action.attribute) for action in training)
         reason = f"trunk -> weights is random: learn the trunk once, end to end, from {taught}"
         training.insert(0, Action("train_trunk", None, reason, sum(action.labelled for action in training)))
+    about_splits = [f"{what}; {do}" for what, do in (*empty_splits(state.splits), *tell_shared(state.shared))]
     notes = (
         *state.root_warnings,
+        *about_splits,
         *_settings_of_former_names(state, recipes),
         *_stale_settings(state, recipes, names),
         *_unmapped_types(state),
@@ -229,13 +235,16 @@ def _training_action(state: CatalogState, recipes: Recipes, name: str, *, forced
     if reason is None:
         return None
     own = recipes.of(name)
-    needs = missing(attribute, coverage, own.min_labels) or unfit(own.head, attribute)
+    needs = missing(attribute, coverage, own.min_labels, state.splits) or unfit(own.head, attribute)
     split = split_values(branch, state.today(name)) if branch else {}
-    if needs and branch and not split and not forced and not moves:
+    silent = branch is not None and outlived(branch.values, state.today(name).labels)
+    if needs and branch and not split and not silent and not forced and not moves:
         return None  # the live branch goes on; a retraining would have nothing to learn from
     needs = needs or _undivided(split, coverage, max(1, own.min_labels // attribute.labels.size))
     if needs and split:
         needs = f"{_say_split(split)}: {needs}; until then such answers go to review"
+    if needs and silent:
+        needs = f"{_SILENT}: {needs}; until then it answers nothing"
     needs = needs or (None if forced or moves else _given_up(state, recipes, name))
     if needs:
         return Action("blocked", name, needs, coverage.labelled)
@@ -259,6 +268,8 @@ def _why_train(
     attribute = state.today(name)
     if branch.kind != attribute.labels.kind:
         return f"the live branch was trained as {branch.kind}, the attribute is {attribute.labels.kind} now"
+    if outlived(branch.values, attribute.labels):
+        return f"{_SILENT}: it learnt {', '.join(branch.values)}"
     if split := split_values(branch, attribute):
         return f"{_say_split(split)} since the live branch was trained"
     stands_for = {value.key: set(map(fold, (value.key, *value.formerly))) for value in attribute.labels.values}
@@ -353,21 +364,55 @@ def _given_up(state: CatalogState, recipes: Recipes, name: str) -> str | None:
     return f"{said}. Tried again after {due} new labels (now {new}), a change of settings, or --retrain {name}"
 
 
-def missing(attribute: Attribute, coverage: Coverage, min_labels: int) -> str | None:
-    """Return in words what an attribute lacks to be trained, or None."""
+def missing(
+    attribute: Attribute, coverage: Coverage, min_labels: int, splits: Mapping[str, int] | None = None
+) -> str | None:
+    """Return in words what an attribute lacks to be trained, or None. `splits` are the products in each."""
     if coverage.labelled < min_labels:
         lacking = [key for key in attribute.labels.keys if not coverage.per_value.get(key)]
         none = f"; {len(lacking)} of {attribute.labels.size} values have none" if lacking else ""
         return f"{coverage.labelled} of {min_labels} labels{none}"
+    lack = badly_split(attribute, coverage, splits)
+    return "; ".join(lack) if lack else None
+
+
+def badly_split(
+    attribute: Attribute, coverage: Coverage, splits: Mapping[str, int] | None = None
+) -> tuple[str, str] | None:
+    """Return what labels lack that are enough, but in the wrong splits, and what to do; or None."""
+    where = ", ".join(f"{count} in {split}" for split, count in coverage.per_split.items() if count)
+    if not coverage.per_split.get("train"):
+        return f"no label in the train split, so nothing could be learnt ({where})", _how_to_fill("train", splits)
     taught = [key for key in attribute.labels.keys if coverage.train_values.get(key)]
     # An image without the one value that is taught has none of them, which is another answer.
     several = not attribute.labels.exclusive and len(taught) == 1
     others = several and coverage.per_split.get("train", 0) > coverage.train_values[taught[0]]
     if len(taught) + others < min(2, attribute.labels.size):
-        return f"all labels in the train split say {taught[0] if taught else 'nothing'}; two values are needed"
+        return f"all labels in the train split say {taught[0] if taught else 'nothing'}", "two values are needed"
     if not coverage.per_split.get("val"):
-        return "no label in the val split, so nothing could be measured; label some of those products too"
+        return f"no label in the val split, so nothing could be measured ({where})", _how_to_fill("val", splits)
     return None
+
+
+def empty_splits(splits: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield of each split that no product is in what cannot be done without it, and what to do."""
+    without = {
+        "train": "nothing can be learnt",
+        "val": "nothing can be measured while it is learnt",
+        "test": "no score of it can be trusted",
+    }
+    products = sum(splits.values())
+    for split, lost in without.items():
+        if products and not splits.get(split):
+            yield f"none of the {products} products is in the {split} split, so {lost}", _how_to_fill(split, splits)
+
+
+def _how_to_fill(split: str, splits: Mapping[str, int] | None) -> str:
+    """Return what to do about a split without labels: label its products, or if there are none put some into it."""
+    if splits is None or splits.get(split):
+        return f"label some products of the {split} split too"
+    share = "most" if split == "train" else "one in seven"
+    return f"write {split} in the column split of the label file for {share} of the products, and ingest it again"
 
 
 def _forecast(runs: Iterable[TrainingRun], action: str, depth: str, labels: int) -> Forecast:

@@ -9,11 +9,12 @@ from ..article_types import EXACT, ArticleTypes
 from ..catalog import Catalog
 from ..errors import CatalogError
 from ..labels.lineage import predecessor
-from ..labels.records import CatalogAttribute, Coverage
+from ..labels.records import CatalogAttribute, Coverage, SharedPicture
 from ..labels.resolve import Sources
 from ..plugins import LoadedPlugins, PluginInfo
 from ..registry.records import TrainingRun, TreeVersion
 from ..schema import Attribute
+from .shared import shared_pictures
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class CatalogState:
     types: ArticleTypes = EXACT  # the article types that annotations follow
     next_types: ArticleTypes = EXACT  # those that they follow from the next change on
     products: Mapping[str, int] = field(default_factory=dict)  # by article type, as spelt in the catalogue
+    splits: Mapping[str, int] = field(default_factory=dict)  # products in each split
+    shared: tuple[SharedPicture, ...] = ()  # pictures that are in several splits
 
     def today(self, name: str) -> Attribute:
         """Return a declared attribute with what the catalogue remembers of former keys and names."""
@@ -87,6 +90,8 @@ def read_state(catalog: Catalog, plugins: LoadedPlugins) -> CatalogState:
         types=catalog.labels.types(),
         next_types=catalog.labels.next_types(),
         products=catalog.labels.product_counts(),
+        splits=catalog.labels.products_per_split(),
+        shared=shared_pictures(catalog),
     )
 
 

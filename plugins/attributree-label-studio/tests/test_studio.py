@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from attributree import Attribute, Ordinal, Workspace
+from attributree import Attribute, Ordinal, SingleLabel, Workspace
 from attributree.errors import CatalogError, IngestError, UnknownNameError
 from attributree.labels.records import NewObservation
 from attributree_label_studio import files as studio_files
@@ -347,6 +347,17 @@ def test_tasks_show_what_was_predicted_for_gaps(stocked: Workspace, shop: Shop, 
     ]  # fmt: skip
     assert export_tasks(stocked, out, TaskOptions(attributes=("colour",), only_review=True)).tasks == 0
     assert json.loads(out.read_text(encoding="utf-8")) == []
+
+
+def test_what_was_predicted_in_values_that_were_retired_is_left_out(
+    stocked: Workspace, shop: Shop, predict: Callable[..., int]
+) -> None:
+    predict(stocked, "neckline", {"b b.png": ("crew", "review"), "c.png": ("v_neck", "accept")})
+    stocked.labels.declare(Attribute("neckline", SingleLabel(("v_neck", "rund")), applies_to=("top",)), "test")
+    export_tasks(stocked, file := shop.folder / "tasks.json", TaskOptions(attributes=("neckline",)))
+    told = {task["data"]["path"]: task["predictions"] for task in json.loads(file.read_text(encoding="utf-8"))}
+    assert told["b b.png"] == []
+    assert told["c.png"][0]["result"][0]["value"] == {"choices": ["v_neck"]}
 
 
 def test_a_prediction_without_a_review_is_no_review(

@@ -140,13 +140,15 @@ def _tasks(
 
 
 def _gaps(workspace: Workspace, ids: Sequence[int], names: Sequence[str]) -> dict[int, list[PredictionRecord]]:
-    """Return the predictions for what is unknown or ambiguous, by image."""
+    """Return the predictions for what is unknown or ambiguous, by image; not those of values that were retired."""
+    today = {name: set(known.schema.labels.keys) for name, known in workspace.labels.attributes().items()}
     gaps: dict[int, list[PredictionRecord]] = {}
     for name in names:
         known = workspace.labels.annotations(name, ids)
         for record in workspace.registry.predictions(name, ids):
             now = known.get(record.image_id)
-            if record.decision != "not_applicable" and (now is None or now.state == "ambiguous"):
+            still_said = today[name].issuperset(record.values) and record.decision != "not_applicable"
+            if still_said and (now is None or now.state == "ambiguous"):
                 gaps.setdefault(record.image_id, []).append(record)
     return gaps
 
