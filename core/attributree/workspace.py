@@ -267,7 +267,7 @@ class Workspace:
         state = read_state(self.catalog, self.declared)
         plan = plan_sync(state, Recipes.read(self.settings, self.declared))
         undeclared = self.only_undeclared(self.labels.undeclared())
-        return describe_status(self.catalog, state, plan, undeclared, self.unmapped_types())
+        return describe_status(self.catalog, state, plan, undeclared, self.unmapped_types(state.products))
 
     def types(self) -> tuple[TypeReport, ...]:
         """Return the shop's article types, the commonest first, with what they are and what is asked of them.
@@ -279,14 +279,14 @@ class Workspace:
         attributes = self.declared.attributes.values()
         return self.labels.next_types().reports(products, self.labels.stated_labels(), attributes)
 
-    def unmapped_types(self) -> tuple[TypeReport, ...]:
-        """Return the article types of the catalogue that no rule maps, the commonest first."""
+    def unmapped_types(self, products: Mapping[str, int] | None = None) -> tuple[TypeReport, ...]:
+        """Return the article types of the catalogue that no rule maps, the commonest first.
+
+        `products` are the numbers of products by article type, if they have been counted already.
+        """
         types = self.labels.next_types()
-        products = {
-            word: n
-            for word, n in self.labels.product_counts().items()
-            if word and types.resolve(word).canonical is None
-        }
+        counts = self.labels.product_counts() if products is None else products
+        products = {word: n for word, n in counts.items() if word and types.resolve(word).canonical is None}
         stated = self.labels.stated_labels(list(products))
         return types.reports(products, stated, self.declared.attributes.values())
 

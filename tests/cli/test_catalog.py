@@ -109,14 +109,14 @@ def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Proj
 def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     document = grown.run("status", "--json").json
     assert document.keys() == {
-        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
-        "plan", "unmapped_types",
+        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "unmapped_types",
+        "quarantined", "notes", "plan",
     }  # fmt: skip
     assert document["attributes"].keys() == {"garment", "sleeves"}
     for entry in document["attributes"].values():
         assert entry.keys() == {
-            "declared_by", "labelled", "ambiguous", "not_applicable", "unknown", "branch", "state", "accuracy",
-            "macro_f1", "unreadable", "unmapped",
+            "declared_by", "labelled", "ambiguous", "not_applicable", "unknown", "unmapped", "branch", "state",
+            "accuracy", "macro_f1", "unreadable",
         }  # fmt: skip
         assert sum(entry[state] for state in ("labelled", "ambiguous", "not_applicable", "unknown")) == 200
         assert entry["state"] == "live"
@@ -124,6 +124,7 @@ def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     assert document["plan"] == []
     assert document["version"] == 2
     assert document["undeclared"].keys() == {"tone"}
+    assert document["unmapped_types"] == []
 
 
 def test_status_tells_a_person_the_same(grown: Project) -> None:

@@ -5,6 +5,9 @@ import string
 
 import pytest
 
+from attributree.catalog import Catalog
+from attributree.labels.auto import LEAST_IMAGES
+from support.catalogues import Shop
 from support.projects import Project
 
 
@@ -136,3 +139,15 @@ def attributree_attributes():
         assert str(change.plugin_version).startswith("sha256 ")
         assert workspace.sync(train=False).plan.of("register", "evolve") == ()
         assert workspace.status()["undeclared"] == {}
+
+
+def test_a_rare_article_type_is_asked_although_nothing_was_said_there_and_a_common_one_is_not(
+    catalog: Catalog, shop: Shop
+) -> None:
+    rows = [f"{i}.png,top,{'plain' if i % 2 else 'striped'}" for i in range(24)]
+    rows += [f"rare{i}.png,saree," for i in range(LEAST_IMAGES - 1)]
+    rows += [f"denied{i}.png,tie,n/a" for i in range(2)]
+    catalog.labels.ingest(shop.labels("image,article_type,pattern", *rows))
+    assert catalog.labels.auto_attributes(())["pattern"].applies_to == ("saree", "top")
+    catalog.labels.ingest(shop.labels("image,article_type", "one_more.png,saree", name="more.csv"))
+    assert catalog.labels.auto_attributes(())["pattern"].applies_to == ("top",)

@@ -1,4 +1,4 @@
-"""Where the `image` cells of a label file lead, the one name of an image that several cells spell, and hints on paths."""
+"""Where the `image` cells of a label file lead, the one name that several cells spell, and hints on paths."""
 
 from __future__ import annotations
 

@@ -129,6 +129,8 @@ class LiveTree:
         that cannot be decoded are quarantined and yield decision `error`.
         """
         wanted = self.names(names)
+        self.catalog.labels.follow_settings()  # before gaps are looked for, since predicting writes to the catalogue
+        self.predictor.types = self.catalog.labels.types()
         gaps: dict[int, list[str]] = {}
         for name in wanted:
             for image_id in self.catalog.labels.missing(name):

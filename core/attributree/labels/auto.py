@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from ..database.tables import Image, LabelColumn, Observation, Product, VoiceRow
 from ..errors import SchemaError
@@ -160,20 +160,30 @@ def commonest(texts: Counter[str]) -> str:
 
 
 def article_types(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return, by column, the article types that anything but "not applicable" was said of; none if that is all."""
+    """Return, by column, the article types that anything but "not applicable" was said of; none if that is all.
+
+    Of a type with few images it may be by chance that nothing was said: it is among them too.
+    """
     if not names:
         return {}
+    applies = func.max(case((func.lower(Observation.raw) != NOT_APPLICABLE, 1), else_=0))
     said = (
-        select(LabelColumn.name, Product.article_type)
+        select(LabelColumn.name, Product.article_type, applies)
         .select_from(Observation)
         .join(LabelColumn, LabelColumn.id == Observation.column_id)
         .join(Image, Image.id == Observation.image_id)
         .join(Product, Product.id == Image.product_id)
-        .where(*_said_in(names), func.lower(Observation.raw) != NOT_APPLICABLE)
-        .distinct()
+        .where(*_said_in(names))
+        .group_by(LabelColumn.name, Product.article_type)
     )
-    types: dict[str, set[str]] = {name: set() for name in names}
-    for name, article_type in connection.execute(said):
-        types[name].add(article_type)
-    every = set(connection.execute(select(Product.article_type).distinct()).scalars())
-    return {name: () if its == every or "" in its else tuple(sorted(its)) for name, its in types.items()}
+    images = select(Product.article_type, func.count(Image.id).label("n")).join(Image, Image.product_id == Product.id)
+    counts = {row.article_type: row.n for row in connection.execute(images.group_by(Product.article_type))}
+    rare = {word for word, n in counts.items() if word and n < LEAST_IMAGES}
+    labelled: dict[str, set[str]] = {name: set() for name in names}
+    silent = {name: set(rare) for name in names}
+    for name, article_type, any_label in connection.execute(said):
+        silent[name].discard(article_type)
+        if any_label:
+            labelled[name].add(article_type)
+    types = {name: its | silent[name] if its else its for name, its in labelled.items()}
+    return {name: () if its == counts.keys() or "" in its else tuple(sorted(its)) for name, its in types.items()}
