@@ -267,8 +267,11 @@ def test_the_picture_that_shows_an_answer_is_the_surest_of_it() -> None:
 
 def test_two_pictures_that_are_sure_of_different_answers_contradict_each_other() -> None:
     answers = answer(NECKLINE, floats([0.92, 0.04, 0.04], [0.03, 0.95, 0.02], [0.05, 0.91, 0.04], [0.2, 0.2, 0.6]))
-    assert contradiction(answers, 0.9) == (1, 0)
-    assert contradiction(answers, 0.94) is None  # only one is sure
-    assert contradiction(answers, None) is None  # nothing can be
+    crew, v_neck, boat = np.eye(3, dtype=np.bool_)
+    assert contradiction(answers, 0.9, v_neck) == (1, 0)
+    assert contradiction(answers, 0.9, crew) == (0, 1)  # what shows the product's answer comes first
+    assert contradiction(answers, 0.9, boat) == (1, 0)
+    assert contradiction(answers, 0.94, v_neck) is None  # only one is sure
+    assert contradiction(answers, None, v_neck) is None  # nothing can be
     agreed = answer(NECKLINE, floats([0.92, 0.04, 0.04], [0.99, 0.005, 0.005]))
-    assert contradiction(agreed, 0.9) is None
+    assert contradiction(agreed, 0.9, crew) is None

@@ -147,7 +147,7 @@ def pool(labels: Labels, probabilities: Floats, product: Ints) -> Floats:
         pooled = (1 / (1 + np.exp(-in_all)) + np.maximum.reduceat(clipped, first)) / 2
     alone = np.diff(first, append=len(product)) == 1
     pooled[alone] = probabilities[first[alone]]
-    return pooled.astype(np.float32)
+    return np.asarray(pooled, dtype=np.float32)
 
 
 def shown_by(labels: Labels, said: npt.NDArray[np.bool_], probabilities: Floats) -> int:
@@ -157,18 +157,19 @@ def shown_by(labels: Labels, said: npt.NDArray[np.bool_], probabilities: Floats)
     return int(probabilities[:, said].sum(axis=1).argmax())
 
 
-def contradiction(answers: Answers, cut: float | None) -> tuple[int, int] | None:
+def contradiction(answers: Answers, cut: float | None, said: npt.NDArray[np.bool_]) -> tuple[int, int] | None:
     """Return two pictures of a product that are sure of different answers, by position, None if none are.
 
-    `answers` are those of its pictures by themselves, sure at `cut` or more. The first is the surest picture, the
-    second the surest of those that contradict it.
+    `answers` are those of its pictures by themselves, sure at `cut` or more; `said` (C,) is the product's. The first is
+    the surest picture, of those that say what the product does if there are any; the second contradicts it.
     """
     if cut is None:
         return None
     sure = np.flatnonzero(answers.confidence >= cut)
     if len(sure) < 2:
         return None
-    by_confidence = sure[np.argsort(-answers.confidence[sure], kind="stable")]
-    surest = int(by_confidence[0])
-    others = by_confidence[(answers.said[by_confidence] != answers.said[surest]).any(axis=1)]
-    return (surest, int(others[0])) if len(others) else None
+    differs = (answers.said[sure] != said).any(axis=1)
+    by_confidence = sure[np.lexsort((-answers.confidence[sure], differs))]
+    first = int(by_confidence[0])
+    others = by_confidence[(answers.said[by_confidence] != answers.said[first]).any(axis=1)]
+    return (first, int(others[0])) if len(others) else None

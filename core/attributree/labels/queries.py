@@ -62,6 +62,11 @@ def image_rows() -> Select[*tuple[Any, ...]]:
     )
 
 
+def image_record(row: Any) -> ImageRecord:
+    """Return a row of `image_rows` as a record."""
+    return record_of(ImageRecord, row, file=Path(row.file or f"{row.folder}/{row.path}"))
+
+
 def images(
     connection: Connection,
     ids: Sequence[int] | None = None,
@@ -78,7 +83,7 @@ def images(
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
         queries += [query.where(here) for here in _at(connection, [str(path) for path in paths or ()])]
     rows = (row for part in queries for row in connection.execute(part))
-    found = {row.id: record_of(ImageRecord, row, file=Path(row.file or f"{row.folder}/{row.path}")) for row in rows}
+    found = {row.id: image_record(row) for row in rows}
     return [found[image_id] for image_id in sorted(found)]
 
 

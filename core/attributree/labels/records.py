@@ -254,6 +254,22 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class ProductPictures:
+    """A product and its pictures, by id; `in_use` are those that are not in quarantine."""
+
+    id: int
+    sku: str
+    article_type: str
+    split: str
+    images: tuple[ImageRecord, ...]
+
+    @property
+    def in_use(self) -> tuple[ImageRecord, ...]:
+        """The pictures that can be looked at."""
+        return tuple(image for image in self.images if image.state == "ok")
+
+
+@dataclass(frozen=True)
 class CatalogCounts:
     """How much there is. `images` includes the quarantined ones."""
 
@@ -280,8 +296,29 @@ class PredictionRecord:
     branch_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProductPredictionRecord:
+    """The current prediction for one product and attribute, pooled over so many `pictures`.
+
+    `image_id` is the picture that shows it. `against_id` is another one that is as sure of another answer.
+    """
+
+    product_id: int
+    attribute: str
+    values: tuple[str, ...]
+    confidence: float
+    decision: str  # accept, review, not_applicable
+    image_id: int
+    against_id: int | None
+    pictures: int
+    version: int
+    branch_id: int
+
+
 #: Reads an attribute's predictions for some images, or for all, in the transaction of the connection.
 PredictionsOf = Callable[[Connection, str, Sequence[int] | None], Iterable[PredictionRecord]]
+#: The same for products.
+ProductPredictionsOf = Callable[[Connection, str, Sequence[int] | None], Iterable[ProductPredictionRecord]]
 
 
 # -- one product -----------------------------------------------------------------------------------
