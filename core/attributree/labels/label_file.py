@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from ..database.engine import Database
-from ..database.tables import Image
+from ..database.tables import Image, Product
 from ..errors import ImageError
 from ..images.decode import inspect_image, quiet
 from ..images.places import Places
@@ -39,8 +39,8 @@ class ImageState(NamedTuple):
 class LabelFile:
     """A label file that was checked; its rows are read once more to store them.
 
-    `refused` is why images cannot be used, by path; `repeated` has the hash of each path that stands in several rows,
-    and a few others by chance.
+    `refused` is why images cannot be used, by path; `repeated` has the `key` of each image and product that stands in
+    several rows, and a few others by chance.
     """
 
     def __init__(self, file: Path, images: Path | None, formats: Formats | None) -> None:
@@ -59,18 +59,25 @@ class LabelFile:
         Raises IngestError.
         """
         hashes, done = [], 0
+        pictures, met = False, False  # whether a row names a picture, or a product that is in the catalogue
         with quiet():
             for rows in read_labels(self.file, self._formats):
                 if not self.root.is_dir():
                     raise refuse(self.file, f"the images root {self.root} is not a folder; give it with --images ROOT")
-                paths = list(dict.fromkeys(rows.image))
+                paths = list(dict.fromkeys(filter(None, rows.image)))
+                pictures |= bool(paths)
+                if not pictures and not met:
+                    met = database.read(partial(_is_there, skus=rows.sku))
                 known = database.read(partial(_known, root=self.root.as_posix(), paths=paths))
                 for path in paths:
                     self._inspect(path, known.get(path))
-                hashes.append(np.fromiter(map(hash, rows.image), np.int64, len(rows.image)))
+                hashes.append(np.fromiter(map(key, rows.image, rows.sku), np.int64, len(rows.image)))
                 done += len(rows.lines)
                 if progress is not None:
                     progress(done)
+        if done and not pictures and not met:
+            problem = "no row names an image, and none of its products is in the catalogue"
+            raise refuse(self.file, f"{problem}; is the column of images called something else than 'image'?")
         found, counts = np.unique(np.concatenate(hashes or [np.zeros(0, np.int64)]), return_counts=True)
         self.repeated = frozenset(found[counts > 1].tolist())
         self._state = self._state_now()
@@ -108,6 +115,16 @@ class LabelFile:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
+
+
+def key(path: str, sku: str) -> int:
+    """Return what tells the image of a row, or the product if it names no image, from others."""
+    return hash(path or ("", sku))
+
+
+def _is_there(connection: Connection, skus: list[str]) -> bool:
+    """Return whether one of these products is in the catalogue."""
+    return connection.execute(select(Product.id).where(Product.sku.in_(set(skus))).limit(1)).scalar() is not None
 
 
 def _known(connection: Connection, root: str, paths: list[str]) -> dict[str, tuple[int | None, int | None]]:

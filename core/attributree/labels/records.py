@@ -25,7 +25,8 @@ class LabelRows(NamedTuple):
 
     All lists are of one length. `lines` are 1-based; absent cells are ""; `labels` has the columns with any text.
 
-    Rows of an export may name a `source` and an `annotator` of their own.
+    Rows of an export may name a `source` and an `annotator` of their own. A row whose `image` is "" speaks of the
+    product `sku`, and so of all its pictures.
     """
 
     lines: list[int]
@@ -38,6 +39,12 @@ class LabelRows(NamedTuple):
     source: list[str]
     annotator: list[str]
     labels: dict[str, list[str]]
+
+    def take(self, positions: Sequence[int]) -> LabelRows:
+        """Return the rows at `positions`."""
+        lists = {name: [texts[i] for i in positions] for name, texts in self._asdict().items() if name != "labels"}
+        labels = {column: [texts[i] for i in positions] for column, texts in self.labels.items()}
+        return LabelRows(**lists, labels={column: texts for column, texts in labels.items() if any(texts)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,10 @@ class UnknownValue:
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet."""
+    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet.
+
+    `without_pictures` are how many products it speaks of that no picture in the catalogue shows.
+    """
 
     file: str
     source: str
@@ -73,6 +83,7 @@ class IngestSummary:
     unknown_values: tuple[UnknownValue, ...]
     undeclared: dict[str, int]
     revision: int
+    without_pictures: int = 0
 
 
 @dataclass(frozen=True)
@@ -349,12 +360,13 @@ class ImageHistory:
 
 @dataclass(frozen=True)
 class ProductHistory:
-    """All that is kept of one product."""
+    """All that is kept of one product; `observations` are those of all its pictures, each has its own besides."""
 
     sku: str
     article_type: str
     title: str
     split: str
+    observations: tuple[ObservationRecord, ...]
     images: tuple[ImageHistory, ...]
 
     def to_json(self) -> dict[str, Any]:
