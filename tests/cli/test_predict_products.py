@@ -196,3 +196,20 @@ def test_an_unknown_product_is_one_line_before_anything_is_answered(grown: Proje
     outcome = grown.run("predict", "--by-product", grown.garments.rows[0]["sku"], "nowhere")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("error: product 'nowhere' is not in the catalogue; the sku is the image's path")
+
+
+def test_what_was_predicted_of_products_is_exported_beside_their_gaps(grown: Project) -> None:
+    unknown = rows_of(grown, "top", sleeves="")
+    regroup(grown, unknown[:3])
+    (line,) = [
+        line
+        for line in grown.run("predict", "--missing", "--by-product", "--attribute", "sleeves").lines
+        if line["sku"] == "P0"
+    ]
+    outcome = grown.run("export", "-", "--by-product", "--predictions", "--format", "jsonl", "--attribute", "sleeves")
+    (row,) = [row for row in outcome.lines if row["sku"] == "P0"]
+    assert row["sleeves::state"] == "unknown"
+    told = {key: row[f"sleeves::{word}"] for key, word in (("value", "predicted"), ("decision", "decision"))}
+    assert told == {key: line[key] for key in told}
+    assert row["sleeves::image"] == line["image"]
+    assert grown.run("export", "x.csv", "--by-product", "--observations").code == 2

@@ -1,14 +1,21 @@
 """Labels of products: rows without an image, heard of all pictures, before and after these come."""
 
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from attributree import Attribute, MultiLabel, SingleLabel, Value
 from attributree.catalog import Catalog
 from attributree.errors import IngestError, UnknownNameError
-from attributree.labels import readers
+from attributree.labels import export, readers
+from attributree.labels.export import ExportOptions
 from attributree.labels.products import of_pictures
-from attributree.labels.records import AnnotationRecord, NewObservation
+from attributree.labels.records import AnnotationRecord, NewObservation, ProductPredictionRecord
 from attributree.labels.resolve import Annotation
+from attributree.registry.predictions import load_products
 from support.catalogues import Shop
 
 NECKLINE = Attribute("neckline", SingleLabel((Value("crew"), Value("v_neck"), Value("boat"))), applies_to=("top",))
@@ -198,3 +205,127 @@ def test_products_are_read_a_page_at_a_time_and_by_sku(shown: Catalog) -> None:
     ]
     with pytest.raises(UnknownNameError, match="product 'S7' is not in the catalogue"):
         shown.labels.products(["S1", "S7"])
+
+
+# -- exports ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def another(new_catalogue: Callable[[], str]) -> Iterator[Catalog]:
+    """A second catalogue, empty, with the same attributes."""
+    with Catalog.open(new_catalogue(), timeout=5) as catalog:
+        for attribute in (NECKLINE, COLOUR):
+            catalog.labels.declare(attribute, "test")
+        yield catalog
+
+
+@pytest.fixture
+def spoken_of(shown: Catalog, shop: Shop) -> Catalog:
+    """The catalogue with words of products and of pictures, of a product without a picture, and mined ones."""
+    shown.labels.ingest(
+        shop.labels(
+            ["image", "sku", "article_type", "neckline", "colour", "mood"],
+            ["", "S1", "", "crew", "red|blue", "calm"],
+            ["", "S9", "top", "boat", "", ""],
+            ["", "S8", "jeans", "", "", ""],
+            ["a.png", "", "", "n/a", "", ""],
+            ["d.png", "", "", "v_neck", "", "wild"],
+            name="said.csv",
+            images=False,
+        )
+    )
+    more = ["e.png,S3,top,v_neck,red", "f.png,S3,top,boat,red|green", "g.png,S4,jeans,,"]
+    shown.labels.ingest(shop.labels("image,sku,article_type,neckline,colour", *more, name="more.csv"))
+    ids = {image.path: image.id for image in shown.labels.images()}
+    shown.labels.observe([NewObservation(ids["g.png"], "colour", "blue")], source="text", cause="mine")
+    return shown
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        return [{column: cell for column, cell in row.items() if cell} for row in csv.DictReader(opened)]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_an_export_by_product_comes_back_as_the_same_words_of_products(
+    spoken_of: Catalog, another: Catalog, shop: Shop, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_PAGE", 8)
+    file = shop.folder / f"products.{form}"
+    summary = spoken_of.labels.export(file, form, ExportOptions(by_product=True))
+    assert (summary.products, summary.images, summary.disputed) == (6, 7, 1)
+    pictures = [f"{image.path},{image.sku}" for image in spoken_of.labels.images()]
+    another.labels.ingest(shop.labels("image,sku", *pictures, name="pictures.csv"))
+    another.labels.ingest(file)
+    for name in ("neckline", "colour"):
+        was, now = states(spoken_of, name), states(another, name)
+        assert {sku: said for sku, said in was.items() if said != ("ambiguous", {"red", "green"})} == now
+    assert another.labels.label_set("colour").weight.min() == pytest.approx(0.3)  # mined, and not a label now
+    before = spoken_of.labels.revision()
+    assert spoken_of.labels.ingest(file).without_pictures == 2  # S8 and S9
+    assert known(spoken_of)["d.png"] == ("v_neck",)
+    assert states(spoken_of) == states(another)
+    assert spoken_of.labels.revision() == before + 1
+
+
+def test_an_export_by_product_has_a_line_a_product(spoken_of: Catalog, shop: Shop) -> None:
+    file = shop.folder / "products.csv"
+    spoken_of.labels.export(file, "csv", ExportOptions(by_product=True))
+    found = {row["sku"]: row for row in rows(file) if "::source" not in row}
+    assert list(found) == ["S1", "S2", "S9", "S8", "S3", "S4"]
+    assert "image" not in found["S1"]
+    assert found["S1"]["::images"] == "a.png|b.png|c.png"
+    assert (found["S1"]["neckline"], found["S1"]["neckline::state"], found["S1"]["mood"]) == (
+        "crew",
+        "labelled",
+        "calm",
+    )
+    assert (found["S3"]["neckline"], found["S3"]["neckline::state"]) == ("v_neck|boat", "ambiguous")
+    assert ("colour" in found["S3"], found["S3"]["colour::state"]) == (False, "ambiguous")  # no cell says just that
+    assert (found["S9"]["neckline"], "::images" in found["S9"]) == ("boat", False)
+    assert (found["S8"]["neckline"], found["S8"]["colour::state"]) == ("n/a", "unknown")
+    assert [(r["sku"], r["colour"]) for r in rows(file) if r.get("::source") == "text"] == [("S4", "blue")]
+
+
+@pytest.mark.parametrize("observations", [False, True])
+def test_an_export_by_image_keeps_what_was_said_of_products(
+    spoken_of: Catalog, another: Catalog, shop: Shop, observations: bool
+) -> None:
+    file = shop.folder / "all.csv"
+    spoken_of.labels.export(file, "csv", ExportOptions(observations=observations))
+    of_products = [row["sku"] for row in rows(file) if "image" not in row]
+    assert of_products == (["S1", "S9", "S8"] if observations else ["S9", "S8"])
+    another.labels.ingest(file)
+    for name in ("neckline", "colour"):
+        assert known(another, name) == known(spoken_of, name)
+        assert states(another, name) == states(spoken_of, name)
+    if observations:
+        told = another.labels.history("S1", lambda *_: []).observations
+        assert {(o.attribute, o.raw) for o in told} == {("neckline", "crew"), ("colour", "red|blue"), ("mood", "calm")}
+
+
+def test_predictions_of_products_stand_beside_their_gaps(
+    spoken_of: Catalog, shop: Shop, predict: Callable[..., int]
+) -> None:
+    version = predict(spoken_of, "neckline", {})
+    (branch,) = [b for b in spoken_of.registry.branches() if b.attribute == "neckline"]
+    products = {p.sku: p for page in spoken_of.labels.product_pages() for p in page}
+    first, second = (image.id for image in products["S3"].images)
+    record = ProductPredictionRecord(
+        products["S3"].id, "neckline", ("boat",), 0.81234, "review", first, second, 2, version, branch.id or 0
+    )
+    spoken_of.registry.save_product_predictions([record])
+    spoken_of.registry.save_product_predictions([record])  # the newest takes the place of the other
+    assert spoken_of.registry.product_predictions("neckline", [products["S3"].id]) == [record]
+    file = shop.folder / "filled.csv"
+    options = ExportOptions(by_product=True, product_predictions=load_products)
+    assert spoken_of.labels.export(file, "csv", options).predicted == 1
+    (row,) = [row for row in rows(file) if row["sku"] == "S3" and "::source" not in row]
+    told = {word: row[f"neckline::{word}"] for word in ("predicted", "confidence", "decision", "image", "against")}
+    assert told == {
+        "predicted": "boat", "confidence": "0.8123", "decision": "review", "image": "e.png", "against": "f.png"
+    }  # fmt: skip
+    spoken_of.labels.ingest(shop.labels("image,sku", "e.png,S4", name="moved.csv"))  # it was pooled with another
+    assert spoken_of.registry.product_predictions("neckline") == []
+    spoken_of.registry.save_product_predictions([replace(record, image_id=second, against_id=None)])
+    assert spoken_of.labels.forget(["S3"], "test").predictions == 1

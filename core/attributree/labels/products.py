@@ -25,7 +25,7 @@ def product_page(connection: Connection, after: int, size: int, *, split: str | 
     query = select(Product.id).where(Product.id > after).order_by(Product.id).limit(size)
     if split is not None:
         query = query.where(Product.split == split)
-    return _products(connection, connection.execute(query).scalars().all())
+    return by_ids(connection, connection.execute(query).scalars().all())
 
 
 def products(connection: Connection, skus: Sequence[str]) -> list[ProductPictures]:
@@ -39,19 +39,19 @@ def products(connection: Connection, skus: Sequence[str]) -> list[ProductPicture
             raise UnknownNameError(
                 f"product {sku!r} is not in the catalogue; the sku is the image's path if none was given"
             )
-    found = {product.sku: product for product in _products(connection, sorted(ids.values()))}
+    found = {product.sku: product for product in by_ids(connection, sorted(ids.values()))}
     return [found[sku] for sku in dict.fromkeys(skus)]
 
 
-def _products(connection: Connection, ids: Sequence[int]) -> list[ProductPictures]:
+def by_ids(connection: Connection, ids: Sequence[int]) -> list[ProductPictures]:
+    """Return the products with these ids, ascending."""
     pictures = defaultdict[int, list[ImageRecord]](list)
     found: list[ProductPictures] = []
     for part in chunks(ids):
         rows = connection.execute(image_rows().where(Image.product_id.in_(part)).order_by(Image.id))
         for row in rows:
             pictures[row.product_id].append(image_record(row))
-        columns = (Product.id, Product.sku, Product.article_type, Product.split)
-        about = connection.execute(select(*columns).where(Product.id.in_(part)).order_by(Product.id))
+        about = connection.execute(select(Product).where(Product.id.in_(part)).order_by(Product.id))
         found += [record_of(ProductPictures, row, images=tuple(pictures[row.id])) for row in about]
     return found
 

@@ -88,11 +88,15 @@ class IngestSummary:
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps."""
+    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps.
+
+    `products` counts the lines of an export by product, or the products that had to have a row without an image.
+    """
 
     file: str
     format: str
     images: int
+    products: int
     rows: int
     disputed: int
     predicted: int
@@ -271,6 +275,8 @@ class ProductPictures:
     id: int
     sku: str
     article_type: str
+    title: str
+    description: str
     split: str
     images: tuple[ImageRecord, ...]
 
