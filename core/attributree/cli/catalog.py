@@ -38,7 +38,9 @@ def init(options: Options, folder: Path) -> None:
 @json_option
 @pass_options
 def ingest(options: Options, files: tuple[Path, ...], images: Path | None, source: str, as_json: bool) -> None:
-    """Store label files, one row an image: CSV, JSONL, Parquet, or what a plugin reads.
+    """Store label files, one row an image or a product: CSV, JSONL, Parquet, or what a plugin reads.
+
+    A row without an image speaks of its SKU, and so of all pictures of that product.
 
     Each file is stored whole or not at all, every cell as it stands, whether or not a plugin reads its column yet.
     """
