@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attributree.answers import Floats, answer, answer_today, heirs, translate
+from attributree.answers import Floats, answer, answer_today, contradiction, heirs, pool, shown_by, translate
 from attributree.schema import MultiLabel, Ordinal, SingleLabel, Value
 
 NECKLINE = SingleLabel(("crew", "v_neck", "boat"))
@@ -167,3 +167,111 @@ def test_translated_single_labels_sum_to_one_whatever_was_merged(weights: list[f
     own = floats([w / sum(weights) for w in weights])
     total = translate(own, keys, SingleLabel(values)).sum()
     assert total == pytest.approx(0.0 if set(heirs) == {3} else 1.0, abs=1e-5)
+
+
+# -- several pictures of a product -----------------------------------------------------------------
+
+ROWS = st.lists(st.lists(st.floats(0.01, 1.0), min_size=3, max_size=3), min_size=1, max_size=6)
+
+
+def share(rows: list[list[float]]) -> Floats:
+    given_rows = np.array(rows)
+    return (given_rows / given_rows.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_single_picture_answers_for_its_product_as_it_is() -> None:
+    rows = share([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.2, 0.6]])
+    pooled = pool(NECKLINE, rows, np.array([0, 1, 1]))
+    assert pooled[0].tolist() == rows[0].tolist()
+    details = floats([0.9, 0.1, 0.3])
+    assert pool(DETAILS, details, np.array([0])).tolist() == details.tolist()
+
+
+@given(ROWS, st.permutations(range(6)))
+def test_the_order_of_pictures_does_not_matter(rows: list[list[float]], order: list[int]) -> None:
+    order = [i for i in order if i < len(rows)]
+    one = np.zeros(len(rows), dtype=np.int64)
+    for labels, probabilities in ((NECKLINE, share(rows)), (DETAILS, np.array(rows, dtype=np.float32))):
+        pooled = pool(labels, probabilities, one)
+        assert pool(labels, probabilities[order], one) == pytest.approx(pooled, abs=1e-5)
+        assert ((pooled >= 0) & (pooled <= 1)).all()
+    assert pool(NECKLINE, share(rows), one).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_pictures_that_agree_are_surer_than_each_and_a_product_does_not_change_another() -> None:
+    rows = share([[0.7, 0.2, 0.1]] * 3 + [[0.1, 0.8, 0.1], [0.1, 0.7, 0.2]])
+    pooled = pool(NECKLINE, rows, np.array([0, 0, 0, 1, 1]))
+    assert pooled[0, 0] > 0.7
+    assert pooled[1, 1] > 0.8
+    assert pooled[0] == pytest.approx(pool(NECKLINE, rows[:3], np.zeros(3, dtype=np.int64))[0])
+
+
+def test_a_picture_that_does_not_show_it_hardly_speaks() -> None:
+    sure, blind = [0.96, 0.02, 0.02], [0.32, 0.36, 0.32]
+    pooled = pool(NECKLINE, share([sure, blind, blind, blind]), np.zeros(4, dtype=np.int64))
+    assert pooled[0, 0] > 0.9
+    assert share([sure, blind, blind, blind]).mean(axis=0)[0] < 0.5  # what the mean would say
+
+
+def test_a_value_that_one_picture_shows_and_the_others_lack_is_neither_sure_nor_lost() -> None:
+    pooled = pool(DETAILS, floats([0.99, 0.02, 0.5], [0.05, 0.02, 0.5]), np.zeros(2, dtype=np.int64))[0]
+    assert 0.5 <= pooled[0] < 0.95
+    assert pooled[1] == pytest.approx(0.02, abs=0.001)
+    assert pooled[2] == pytest.approx(0.5)
+
+
+def simulated(rng: np.random.Generator, alike: float, blind: float) -> tuple[Floats, np.ndarray, np.ndarray]:
+    """Return calibrated probabilities (4N, 6) of four pictures a product, the products (4N,) and their values (N,).
+
+    `alike` is the share of a picture's noise that all pictures of its product have, `blind` the share of pictures that
+    do not show the value.
+    """
+    n, size, signal, prior = 4000, 6, 2.2, np.array([0.4, 0.2, 0.15, 0.1, 0.1, 0.05])
+    value = rng.choice(size, n, p=prior)
+    noise = alike**0.5 * rng.normal(size=(n, 1, size)) + (1 - alike) ** 0.5 * rng.normal(size=(n, 4, size))
+    seen = (rng.random((n, 4, 1)) >= blind) * signal * np.eye(size)[value][:, None, :] + noise
+    likelihood = (1 - blind) * np.exp(signal * seen - signal**2 / 2) + blind
+    posterior = prior * likelihood
+    posterior /= posterior.sum(axis=2, keepdims=True)
+    return posterior.reshape(-1, size).astype(np.float32), np.repeat(np.arange(n), 4), value
+
+
+@pytest.mark.parametrize(("alike", "blind"), [(0.0, 0.0), (0.3, 0.3), (0.6, 0.0), (0.6, 0.3)])
+def test_pooled_answers_are_better_than_the_mean_and_keep_the_precision_of_the_cut(alike: float, blind: float) -> None:
+    rows, product, value = simulated(np.random.default_rng(0), alike, blind)
+    labels = SingleLabel(tuple("abcdef"))
+    single = answer(labels, rows)
+    order = np.argsort(-single.confidence)
+    right = rows.argmax(axis=1) == value[product]
+    precision = right[order].cumsum() / np.arange(1, len(rows) + 1)
+    cut = single.confidence[order][np.flatnonzero(precision >= 0.95)[-1]]
+    pooled, mean = pool(labels, rows, product), rows.reshape(-1, 4, 6).mean(axis=1)
+
+    def scores(probabilities: Floats) -> tuple[float, float, float]:
+        good, sure = probabilities.argmax(axis=1) == value, probabilities.max(axis=1) >= cut
+        return good.mean(), sure.mean(), good[sure].mean()
+
+    accuracy, coverage, accepted = scores(pooled)
+    assert accuracy > right.mean() + 0.05
+    assert accuracy > scores(mean)[0] - 0.005
+    assert coverage > max(scores(mean)[1], (single.confidence >= cut).mean()) + 0.1
+    assert accepted >= 0.945
+
+
+def test_the_picture_that_shows_an_answer_is_the_surest_of_it() -> None:
+    rows = floats([0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1])
+    assert shown_by(NECKLINE, np.array([False, True, False]), rows) == 2
+    assert shown_by(NECKLINE, np.array([True, False, True]), rows) == 0  # a value that was split: both heirs
+    assert shown_by(DETAILS, np.array([True, True, False]), floats([0.9, 0.2, 0.1], [0.8, 0.7, 0.1])) == 1
+
+
+def test_two_pictures_that_are_sure_of_different_answers_contradict_each_other() -> None:
+    answers = answer(NECKLINE, floats([0.92, 0.04, 0.04], [0.03, 0.95, 0.02], [0.05, 0.91, 0.04], [0.2, 0.2, 0.6]))
+    crew, v_neck, boat = np.eye(3, dtype=np.bool_)
+    assert contradiction(answers, 0.9, v_neck) == (1, 0)
+    assert contradiction(answers, 0.9, crew) == (0, 1)  # what shows the product's answer comes first
+    assert contradiction(answers, 0.9, boat) == (1, 0)
+    assert contradiction(answers, 0.94, v_neck) is None  # only one is sure
+    assert contradiction(answers, None, v_neck) is None  # nothing can be
+    agreed = answer(NECKLINE, floats([0.92, 0.04, 0.04], [0.99, 0.005, 0.005]))
+    assert contradiction(agreed, 0.9, crew) is None

@@ -11,6 +11,12 @@ import numpy.typing as npt
 from .schema import Labels, fold
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+#: Power of the number of pictures that speak by which a pooled answer is surer than their mean. Pictures of one product
+#: are wrong together, so it is less than 1, which would be right for independent ones.
+_AGREEMENT = 0.25
+_TINY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +119,62 @@ def translate(probabilities: Floats, keys: Sequence[str], labels: Labels) -> Flo
         total = out.sum(axis=1, keepdims=True)
         np.divide(out, total, out=out, where=total > 0)
     return out
+
+
+# -- several pictures of a product -----------------------------------------------------------------
+
+
+def pool(labels: Labels, probabilities: Floats, product: Ints) -> Floats:
+    """Return the probabilities (M, C) of products, from the calibrated ones (N, C) of their pictures.
+
+    `product` (N,) says whose picture each is: 0..M-1, ascending, none left out. The probabilities of a single picture
+    stay as they are. A picture weighs as much as it says: one minus its entropy, since one that does not show the
+    attribute is not sure of it.
+
+    Single-label and ordinal: the weighted mean of the logarithms, sharpened by the fourth root of the number of
+    pictures that speak. Multi-label: the mean of two readings of what a value of a product is, that all its
+    pictures show it (the weighted mean of log-odds) or that one does (the largest).
+    """
+    first = np.flatnonzero(np.diff(product, prepend=-1))  # (M,) where each product's pictures begin
+    clipped = np.clip(probabilities.astype(np.float64), _TINY, 1 - _TINY)  # (N, C)
+    if labels.exclusive:
+        entropy = -(clipped * np.log(clipped)).sum(axis=1, keepdims=True) / np.log(clipped.shape[1])
+        weight = np.maximum(1 - entropy, _TINY)  # (N, 1)
+        total, squares = np.add.reduceat(weight, first), np.add.reduceat(weight**2, first)  # (M, 1)
+        logs = np.add.reduceat(weight * np.log(clipped), first) / total * (total**2 / squares) ** _AGREEMENT
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        pooled = shares / shares.sum(axis=1, keepdims=True)
+    else:
+        log_odds = np.log(clipped) - np.log1p(-clipped)
+        entropy = -(clipped * np.log(clipped) + (1 - clipped) * np.log1p(-clipped)) / np.log(2)
+        weight = np.maximum(1 - entropy, _TINY)  # (N, C)
+        in_all = np.add.reduceat(weight * log_odds, first) / np.add.reduceat(weight, first)
+        pooled = (1 / (1 + np.exp(-in_all)) + np.maximum.reduceat(clipped, first)) / 2
+    alone = np.diff(first, append=len(product)) == 1
+    pooled[alone] = probabilities[first[alone]]
+    return np.asarray(pooled, dtype=np.float32)
+
+
+def shown_by(labels: Labels, said: npt.NDArray[np.bool_], probabilities: Floats) -> int:
+    """Return which of the pictures with `probabilities` (N, C) shows the answer `said` (C,) best."""
+    if not labels.exclusive:
+        return int(np.where(said, probabilities, 1 - probabilities).prod(axis=1).argmax())
+    return int(probabilities[:, said].sum(axis=1).argmax())
+
+
+def contradiction(answers: Answers, cut: float | None, said: npt.NDArray[np.bool_]) -> tuple[int, int] | None:
+    """Return two pictures of a product that are sure of different answers, by position, None if none are.
+
+    `answers` are those of its pictures by themselves, sure at `cut` or more; `said` (C,) is the product's. The first is
+    the surest picture, of those that say what the product does if there are any; the second contradicts it.
+    """
+    if cut is None:
+        return None
+    sure = np.flatnonzero(answers.confidence >= cut)
+    if len(sure) < 2:
+        return None
+    differs = (answers.said[sure] != said).any(axis=1)
+    by_confidence = sure[np.lexsort((-answers.confidence[sure], differs))]
+    first = int(by_confidence[0])
+    others = by_confidence[(answers.said[by_confidence] != answers.said[first]).any(axis=1)]
+    return (first, int(others[0])) if len(others) else None

@@ -42,6 +42,7 @@ from .sync.state import read_state
 if TYPE_CHECKING:
     from .inference.live import LiveTree
     from .inference.predict import Prediction
+    from .inference.products import ProductPrediction
     from .registry.garbage import Garbage
 
 
@@ -261,6 +262,15 @@ class Workspace:
     ) -> list[Prediction]:
         """Return what the live tree says of image files."""
         return self.live().predict_files(images, attributes, article_type)
+
+    def predict_products(self, skus: Sequence[str], *, attributes: Iterable[str] = ()) -> list[ProductPrediction]:
+        """Return what the live tree says of products of the catalogue, each from all its pictures together.
+
+        Raises UnknownNameError for a sku that is not in the catalogue.
+        """
+        from .inference.products import predict_products
+
+        return list(predict_products(self.live(), skus, attributes))
 
     def status(self) -> dict[str, Any]:
         """Return coverage, live branches and what sync would do, as `status --json` shows them."""

@@ -67,7 +67,7 @@ def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[...,
     (summary,) = outcome.json["files"]
     assert summary.keys() == {
         "file", "source", "rows", "images_new", "products_new", "observations_new", "observations_same",
-        "quarantined", "unknown_values", "undeclared", "revision",
+        "quarantined", "unknown_values", "undeclared", "revision", "without_pictures",
     }  # fmt: skip
     assert (summary["rows"], summary["images_new"], summary["products_new"]) == (200, 200, 200)
     assert summary["source"] == "import"

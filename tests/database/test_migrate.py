@@ -128,6 +128,9 @@ def test_every_foreign_key_starts_an_index_unless_a_million_rows_refer_to_what_i
         ("observation", "revision"),
         ("observation", "column_id"),
         ("observation", "voice_id"),
+        ("product_observation", "revision"),
+        ("product_observation", "column_id"),
+        ("product_observation", "voice_id"),
         ("annotation", "revision"),
         ("image", "root_id"),
     }

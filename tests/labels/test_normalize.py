@@ -151,7 +151,7 @@ def test_rows_of_another_format_are_stored_like_any(url: str, shop: Shop) -> Non
     [
         (lambda: None, r"\.feed is not known; .* or what a plugin reads, and none reads this one"),
         (list, "is empty; every row maps columns to cells, image among them"),
-        (lambda: [{"image": "a.jpg"}, {"sku": "1"}], r"row 2: there is no column 'image' \(found: sku\)"),
+        (lambda: [{"image": "a.jpg"}, {"title": "1"}], r"row 2: there is no column 'image' \(found: title\)"),
         (lambda: [{"image": "", "x": "1"}], "row 1, column 'image': the cell is empty"),
         (lambda: [{"image": "a.jpg", "split": "all"}], "row 1, column 'split': 'all' is not a split"),
         (lambda: [{"image": "a.jpg", "neckline": {}}], "row 1, column 'neckline': dict is not a cell|an object is not"),

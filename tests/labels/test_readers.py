@@ -323,11 +323,11 @@ def test_json_lines_of_many_sparse_columns_are_read_in_small_chunks(write: Write
     [
         ("image,split\na.jpg,dev\n,val\n", "row 2, column 'split': 'dev' is not a split"),
         ("image,split\na.jpg,\n,dev\n", "row 3, column 'image': the cell is empty"),
-        ("image,sku\na.jpg,\n,s\nc.jpg," + "x" * 1025 + "\n", "row 3, column 'image': the cell is empty"),
+        ("image,article_type\na.jpg,\n,s\nc.jpg," + "x" * 1025 + "\n", "row 3, column 'image': the cell is empty"),
         ("image,sku\na.jpg," + "x" * 1025 + "\n,s\n", "row 2, column 'sku': the text is longer than 1024 bytes"),
-        ("image,sku\na.jpg,\n,s\nc.jpg,x,y\n", "row 3, column 'image': the cell is empty"),
-        ('image,sku\na.jpg,\n,s\nc.jpg,"x', "row 3, column 'image': the cell is empty"),
-        ("image,sku\na.jpg,\n,s\nc.jpg,a\0b\n", "row 3, column 'image': the cell is empty"),
+        ("image,title\na.jpg,\n,s\nc.jpg,x,y\n", "row 3, column 'image': the cell is empty"),
+        ('image,title\na.jpg,\n,s\nc.jpg,"x', "row 3, column 'image': the cell is empty"),
+        ("image,title\na.jpg,\n,s\nc.jpg,a\0b\n", "row 3, column 'image': the cell is empty"),
     ],
 )
 def test_of_several_errors_the_first_row_is_told(

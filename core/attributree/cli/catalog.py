@@ -38,7 +38,9 @@ def init(options: Options, folder: Path) -> None:
 @json_option
 @pass_options
 def ingest(options: Options, files: tuple[Path, ...], images: Path | None, source: str, as_json: bool) -> None:
-    """Store label files, one row an image: CSV, JSONL, Parquet, or what a plugin reads.
+    """Store label files, one row an image or a product: CSV, JSONL, Parquet, or what a plugin reads.
+
+    A row without an image speaks of its SKU, and so of all pictures of that product.
 
     Each file is stored whole or not at all, every cell as it stands, whether or not a plugin reads its column yet.
     """
@@ -58,6 +60,8 @@ def _show_summaries(document: dict[str, Any]) -> None:
             f"{summary['products_new']} new products; {summary['observations_new']} new observations, "
             f"{summary['observations_same']} known already (source {summary['source']}, revision {summary['revision']})"
         )
+        if count := summary["without_pictures"]:
+            say(f"  {count} products have no picture yet; what was said of them is kept for their pictures")
         for column, count in summary["undeclared"].items():
             say(f"  column {column}: {count} cells kept; no plugin declares it yet")
         for unknown in summary["unknown_values"]:

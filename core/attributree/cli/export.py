@@ -22,6 +22,7 @@ _BLOCK = 1 << 20
 @click.option("--images", metavar="ROOT", type=click.Path(path_type=Path), help="Only images below this images root.")
 @click.option("--observations", is_flag=True, help="What each source said, verbatim, instead of what is known.")
 @click.option("--predictions", is_flag=True, help="Add what was predicted for the gaps, in columns beside them.")
+@click.option("--by-product", is_flag=True, help="One row a product: what is known of it from all its pictures.")
 @click.option("--no-provenance", is_flag=True, help="Leave state, source, annotator and revision out.")
 @json_option
 @pass_options
@@ -33,19 +34,24 @@ def export(
     images: Path | None,
     observations: bool,
     predictions: bool,
+    by_product: bool,
     no_provenance: bool,
     as_json: bool,
 ) -> None:
     """Write the catalogue as a label file that ingest reads back to the same: CSV, JSONL or Parquet.
 
-    One row an image, and another for each source where sources disagree. FILE is - for stdout, with --format.
+    One row an image, and another for each source where sources disagree; what was said of a product that no image shows
+    has a row without one. FILE is - for stdout, with --format.
     """
     from ..labels.export import ExportOptions
     from ..labels.writers import format_of
     from ..registry.predictions import load as load_predictions
+    from ..registry.predictions import load_products
 
     if observations and predictions:
         raise click.UsageError("--predictions go beside what is known; leave --observations out")
+    if by_product and (observations or images):
+        raise click.UsageError("--by-product is what is known of whole products; leave --observations and --images out")
     to_stdout = str(file) == "-"
     if to_stdout and form not in ("csv", "jsonl"):
         raise click.UsageError("stdout needs --format csv or --format jsonl")
@@ -64,9 +70,11 @@ def export(
                 images=images,
                 observations=observations,
                 provenance=not no_provenance,
-                predictions=load_predictions if predictions else None,
+                predictions=load_predictions if predictions and not by_product else None,
+                by_product=by_product,
+                product_predictions=load_products if predictions and by_product else None,
             ),
-            progress=partial(reporter.count, f"{file}, images"),
+            progress=partial(reporter.count, f"{file}, {'products' if by_product else 'images'}"),
         )
         if to_stdout:
             _copy_to_stdout(Path(folder) / "stdout")
@@ -74,8 +82,11 @@ def export(
         print_json(summary)
     else:
         more = f", {summary.predicted} predictions" if predictions else ""
-        say(f"{file}: {summary.images} images in {summary.rows} rows{more} (revision {summary.revision})")
-        if summary.disputed:
+        count = f"{summary.products} products" if by_product else f"{summary.images} images"
+        say(f"{file}: {count} in {summary.rows} rows{more} (revision {summary.revision})")
+        if summary.disputed and by_product:
+            say(f"  {summary.disputed} products have a further row for what counts less than a label")
+        elif summary.disputed:
             say(f"  {summary.disputed} images have a further row for each source that they are disputed between")
         if len(summary.roots) > 1:
             say(f"  the images lie under {len(summary.roots)} roots; ingest wants one: export each with --images ROOT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from .group import Options, cli, json_option, pass_options
 from .output import minute, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..labels.records import ProductHistory
+    from ..labels.records import ObservationRecord, ProductHistory
 
 
 @cli.command()
@@ -30,16 +31,11 @@ def history(options: Options, sku: str, as_json: bool) -> None:
 def _show_history(found: ProductHistory) -> None:
     title = f"{found.sku}: {found.article_type or 'no article type'}, split {found.split}, {found.title or 'no title'}"
     say(title, always=True)
+    if found.observations:
+        _show_said("of the product, and so of all its pictures", found.observations)
     for kept in found.images:
         state = "" if kept.image.state == "ok" else f" (quarantined: {kept.image.reason})"
-        print_table(
-            f"{kept.image.path}{state}",
-            ("when", "revision", "source", "annotator", "attribute", "said"),
-            [
-                (minute(o.created_at), o.revision, o.source, o.annotator, o.attribute, o.raw or "(withdrawn)")
-                for o in kept.observations
-            ],
-        )
+        _show_said(f"{kept.image.path}{state}", kept.observations)
         rows = []
         for name in sorted({*kept.annotations, *kept.predictions}):
             known, guess = kept.annotations.get(name), kept.predictions.get(name)
@@ -51,6 +47,14 @@ def _show_history(found: ProductHistory) -> None:
                 rows.append((name, *said, None, None, None))
         if rows:
             print_table("today", ("attribute", "state", "values", "predicted", "decision", "by"), rows)
+
+
+def _show_said(title: str, said: Sequence[ObservationRecord]) -> None:
+    print_table(
+        title,
+        ("when", "revision", "source", "annotator", "attribute", "said"),
+        [(minute(o.created_at), o.revision, o.source, o.annotator, o.attribute, o.raw or "(withdrawn)") for o in said],
+    )
 
 
 @cli.command()

@@ -90,7 +90,7 @@ def _to(target: str, *, index: bool = True, **kwargs: Any) -> Any:
     References to what is never deleted, or seldom, are not, where rows come by the million: hardly anything asks who
     refers to a revision, a label column, a voice or an images root.
     """
-    long = target.partition(".")[0] in {"image", "observation", "annotation", "prediction"}
+    long = target.partition(".")[0] in {"image", "product", "annotation", "prediction", "product_prediction"}
     ondelete = kwargs.pop("ondelete", None)
     return mapped_column(BigId if long else Integer, ForeignKey(target, ondelete=ondelete), index=index, **kwargs)
 
@@ -239,6 +239,17 @@ class Observation(Base):
     raw: Mapped[str]
 
 
+class ProductObservation(Base):
+    """What was said of a product, and so of all its pictures, verbatim; never edited. Keyed as an Observation is."""
+
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+    product_id: Mapped[int] = _to("product.id", index=False, primary_key=True)
+    column_id: Mapped[int] = _to("label_column.id", index=False, primary_key=True)
+    voice_id: Mapped[int] = _to("voice.id", index=False, primary_key=True)
+    revision: Mapped[int] = _to("revision.id", index=False, primary_key=True)
+    raw: Mapped[str]
+
+
 class AnnotationRow(Base):
     """What the observations mean today. `revision` is where the annotation last changed."""
 
@@ -380,6 +391,34 @@ class PredictionValue(Base):
     """A predicted value, in the order of `position`."""
 
     prediction_id: Mapped[int] = _to("prediction.id", index=False, primary_key=True, ondelete="CASCADE")
+    value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
+    position: Mapped[int]
+
+
+class ProductPrediction(Base):
+    """The current prediction for a product and an attribute, pooled over `pictures` of its pictures.
+
+    `image_id` is the picture that shows it; `against_id` is set where that one and another contradict each other.
+    """
+
+    __table_args__ = (UniqueConstraint("product_id", "attribute_id"),)
+    id: Mapped[LongId]
+    product_id: Mapped[int] = _to("product.id", index=False)
+    attribute_id: Mapped[int] = _to("attribute.id")
+    image_id: Mapped[int] = _to("image.id")
+    against_id: Mapped[int | None] = _to("image.id")
+    pictures: Mapped[int]
+    version_id: Mapped[int] = _to("tree_version.id")
+    branch_id: Mapped[int] = _to("branch.id")
+    confidence: Mapped[float]
+    decision: Mapped[str] = mapped_column(String(14))
+    created_at: Mapped[Now]
+
+
+class ProductPredictionValue(Base):
+    """A predicted value of a product, in the order of `position`."""
+
+    prediction_id: Mapped[int] = _to("product_prediction.id", index=False, primary_key=True, ondelete="CASCADE")
     value_id: Mapped[int] = _to("attribute_value.id", primary_key=True)
     position: Mapped[int]
 

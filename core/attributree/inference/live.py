@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..answers import Floats
 from ..catalog import Catalog
 from ..errors import CatalogError, UnknownNameError
 from ..images.cache import Bound
@@ -26,9 +27,21 @@ from ..settings.models import Settings
 from ..training.data import pick_device
 from ..training.metrics import NO_SCORES, score
 from .features import CatalogImages, Pictures
-from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities
+from .predict import ERROR, Prediction, Predictor, Subject, branch_probabilities, own_probabilities
 
 _CHUNK = 512
+
+
+@dataclass(frozen=True, eq=False)
+class LookedAt:
+    """What the live tree sees on the images `ids`, N of them: by attribute, calibrated probabilities (N, K).
+
+    K are the values that the attribute's branch learnt. `failed` are images that could not be read, and why.
+    """
+
+    ids: tuple[int, ...]
+    probabilities: dict[str, Floats]
+    failed: dict[int, str]
 
 
 class LiveTree:
@@ -163,6 +176,24 @@ class LiveTree:
                 )
         self.catalog.registry.save_predictions(records)
         return out
+
+    def look_at(self, ids: Sequence[int], names: Sequence[str]) -> LookedAt:
+        """Return what the branches of `names`, which are loaded, say of images of the catalogue.
+
+        Images that cannot be decoded are quarantined.
+        """
+        if not ids:
+            return LookedAt((), {name: np.zeros((0, 0), np.float32) for name in names}, {})
+        pictures, stores = self._features(ids, self._reads(names), quietly=True)
+        good = [image_id for image_id in ids if image_id in pictures.digests]
+        parts: dict[str, list[Floats]] = {name: [] for name in names}
+        for start in range(0, len(good), _CHUNK):
+            features = self._read(stores, pictures, good[start : start + _CHUNK])
+            for name, logits in self.predictor.tree.from_features(features, names).items():
+                parts[name].append(own_probabilities(self.loaded.branches[name], logits))
+        none = np.zeros((0, 0), np.float32)
+        seen = {name: np.concatenate(part) if part else none for name, part in parts.items()}
+        return LookedAt(tuple(good), seen, pictures.failed)
 
     def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Path]:
         """Return where the file of each predicted image is, by `sheet.key_of`."""

@@ -84,10 +84,11 @@ def branch_probabilities(record: BranchRecord, attribute: Attribute, logits: tor
 
     `attribute` is `CatalogAttribute.today`, which knows all former keys.
     """
-    return translate(_own_probabilities(record, logits), record.values, attribute.labels)
+    return translate(own_probabilities(record, logits), record.values, attribute.labels)
 
 
-def _own_probabilities(record: BranchRecord, logits: torch.Tensor) -> Floats:
+def own_probabilities(record: BranchRecord, logits: torch.Tensor) -> Floats:
+    """Return the calibrated probabilities (N, C) of the values that a branch learnt for its logits (N, K)."""
     own: Floats = probabilities(record.kind, logits.cpu(), record.temperature).numpy()
     return own  # (N, K)
 
@@ -189,7 +190,7 @@ class Predictor:
     def _answer(self, name: str, logits: torch.Tensor) -> Answers:
         attribute = self.attributes[name]
         record = self.loaded.branches[name]
-        return answer_today(attribute.labels, _own_probabilities(record, logits), record.values)
+        return answer_today(attribute.labels, own_probabilities(record, logits), record.values)
 
     def _answered(self, subject: Subject, name: str, answers: Answers, row: int) -> Prediction:
         record = self.loaded.branches[name]

@@ -35,6 +35,7 @@ from ..database.tables import (
     LabelColumn,
     Observation,
     Product,
+    ProductObservation,
     Revision,
     VoiceRow,
 )
@@ -46,6 +47,8 @@ from .values import todays_keys, value_ids
 SOURCES = "sources"
 #: The cause of a revision that changes the article types; its detail is their tables in JSON.
 ARTICLE_TYPES = "article types"
+#: Where observations of images stand, and those of products.
+Table = type[Observation] | type[ProductObservation]
 #: Images whose observations are looked at together.
 _CHUNK = 2000
 
@@ -92,12 +95,17 @@ def _last_detail(connection: Connection, cause: str) -> str | None:
 def observed_images(connection: Connection, columns: Sequence[str]) -> Sequence[int]:
     """Return the ids, ascending, of all images that anything was said about in one of `columns`."""
     query = select(Observation.image_id).where(in_columns(columns)).distinct()
-    return connection.execute(query.order_by(Observation.image_id)).scalars().all()
+    found = connection.execute(query.order_by(Observation.image_id)).scalars().all()
+    of_products = select(Image.id).where(
+        Image.product_id.in_(select(ProductObservation.product_id).where(in_columns(columns, ProductObservation)))
+    )
+    more = connection.execute(of_products).scalars().all()
+    return sorted({*found, *more}) if more else found
 
 
-def in_columns(columns: Sequence[str]) -> ColumnElement[bool]:
-    """Return the condition that an observation stands in one of `columns`."""
-    return Observation.column_id.in_(select(LabelColumn.id).where(LabelColumn.name.in_(columns)))
+def in_columns(columns: Sequence[str], table: Table = Observation) -> ColumnElement[bool]:
+    """Return the condition that an observation, of an image or a product, stands in one of `columns`."""
+    return table.column_id.in_(select(LabelColumn.id).where(LabelColumn.name.in_(columns)))
 
 
 def image_texts(
@@ -105,32 +113,42 @@ def image_texts(
 ) -> Iterator[list[ImageTexts]]:
     """Yield what was said in `columns`, image by image in chunks: of `image_ids`, ascending, or of all images.
 
-    Where one source speaks in several columns its newest word counts, at one revision the one in the first column.
+    Where one source speaks in several columns its newest word counts, at one revision the one in the first column. What
+    a voice says of a product it says of all its pictures, but for those of which it says something by themselves.
     """
     everything = image_ids is None
-    query = (
-        select(
-            Observation.image_id,
-            Observation.raw,
-            VoiceRow.source,
-            VoiceRow.annotator,
-            Product.article_type,
-            Product.split,
-            Image.state,
-        )
-        .join(LabelColumn, LabelColumn.id == Observation.column_id)
-        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
-        .join(Image, Image.id == Observation.image_id)
-        .join(Product, Product.id == Image.product_id)
-        .where(in_columns(columns))
-    )
-    query = query.order_by(Observation.image_id, *newest_last([columns]))
+    own = _spoken(columns, Observation).join(Image, Image.id == Observation.image_id)
+    shared = _spoken(columns, ProductObservation).join(Image, Image.product_id == ProductObservation.product_id)
+    own, shared = (query.join(Product, Product.id == Image.product_id) for query in (own, shared))
+    of_products = connection.execute(select(ProductObservation.raw).limit(1)).first() is not None
     for ids in chunks(observed_images(connection, columns) if image_ids is None else image_ids, _CHUNK):
-        rows = connection.execute(query.where(_among(Observation.image_id, ids, everything))).all()
-        yield [_said(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
+        rows = connection.execute(own.where(_among(Observation.image_id, ids, everything))).all()
+        said = {image_id: list(group) for image_id, group in groupby(rows, key=itemgetter(0))}
+        if not of_products:
+            yield [_said(group) for group in said.values()]
+            continue
+        rows = connection.execute(shared.where(_among(Image.id, ids, everything))).all()
+        heard = {image_id: list(group) for image_id, group in groupby(rows, key=itemgetter(0))}
+        yield [_said(said.get(i, []), heard.get(i, ())) for i in sorted(said.keys() | heard.keys())]
 
 
-def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression[Any]]:
+def _spoken(columns: Sequence[str], table: Table) -> Select[*tuple[Any, ...]]:
+    """Return the query for what was said of images or products in `columns`, by image and the newest last.
+
+    Image and product are still to be joined.
+    """
+    return (
+        select(Image.id, table.raw, VoiceRow.source, VoiceRow.annotator)
+        .add_columns(Product.article_type, Product.split, Image.state)
+        .select_from(table)
+        .join(LabelColumn, LabelColumn.id == table.column_id)
+        .join(VoiceRow, VoiceRow.id == table.voice_id)
+        .where(in_columns(columns, table))
+        .order_by(Image.id, *newest_last([columns], table))
+    )
+
+
+def newest_last(attributes: Iterable[Sequence[str]], table: Table = Observation) -> list[SQLColumnExpression[Any]]:
     """Return the order of observations in which the newest word comes last; `attributes` are the columns of each.
 
     At one revision that is the word in an attribute's first column, today's name, or else in the next one. Apart from
@@ -138,14 +156,18 @@ def newest_last(attributes: Iterable[Sequence[str]]) -> list[SQLColumnExpression
     """
     former = {column: -place for columns in attributes for place, column in enumerate(columns) if place}
     places = [case(former, value=LabelColumn.name, else_=0)] if former else []
-    return [Observation.revision, *places, Observation.column_id, Observation.voice_id]
+    return [table.revision, *places, table.column_id, table.voice_id]
 
 
-def _said(rows: list[Any]) -> ImageTexts:
-    image_id, raw, source, _, article_type, split, state = rows[0]
-    if len(rows) == 1:
+def _said(rows: Sequence[Any], of_product: Sequence[Any] = ()) -> ImageTexts:
+    """Return what was said of an image; `of_product` are the rows of what was said of its product."""
+    image_id, raw, source, _, article_type, split, state = (rows or of_product)[0]
+    if len(rows) + len(of_product) == 1:
         return ImageTexts(image_id, article_type, split, state, ((source, raw),))
     newest = {(source, annotator): raw for _, raw, source, annotator, *_ in rows}
+    if of_product:
+        shared = {(source, annotator): raw for _, raw, source, annotator, *_ in of_product}
+        newest = shared | {voice: raw for voice, raw in newest.items() if raw or voice not in shared}
     return ImageTexts(image_id, article_type, split, state, tuple((source, raw) for (source, _), raw in newest.items()))
 
 
@@ -192,11 +214,15 @@ def derive(
     heirs = {key: today[value_id] for key, value_id in values.items()}
     before = {key: (key,) for key in values} | dict(former or {})
     changed = 0
+    silent = set(image_ids or ())
     for part in image_texts(connection, attribute.columns, image_ids):
         if not part:
             continue
         wanted = {said.image_id: reader.annotate(said.article_type, said.texts) for said in part}
         changed += _store(connection, attribute_id, values, revision, wanted, (heirs, before), image_ids is None)
+        silent.difference_update(wanted)
+    for ids in chunks(sorted(silent)):  # what was said of a product that they do not show any more
+        changed += _store(connection, attribute_id, values, revision, dict.fromkeys(ids), (heirs, before), False)
     return changed
 
 

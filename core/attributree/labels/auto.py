@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
-from ..database.tables import Image, LabelColumn, Observation, Product, VoiceRow
+from ..database.tables import Image, LabelColumn, Observation, Product, ProductObservation, VoiceRow
 from ..errors import SchemaError
 from ..schema import (
     NONE_OF_THEM,
@@ -23,7 +23,7 @@ from ..schema import (
     reserved_column,
     whole,
 )
-from .annotations import in_columns
+from .annotations import Table, in_columns
 from .names import column_counts
 from .resolve import TEXT_SOURCE
 from .schemas import attributes
@@ -104,22 +104,28 @@ def read_together(counts: Mapping[str, int]) -> Iterator[list[str]]:
 
 def cells(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return, by column, on how many images each text stands, leaving out what was mined."""
-    query = (
-        select(LabelColumn.name, Observation.raw, func.count(Observation.image_id.distinct()).label("n"))
-        .join(LabelColumn, LabelColumn.id == Observation.column_id)
-        .where(*_said_in(names))
-        .group_by(LabelColumn.name, Observation.raw)
+    found: dict[str, Counter[str]] = {name: Counter() for name in names}
+    of_images = select(LabelColumn.name, Observation.raw, func.count(Observation.image_id.distinct()).label("n"))
+    of_products = (
+        select(LabelColumn.name, ProductObservation.raw, func.count(Image.id.distinct()).label("n"))
+        .select_from(ProductObservation)
+        .join(Image, Image.product_id == ProductObservation.product_id)
     )
-    found: dict[str, dict[str, int]] = {name: {} for name in names}
-    for name, raw, images in connection.execute(query):
-        found[name][raw] = images
-    return found
+    queries: tuple[tuple[Select[tuple[str, str, int]], Table], ...] = (
+        (of_images, Observation),
+        (of_products, ProductObservation),
+    )
+    for query, table in queries:
+        query = query.join(LabelColumn, LabelColumn.id == table.column_id).where(*_said_in(names, table))
+        for name, raw, images in connection.execute(query.group_by(LabelColumn.name, table.raw)):
+            found[name][raw] += images
+    return {name: dict(counts) for name, counts in found.items()}
 
 
-def _said_in(names: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+def _said_in(names: Sequence[str], table: Table = Observation) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions that an observation stands in one of these columns and was not mined."""
-    mined = Observation.voice_id.in_(select(VoiceRow.id).where(VoiceRow.source == TEXT_SOURCE))
-    return in_columns(names), ~mined
+    mined = table.voice_id.in_(select(VoiceRow.id).where(VoiceRow.source == TEXT_SOURCE))
+    return in_columns(names, table), ~mined
 
 
 def several_a_cell(counts: Mapping[str, int]) -> bool:
@@ -166,9 +172,12 @@ def article_types(connection: Connection, names: Sequence[str]) -> dict[str, tup
     """
     if not names:
         return {}
-    applies = func.max(case((func.lower(Observation.raw) != NOT_APPLICABLE, 1), else_=0))
+
+    def applies(table: Table) -> ColumnElement[int]:
+        return func.max(case((func.lower(table.raw) != NOT_APPLICABLE, 1), else_=0))
+
     said = (
-        select(LabelColumn.name, Product.article_type, applies)
+        select(LabelColumn.name, Product.article_type, applies(Observation))
         .select_from(Observation)
         .join(LabelColumn, LabelColumn.id == Observation.column_id)
         .join(Image, Image.id == Observation.image_id)
@@ -176,14 +185,23 @@ def article_types(connection: Connection, names: Sequence[str]) -> dict[str, tup
         .where(*_said_in(names))
         .group_by(LabelColumn.name, Product.article_type)
     )
+    of_products = (
+        select(LabelColumn.name, Product.article_type, applies(ProductObservation))
+        .select_from(ProductObservation)
+        .join(LabelColumn, LabelColumn.id == ProductObservation.column_id)
+        .join(Product, Product.id == ProductObservation.product_id)
+        .where(*_said_in(names, ProductObservation))
+        .group_by(LabelColumn.name, Product.article_type)
+    )
     images = select(Product.article_type, func.count(Image.id).label("n")).join(Image, Image.product_id == Product.id)
     counts = {row.article_type: row.n for row in connection.execute(images.group_by(Product.article_type))}
     rare = {word for word, n in counts.items() if word and n < LEAST_IMAGES}
     labelled: dict[str, set[str]] = {name: set() for name in names}
     silent = {name: set(rare) for name in names}
-    for name, article_type, any_label in connection.execute(said):
-        silent[name].discard(article_type)
-        if any_label:
-            labelled[name].add(article_type)
+    for query in (said, of_products):
+        for name, article_type, any_label in connection.execute(query):
+            silent[name].discard(article_type)
+            if any_label:
+                labelled[name].add(article_type)
     types = {name: its | silent[name] if its else its for name, its in labelled.items()}
     return {name: () if its == counts.keys() or "" in its else tuple(sorted(its)) for name, its in types.items()}

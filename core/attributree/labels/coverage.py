@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from ..article_types import ArticleTypes
 from ..database.tables import (
@@ -21,9 +21,10 @@ from ..database.tables import (
     LabelColumn,
     Observation,
     Product,
+    ProductObservation,
 )
 from ..schema import SPLITS, Attribute
-from .annotations import active_sources, active_types, image_texts, in_columns, newest_last, reader_of
+from .annotations import Table, active_sources, active_types, image_texts, in_columns, newest_last, reader_of
 from .queries import IN_USE, article_types, revision
 from .records import Coverage, UnknownValue
 from .resolve import Reader, Sources, UnknownTexts
@@ -193,16 +194,21 @@ def _count_rows(connection: Connection, reader: Reader, row_id: int) -> _Tally:
 
 
 def _newest_texts(connection: Connection, columns: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield the different texts that stand in `columns` now, with the number of their cells."""
-    newest_first = [place.desc() for place in newest_last([columns])]
-    age = func.row_number().over(partition_by=(Observation.image_id, Observation.voice_id), order_by=newest_first)
-    said = (
-        select(Observation.raw, age.label("age"))
-        .join(LabelColumn, LabelColumn.id == Observation.column_id)
-        .join(Image, Image.id == Observation.image_id)
-        .where(IN_USE, in_columns(columns))
-        .subquery()
+    """Yield the different texts that stand in `columns` now, with the number of images that they are said of."""
+    tables: tuple[tuple[Table, ColumnElement[bool]], ...] = (
+        (Observation, Image.id == Observation.image_id),
+        (ProductObservation, Image.product_id == ProductObservation.product_id),
     )
-    query = select(said.c.raw, func.count().label("n")).where(said.c.age == 1).group_by(said.c.raw)
-    for row in connection.execute(query):
-        yield row.raw, row.n
+    for table, shows in tables:
+        newest_first = [place.desc() for place in newest_last([columns], table)]
+        age = func.row_number().over(partition_by=(Image.id, table.voice_id), order_by=newest_first)
+        said = (
+            select(table.raw, age.label("age"))
+            .join(LabelColumn, LabelColumn.id == table.column_id)
+            .join(Image, shows)
+            .where(IN_USE, in_columns(columns, table))
+            .subquery()
+        )
+        query = select(said.c.raw, func.count().label("n")).where(said.c.age == 1).group_by(said.c.raw)
+        for row in connection.execute(query):
+            yield row.raw, row.n

@@ -17,7 +17,12 @@ SOURCE, ANNOTATOR = "::source", "::annotator"
 KNOWN = ("state", "source", "annotator", "revision")
 PREDICTED = ("predicted", "confidence", "decision", "version")
 
-_BESIDE = re.compile(rf"::(?:{'|'.join(KNOWN + PREDICTED)})(?P<kept>(?:::)*)\Z")
+#: The same of a product: with the picture that shows it, and one that contradicts that.
+PRODUCT_PREDICTED = (*PREDICTED, "image", "against")
+#: The column of a product's pictures.
+IMAGES = "::images"
+
+_BESIDE = re.compile(rf"::(?:images|{'|'.join(KNOWN + PRODUCT_PREDICTED)})(?P<kept>(?:::)*)\Z")
 #: What a spreadsheet would take for a formula, wide forms too, behind any number of quotes.
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from ..database.engine import chunks
 from ..database.tables import (
@@ -17,12 +17,14 @@ from ..database.tables import (
     Prediction,
     PredictionValue,
     Product,
+    ProductObservation,
+    ProductPrediction,
     Revision,
     VoiceRow,
 )
 from ..errors import UnknownNameError
 from ..schema import sku_of
-from .annotations import new_revision, newest_last
+from .annotations import Table, new_revision, newest_last
 from .names import count_observations, forget_silent
 from .queries import annotated, images
 from .records import Forgotten, ImageHistory, ObservationRecord, PredictionsOf, ProductHistory
@@ -45,10 +47,11 @@ def history(connection: Connection, sku: str, predictions: PredictionsOf) -> Pro
         article_type=product.article_type,
         title=product.title,
         split=product.split,
+        observations=_observations(connection, ProductObservation, ProductObservation.product_id == product.id),
         images=tuple(
             ImageHistory(
                 image=image,
-                observations=_observations(connection, image.id),
+                observations=_observations(connection, Observation, Observation.image_id == image.id),
                 annotations={name: known[name][image.id] for name in names if image.id in known[name]},
                 predictions={name: predicted[name][image.id] for name in names if image.id in predicted[name]},
             )
@@ -70,17 +73,27 @@ def _image_ids(connection: Connection, products: Sequence[int]) -> list[int]:
     return list(connection.execute(select(Image.id).where(Image.product_id.in_(products)).order_by(Image.id)).scalars())
 
 
-def _observations(connection: Connection, image_id: int) -> tuple[ObservationRecord, ...]:
+def _observations(connection: Connection, table: Table, theirs: ColumnElement[bool]) -> tuple[ObservationRecord, ...]:
     query = (
-        select(LabelColumn.name, Observation.raw, VoiceRow.source, VoiceRow.annotator)
-        .add_columns(Observation.revision, Revision.cause, Revision.created_at)
-        .join(LabelColumn, LabelColumn.id == Observation.column_id)
-        .join(VoiceRow, VoiceRow.id == Observation.voice_id)
-        .join(Revision, Revision.id == Observation.revision)
-        .where(Observation.image_id == image_id)
-        .order_by(*newest_last([]))
+        select(LabelColumn.name, table.raw, VoiceRow.source, VoiceRow.annotator)
+        .add_columns(table.revision, Revision.cause, Revision.created_at)
+        .join(LabelColumn, LabelColumn.id == table.column_id)
+        .join(VoiceRow, VoiceRow.id == table.voice_id)
+        .join(Revision, Revision.id == table.revision)
+        .where(theirs)
+        .order_by(*newest_last([], table))
     )
     return tuple(ObservationRecord(*row) for row in connection.execute(query))
+
+
+def _forget_said(connection: Connection, table: Table, theirs: ColumnElement[bool], voices: set[int]) -> int:
+    """Delete observations and return how many they were; those who said them are added to `voices`, by id."""
+    said = select(table.column_id, func.count().label("n")).where(theirs).group_by(table.column_id)
+    counts = {row.column_id: row.n for row in connection.execute(said)}
+    voices.update(connection.execute(select(table.voice_id).where(theirs).distinct()).scalars())
+    connection.execute(delete(table).where(theirs))
+    count_observations(connection, {column: -count for column, count in counts.items()})
+    return sum(counts.values())
 
 
 def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten:
@@ -103,13 +116,13 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
             rows = select(table.id).where(table.image_id.in_(part))
             connection.execute(delete(values).where(key.in_(rows)))
             gone[name] += connection.execute(delete(table).where(table.image_id.in_(part))).rowcount
-        theirs = Observation.image_id.in_(part)
-        said = select(Observation.column_id, func.count().label("n")).where(theirs).group_by(Observation.column_id)
-        counts = {row.column_id: row.n for row in connection.execute(said)}
-        voices.update(connection.execute(select(Observation.voice_id).where(theirs).distinct()).scalars())
-        connection.execute(delete(Observation).where(theirs))
-        count_observations(connection, {column: -count for column, count in counts.items()})
-        gone["observations"] += sum(counts.values())
+        gone["observations"] += _forget_said(connection, Observation, Observation.image_id.in_(part), voices)
+    for part in chunks(products):
+        theirs = ProductObservation.product_id.in_(part)
+        gone["observations"] += _forget_said(connection, ProductObservation, theirs, voices)
+        pooled = delete(ProductPrediction).where(ProductPrediction.product_id.in_(part))
+        gone["predictions"] += connection.execute(pooled).rowcount
+    for part in chunks(ids):
         connection.execute(delete(Image).where(Image.id.in_(part)))
     for part in chunks(products):
         connection.execute(delete(Product).where(Product.id.in_(part)))

@@ -6,20 +6,21 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, update
 
 from ..database.bulk import insert_numbered
 from ..database.engine import chunks
-from ..database.tables import Image, Product
+from ..database.tables import Image, Product, ProductObservation, ProductPrediction
 from ..errors import IngestError
 from ..jsonable import printable
 from ..schema import sku_of
 from .annotations import reader_of
-from .label_file import ImageState, LabelFile, file_of
+from .label_file import ImageState, LabelFile, file_of, key
 from .lines import refuse
 from .names import Voice
 from .observations import ObservationWriter, Texts
@@ -78,34 +79,54 @@ class _FileIngest:
         self.rows = self.cells = self.images_new = self.products_new = 0
         self._retyped: set[int] = set()  # products whose article type changed
         self._moved: set[int] = set()  # images that went to another product
-        self._left: set[str] = set()  # skus that images went away from
+        self._joined: array[int] = array("q")  # new images
+        self._spoken_of: set[int] = set()  # products of rows without an image
+        self._left: dict[str, int] = {}  # skus and ids of products that images went away from
         self.revised = False  # a cell of an image with several rows says something else than before the file
         # What earlier rows said: of images with several rows, their skus; of products, the ids and splits.
         self._repeated: set[str] = set()  # paths of this chunk's images with several rows
         self._skus: dict[str, str] = {}
         self._products: dict[str, set[int]] = {name: set() for name in _WORDS}
         self._splits: dict[str, str] = {}
+        # And of products of several rows without an image, their cells.
+        self._cells: dict[tuple[Voice, str, int], str] = {}
 
     def store(self, rows: LabelRows) -> None:
         """Store one chunk of rows, and what there is at the places of its images."""
+        self._count(rows)
+        self.rows += len(rows.lines)
+        pictured = [position for position, path in enumerate(rows.image) if path]
+        if len(pictured) < len(rows.lines):
+            self._store_of_products(rows.take([position for position, path in enumerate(rows.image) if not path]))
+            rows = rows.take(pictured)
+        if not pictured:
+            return
         rows, known, states = self._named(rows)
         shown = self._shown(rows, known)
         products = self._save_products(rows, [shown[path] for path in rows.image])
         ids = self._save_images(known, states, {path: products[sku] for path, sku in shown.items()})
         before = sorted(row.id for row in known.values())
         self._save_observations(rows, [ids[path] for path in rows.image], before)
-        self._count(rows)
-        self.rows += len(rows.lines)
+        self._joined.extend(ids[path] for path in shown if path not in known)
 
     def finish(self) -> IngestSummary:
         """Derive the annotations and return the summary."""
+        if self.connection.execute(select(ProductObservation.product_id).limit(1)).first():
+            self.writer.touch([*self._joined, *self._moved])
+            self.writer.touch_moved(sorted(self._moved), sorted(self._left.values()))
         for part in chunks(sorted(self._left)):
             used = select(Image.id).where(Image.product_id == Product.id).exists()
-            self.connection.execute(delete(Product).where(Product.sku.in_(part), ~used))
+            said = select(ProductObservation.raw).where(ProductObservation.product_id == Product.id).exists()
+            empty = select(Product.id).where(Product.sku.in_(part), ~used, ~said)
+            self.connection.execute(delete(ProductPrediction).where(ProductPrediction.product_id.in_(empty)))
+            self.connection.execute(delete(Product).where(Product.id.in_(empty)))
+        for part in chunks(sorted(self._moved)):  # what was pooled with them
+            shows = or_(ProductPrediction.image_id.in_(part), ProductPrediction.against_id.in_(part))
+            self.connection.execute(delete(ProductPrediction).where(shows))
         for products in chunks(sorted(self._retyped)):
             theirs = select(Image.id).where(Image.product_id.in_(products))
             self._moved.update(self.connection.execute(theirs).scalars())
-        if self.writer.new or self._moved:
+        if self.writer.new or self._moved or self.writer.touched:
             self.writer.derive_annotations(self._moved)
         unknown = [v for name, texts in self.unknown.items() for v in texts.report(self.readers[name].attribute)]
         return IngestSummary(
@@ -120,7 +141,15 @@ class _FileIngest:
             unknown_values=tuple(unknown),
             undeclared=dict(self.undeclared),
             revision=revision(self.connection),
+            without_pictures=self._without_pictures(),
         )
+
+    def _without_pictures(self) -> int:
+        """Return how many of the products that rows speak of have no picture."""
+        shown = select(Image.id).where(Image.product_id == Product.id).exists()
+        query = select(func.count(Product.id)).where(~shown)
+        parts = chunks(sorted(self._spoken_of))
+        return sum(self.connection.execute(query.where(Product.id.in_(part))).scalar_one() for part in parts)
 
     # -- images ------------------------------------------------------------------------------------
 
@@ -135,7 +164,7 @@ class _FileIngest:
             file = file_of(state)
             path = paths[cell] = known[cell].path if cell in known else fresh.setdefault(file, state.path)
             there[path] = state.under(path)
-            if hash(file) in self.labels.repeated:
+            if key(file, "") in self.labels.repeated:
                 self._repeated.add(path)
         rows = rows._replace(image=[paths[cell] for cell in rows.image])
         return rows, {paths[cell]: row for cell, row in known.items()}, there
@@ -194,7 +223,7 @@ class _FileIngest:
             shown[path] = given.get(path, sku_of(path) if row is None else row.sku)
             if row is not None and shown[path] != row.sku:
                 self._moved.add(row.id)
-                self._left.add(row.sku)
+                self._left[row.sku] = row.product_id
         return shown
 
     def _save_products(self, rows: LabelRows, skus: Sequence[str]) -> dict[str, int]:
@@ -260,6 +289,24 @@ class _FileIngest:
                             raise self._contradiction(rows, position, column, what)
             self.writer.append(voice, said)
 
+    def _store_of_products(self, rows: LabelRows) -> None:
+        """Store what rows without an image say of their products, and so of all pictures of these."""
+        products = self._save_products(rows, rows.sku)
+        ids = [products[sku] for sku in rows.sku]
+        self._spoken_of.update(ids)
+        again = {product for product, sku in zip(ids, rows.sku, strict=True) if key("", sku) in self.labels.repeated}
+        for voice, said in self._said(rows, ids):
+            stands = self.writer.newest_of_products(voice, sorted(products.values()), said)
+            for column, cells in said.items():
+                for product in again & cells.keys():
+                    was = self._cells.setdefault((voice, column, product), cells[product])
+                    if was != cells[product]:
+                        what = f"{was!r} in an earlier row, here {cells[product]!r}"
+                        position = [*zip(ids, rows.labels[column], strict=True)].index((product, cells[product]))
+                        raise self._contradiction(rows, position, column, what)
+                said[column] = {i: raw for i, raw in cells.items() if stands[column].get(i) != raw}
+            self.writer.append_of_products(voice, said)
+
     def _said(self, rows: LabelRows, ids: Sequence[int]) -> Iterator[tuple[Voice, Texts]]:
         """Yield what each voice says in these rows. Raises IngestError if it says two things in one cell."""
         voices = [(s or self.source, a or None) for s, a in zip(rows.source, rows.annotator, strict=True)]
@@ -277,6 +324,7 @@ class _FileIngest:
 
     def refuse_overruled(self, rows: LabelRows) -> None:
         """Raise IngestError if a row says what the catalogue had before, and a later one something else."""
+        rows = rows.take([position for position, path in enumerate(rows.image) if path])
         rows, by_path, _ = self._named(rows)
         known = {path: row.id for path, row in by_path.items()}
         ids = [known[path] for path in rows.image]
@@ -289,7 +337,8 @@ class _FileIngest:
                         raise self._contradiction(rows, position, column, f"{raw!r} here, {now!r} in a later row")
 
     def _contradiction(self, rows: LabelRows, position: int, column: str, what: str) -> IngestError:
-        problem = f"the same image has {what}; give other opinions another --source"
+        of = "image" if rows.image[position] else "product"
+        problem = f"the same {of} has {what}; give other opinions another --source"
         return refuse(self.labels.file, problem, row=rows.lines[position], column=column)
 
     def _count(self, rows: LabelRows) -> None:

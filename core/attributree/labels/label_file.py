@@ -45,7 +45,7 @@ class ImageState(NamedTuple):
 class LabelFile:
     """A label file that was checked; its rows are read once more to store them.
 
-    `refused` is why images cannot be used, by cell; `repeated` has the hash of each image, by `file_of`, that stands in
+    `refused` is why images cannot be used, by cell; `repeated` has the `key` of each image and product that stands in
     several rows, and a few others by chance.
     """
 
@@ -65,12 +65,17 @@ class LabelFile:
         Raises IngestError.
         """
         hashes, done = [], 0
+        pictures, met = False, False  # whether a row names a picture, or a product that is in the catalogue
         with quiet():
             for rows in read_labels(self.file, self._formats):
                 if not self.root.is_dir():
                     raise refuse(self.file, f"the images root {self.root} is not a folder; give it with --images ROOT")
-                states = {cell: self.state(cell) for cell in dict.fromkeys(rows.image)}
-                if not done:
+                cells = list(dict.fromkeys(filter(None, rows.image)))
+                pictures |= bool(cells)
+                if not pictures and not met:
+                    met = database.read(partial(_is_there, skus=rows.sku))
+                states = {cell: self.state(cell) for cell in cells}
+                if states and not done:
                     self._refuse_moved(database, [state.path for state in states.values()])
                 known = database.read(partial(self.known, states=states))
                 for cell, state in states.items():
@@ -79,11 +84,15 @@ class LabelFile:
                         self.refused[cell] = state.reason
                     elif row is None or (row.bytes, row.mtime_ns) != (state.bytes, state.mtime_ns):
                         self._inspect(cell, state)
-                files = {cell: hash(file_of(state)) for cell, state in states.items()}
-                hashes.append(np.fromiter(map(files.__getitem__, rows.image), np.int64, len(rows.image)))
+                files = {"": "", **{cell: file_of(state) for cell, state in states.items()}}
+                named = map(files.__getitem__, rows.image)
+                hashes.append(np.fromiter(map(key, named, rows.sku), np.int64, len(rows.image)))
                 done += len(rows.lines)
                 if progress is not None:
                     progress(done)
+        if done and not pictures and not met:
+            problem = "no row names an image, and none of its products is in the catalogue"
+            raise refuse(self.file, f"{problem}; is the column of images called something else than 'image'?")
         found, counts = np.unique(np.concatenate(hashes or [np.zeros(0, np.int64)]), return_counts=True)
         self.repeated = frozenset(found[counts > 1].tolist())
         self._state = self._state_now()
@@ -164,3 +173,13 @@ def _moved_from(connection: Connection, root: Path, paths: list[str]) -> tuple[P
         if (count := connection.execute(query).scalar_one()) * 2 >= len(paths):
             return gone, count, how_to_relocate(connection, gone, root)
     return None
+
+
+def key(file: str, sku: str) -> int:
+    """Return what tells the image of a row, or the product if it names no image, from others."""
+    return hash(file or ("", sku))
+
+
+def _is_there(connection: Connection, skus: list[str]) -> bool:
+    """Return whether one of these products is in the catalogue."""
+    return connection.execute(select(Product.id).where(Product.sku.in_(set(skus))).limit(1)).scalar() is not None

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ..database.engine import chunks
-from ..database.tables import LabelColumn, Observation, VoiceRow
+from ..database.tables import LabelColumn, Observation, ProductObservation, VoiceRow
 
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
@@ -71,5 +71,5 @@ def add_voice(connection: Connection, voice: Voice) -> int:
 
 def forget_silent(connection: Connection, voices: Collection[int]) -> None:
     """Delete those of `voices`, ids, who have nothing to say any more. It reads all observations for each of them."""
-    said = select(Observation.voice_id).where(Observation.voice_id == VoiceRow.id).exists()
-    connection.execute(delete(VoiceRow).where(VoiceRow.id.in_(voices), ~said))
+    said = [select(t.voice_id).where(t.voice_id == VoiceRow.id).exists() for t in (Observation, ProductObservation)]
+    connection.execute(delete(VoiceRow).where(VoiceRow.id.in_(voices), *(~speaks for speaks in said)))

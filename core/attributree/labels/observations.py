@@ -10,10 +10,11 @@ from itertools import groupby
 from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ..database.bulk import insert_rows
 from ..database.engine import chunks
-from ..database.tables import AttributeRow, Image, Observation
+from ..database.tables import AttributeRow, Image, LabelColumn, Observation, ProductObservation
 from ..errors import CatalogError
 from ..schema import reserved_column
 from .annotations import derive, new_revision, reads_as_declared
@@ -63,34 +64,93 @@ class ObservationWriter:
         self, voice: Voice, image_ids: Sequence[int], columns: Iterable[str], *, at: int | None = None
     ) -> Texts:
         """Return the newest text of a voice on each of the images, by column; `at` is the one revision to look at."""
+        return self._newest_texts(Observation, Observation.image_id, voice, image_ids, columns, at)
+
+    def newest_of_products(self, voice: Voice, product_ids: Sequence[int], columns: Iterable[str]) -> Texts:
+        """Return the newest text of a voice on each of the products, by column."""
+        return self._newest_texts(ProductObservation, ProductObservation.product_id, voice, product_ids, columns)
+
+    def _newest_texts(
+        self,
+        table: type[Observation] | type[ProductObservation],
+        about: InstrumentedAttribute[int],
+        voice: Voice,
+        ids: Sequence[int],
+        columns: Iterable[str],
+        at: int | None = None,
+    ) -> Texts:
         names = {column_id: name for name, column_id in column_ids(self.connection, columns).items()}
         query = (
-            select(Observation.image_id, Observation.column_id, Observation.raw)
-            .where(Observation.column_id.in_(names), Observation.voice_id == voice_id(self.connection, voice))
-            .order_by(Observation.revision)
+            select(about, table.column_id, table.raw)
+            .where(table.column_id.in_(names), table.voice_id == voice_id(self.connection, voice))
+            .order_by(table.revision)
         )
         if at is not None:
-            query = query.where(Observation.revision == at)
+            query = query.where(table.revision == at)
         newest: Texts = defaultdict(dict)
-        for part in chunks(image_ids):
-            for image_id, column_id, raw in self.connection.execute(query.where(Observation.image_id.in_(part))).all():
-                newest[names[column_id]][image_id] = raw
+        for part in chunks(ids):
+            for row_id, column_id, raw in self.connection.execute(query.where(about.in_(part))).all():
+                newest[names[column_id]][row_id] = raw
         return newest
 
     def append(self, voice: Voice, said: Mapping[str, Mapping[int, str]]) -> None:
         """Store new observations, the first ones of this voice on them at this revision."""
+        self._append(Observation, Observation.image_id.key, voice, said)
+        for column, texts in said.items():
+            self.touched[column].extend(texts)
+
+    def append_of_products(self, voice: Voice, said: Mapping[str, Mapping[int, str]]) -> None:
+        """Store new observations of products, by column and product, as `append` does of images."""
+        self._append(ProductObservation, ProductObservation.product_id.key, voice, said)
+        shown = defaultdict[int, list[int]](list)
+        for part in chunks(sorted({product for texts in said.values() for product in texts})):
+            pictures = select(Image.product_id, Image.id).where(Image.product_id.in_(part))
+            for product, image in self.connection.execute(pictures):
+                shown[product].append(image)
+        for column, texts in said.items():
+            self.touched[column].extend(image for product in texts for image in shown[product])
+
+    def touch(self, image_ids: Sequence[int]) -> None:
+        """Have images read again in the columns in which their products were spoken of."""
+        query = (
+            select(Image.id, LabelColumn.name)
+            .join(ProductObservation, ProductObservation.product_id == Image.product_id)
+            .join(LabelColumn, LabelColumn.id == ProductObservation.column_id)
+            .distinct()
+        )
+        for part in chunks(image_ids):
+            for image, column in self.connection.execute(query.where(Image.id.in_(part))):
+                self.touched[column].append(image)
+
+    def touch_moved(self, image_ids: Sequence[int], former: Sequence[int]) -> None:
+        """Have images read again that went away from some of the products `former`, by what was said of these."""
+        names = set[str]()
+        query = select(LabelColumn.name).join(ProductObservation, ProductObservation.column_id == LabelColumn.id)
+        for part in chunks(former):
+            names.update(
+                self.connection.execute(query.where(ProductObservation.product_id.in_(part)).distinct()).scalars()
+            )
+        for name in names:
+            self.touched[name].extend(image_ids)
+
+    def _append(
+        self,
+        table: type[Observation] | type[ProductObservation],
+        about: str,
+        voice: Voice,
+        said: Mapping[str, Mapping[int, str]],
+    ) -> None:
         said = {column: texts for column, texts in said.items() if texts}
         if not said:
             return
         ids = self._column_ids(said)
         same = {"voice_id": self._voice_id(voice), "revision": self.revision()}
-        cells = [(image, ids[column], raw) for column, texts in said.items() for image, raw in texts.items()]
+        cells = [(row_id, ids[column], raw) for column, texts in said.items() for row_id, raw in texts.items()]
         cells.sort()  # as the rows are kept
-        rows = [{"image_id": image, "column_id": column, "raw": raw, **same} for image, column, raw in cells]
-        insert_rows(self.connection, Observation, rows)
+        rows = [{about: row_id, "column_id": column, "raw": raw, **same} for row_id, column, raw in cells]
+        insert_rows(self.connection, table, rows)
         for column, texts in said.items():
             self.counts[ids[column]] += len(texts)
-            self.touched[column].extend(texts)
             self.new += len(texts)
 
     def _column_ids(self, names: Collection[str]) -> dict[str, int]:

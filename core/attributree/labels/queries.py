@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,16 @@ def image_rows() -> Select[*tuple[Any, ...]]:
     )
 
 
+def root_places(connection: Connection) -> dict[int, str]:
+    """Return where each images root lies, by its id."""
+    return {number: str(place) for number, place in roots(connection).items()}
+
+
+def image_record(row: Any, places: Mapping[int, str]) -> ImageRecord:
+    """Return a row of `image_rows` as a record; `places` are those of `root_places`."""
+    return record_of(ImageRecord, row, file=_file(places[row.root_id], row))
+
+
 def images(
     connection: Connection,
     ids: Sequence[int] | None = None,
@@ -113,8 +123,8 @@ def images(
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
         queries += [query.where(here) for here in _at(connection, [str(path) for path in paths or ()])]
     rows = (row for part in queries for row in connection.execute(part))
-    places = {number: str(place) for number, place in roots(connection).items()}
-    found = {row.id: record_of(ImageRecord, row, file=_file(places[row.root_id], row)) for row in rows}
+    places = root_places(connection)
+    found = {row.id: image_record(row, places) for row in rows}
     return [found[image_id] for image_id in sorted(found)]
 
 

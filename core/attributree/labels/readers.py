@@ -85,7 +85,7 @@ def _checked(file: Path, cells: _Cells) -> LabelRows:
     if wrong:
         position, column, problem = min(wrong, key=itemgetter(0))  # of the first row, what is looked at first
         raise refuse(file, problem, row=lines[position], column=column)
-    reserved = {column: columns.pop(column, nothing) for column in RESERVED_COLUMNS}
+    reserved = {column: columns.pop(column, nothing) for column in RESERVED_COLUMNS}  # image is "" of a whole product
     reserved["split"] = [*map(str.lower, reserved["split"])]
     reserved["sku"] = [*map(sku_of, reserved["sku"])]
     labels = {column: texts for column, texts in columns.items() if any(texts)}
@@ -103,9 +103,12 @@ def _wrong(columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str, str
             too_long = (i for i, text in enumerate(texts) if len(text.encode()) > limit)
             for position in islice(too_long, 1):
                 yield position, column, f"the text is longer than {limit} bytes"
-    if "" in columns["image"]:
-        problem = "the cell is empty; every row needs the path of an image"
-        yield columns["image"].index(""), "image", problem
+    pictures, skus = columns.get("image"), columns.get("sku")
+    for position in range(len(pictures or skus or ())):
+        if not (pictures and pictures[position]) and not (skus and skus[position]):
+            problem = "the cell is empty; every row needs the path of an image, or the sku of a product"
+            yield position, "image", problem
+            break
     for position, split in enumerate(columns.get("split", ())):
         if split and split.lower() not in SPLITS:
             yield position, "split", f"{split!r} is not a split; write train, val or test, or leave it empty"
@@ -187,7 +190,7 @@ def _columns(file: Path, headings: Iterable[str], row: int | None) -> list[str]:
         kept = unescape_column(column) if exported else column
         if len((kept or "").encode()) > _MAX_COLUMN:
             raise refuse(file, f"the name of column {position} is longer than {_MAX_COLUMN} bytes", row=row)
-    if "image" not in columns:
+    if "image" not in columns and "sku" not in columns:
         hint = ""
         if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
             hint = "; fields must be separated by commas"

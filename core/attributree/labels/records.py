@@ -25,7 +25,8 @@ class LabelRows(NamedTuple):
 
     All lists are of one length. `lines` are 1-based; absent cells are ""; `labels` has the columns with any text.
 
-    Rows of an export may name a `source` and an `annotator` of their own.
+    Rows of an export may name a `source` and an `annotator` of their own. A row whose `image` is "" speaks of the
+    product `sku`, and so of all its pictures.
     """
 
     lines: list[int]
@@ -38,6 +39,12 @@ class LabelRows(NamedTuple):
     source: list[str]
     annotator: list[str]
     labels: dict[str, list[str]]
+
+    def take(self, positions: Sequence[int]) -> LabelRows:
+        """Return the rows at `positions`."""
+        lists = {name: [texts[i] for i in positions] for name, texts in self._asdict().items() if name != "labels"}
+        labels = {column: [texts[i] for i in positions] for column, texts in self.labels.items()}
+        return LabelRows(**lists, labels={column: texts for column, texts in labels.items() if any(texts)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,10 @@ class UnknownValue:
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet."""
+    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet.
+
+    `without_pictures` are how many products it speaks of that no picture in the catalogue shows.
+    """
 
     file: str
     source: str
@@ -73,15 +83,20 @@ class IngestSummary:
     unknown_values: tuple[UnknownValue, ...]
     undeclared: dict[str, int]
     revision: int
+    without_pictures: int = 0
 
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps."""
+    """What was written. `disputed` images have rows of their own for each voice; `predicted` counts filled gaps.
+
+    `products` counts the lines of an export by product, or the products that had to have a row without an image.
+    """
 
     file: str
     format: str
     images: int
+    products: int
     rows: int
     disputed: int
     predicted: int
@@ -265,6 +280,24 @@ class SharedPicture:
 
 
 @dataclass(frozen=True)
+class ProductPictures:
+    """A product and its pictures, by id; `in_use` are those that are not in quarantine."""
+
+    id: int
+    sku: str
+    article_type: str
+    title: str
+    description: str
+    split: str
+    images: tuple[ImageRecord, ...]
+
+    @property
+    def in_use(self) -> tuple[ImageRecord, ...]:
+        """The pictures that can be looked at."""
+        return tuple(image for image in self.images if image.state == "ok")
+
+
+@dataclass(frozen=True)
 class CatalogCounts:
     """How much there is. `images` includes the quarantined ones."""
 
@@ -291,8 +324,29 @@ class PredictionRecord:
     branch_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProductPredictionRecord:
+    """The current prediction for one product and attribute, pooled over so many `pictures`.
+
+    `image_id` is the picture that shows it. `against_id` is another one that is as sure of another answer.
+    """
+
+    product_id: int
+    attribute: str
+    values: tuple[str, ...]
+    confidence: float
+    decision: str  # accept, review, not_applicable
+    image_id: int
+    against_id: int | None
+    pictures: int
+    version: int
+    branch_id: int
+
+
 #: Reads an attribute's predictions for some images, or for all, in the transaction of the connection.
 PredictionsOf = Callable[[Connection, str, Sequence[int] | None], Iterable[PredictionRecord]]
+#: The same for products.
+ProductPredictionsOf = Callable[[Connection, str, Sequence[int] | None], Iterable[ProductPredictionRecord]]
 
 
 # -- one product -----------------------------------------------------------------------------------
@@ -323,12 +377,13 @@ class ImageHistory:
 
 @dataclass(frozen=True)
 class ProductHistory:
-    """All that is kept of one product."""
+    """All that is kept of one product; `observations` are those of all its pictures, each has its own besides."""
 
     sku: str
     article_type: str
     title: str
     split: str
+    observations: tuple[ObservationRecord, ...]
     images: tuple[ImageHistory, ...]
 
     def to_json(self) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
 from ..errors import CatalogError, IngestError
 from ..schema import Attribute
-from . import article_types, auto, coverage, export, history, observations, queries, reviews, roots, schemas
+from . import article_types, auto, coverage, export, history, observations, products, queries, reviews, roots, schemas
 from .annotations import active_sources, active_types
 from .ingest import ingest
 from .label_file import LabelFile
 from .readers import Formats
-from .records import Coverage, ImageRecord, IngestSummary
+from .records import Coverage, ImageRecord, IngestSummary, ProductPictures
 from .relocate import Relocated, relocate
 from .resolve import DEFAULT_SOURCE, Sources
 
@@ -130,6 +130,13 @@ class LabelStore(Store):
             yield page
             last = page[-1].id
 
+    def product_pages(self, size: int = 500, *, split: str | None = None) -> Iterator[list[ProductPictures]]:
+        """Yield the products by id, `size` at a time, of one split or of all."""
+        last = 0
+        while page := self.product_page(last, size, split=split):
+            yield page
+            last = page[-1].id
+
     observe = writing(observations.observe)
     quarantine = writing(observations.quarantine)
     record_files = writing(observations.record_files)
@@ -153,6 +160,9 @@ class LabelStore(Store):
     page = reading(reviews.page)
     image_ids = reading(reviews.image_ids)
     newest_observations = reading(reviews.newest_observations)
+    product_page = reading(products.product_page)
+    known_of_products = reading(products.known_of_products)
+    products = reading(products.products)
     missing = reading(queries.missing)
     annotations = reading(queries.annotated)
     new_labels = reading(queries.new_labels)

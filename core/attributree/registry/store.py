@@ -28,4 +28,6 @@ class RegistryStore(Store):
     versions = reading(versions.versions)
 
     save_predictions = writing(predictions.save)
+    save_product_predictions = writing(predictions.save_products)
+    product_predictions = reading(predictions.load_products)
     predictions = reading(predictions.load)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ..answers import Answers, Floats, answer
 from ..schema import Labels
@@ -45,9 +46,17 @@ class Scores:
         return out
 
 
-def score(labels: Labels, probabilities: Floats, target: Floats, cut: float | None = None) -> Scores:
+def score(
+    labels: Labels,
+    probabilities: Floats,
+    target: Floats,
+    cut: float | None = None,
+    *,
+    held_back: npt.NDArray[np.bool_] | None = None,
+) -> Scores:
     """Return the scores of `probabilities` (N, C) against `target` (N, C) of unambiguous images.
 
+    `held_back` (N,) are answers that are not accepted, whatever their confidence.
     Raises ValueError without any image: a score of nothing is not zero.
     """
     if not len(target):
@@ -67,6 +76,8 @@ def score(labels: Labels, probabilities: Floats, target: Floats, cut: float | No
         if s
     }
     accepted = answers.confidence >= cut if cut is not None else np.zeros(len(right), dtype=np.bool_)
+    if held_back is not None:
+        accepted &= ~held_back
     return Scores(
         n=len(target),
         accuracy=float(right.mean()),
