@@ -108,6 +108,7 @@ def test_a_number_that_is_none_is_found(shop: Project, state: dict[str, Tensor])
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
+        ("hub", (), "'hub' is no file; name one, or weights that a plugin offers"),
         ("gone.safetensors", (), "gone.safetensors does not exist"),
         ("plugins.toml", (), "plugins.toml is not a .safetensors file"),
         ("tiny-shp", (), "no installed plugin offers 'tiny-shp'; did you mean 'tiny-shop'?"),

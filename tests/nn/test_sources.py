@@ -101,7 +101,7 @@ def test_weights_of_another_backbone_are_refused_with_what_to_write(offer: Pretr
         build_backbone(spec("tiny-shop", backbone="resnet18"), plugins=load(shop=plugin(offer)))
 
 
-def test_a_name_that_nobody_offers_is_refused_with_those_there_are(offer: PretrainedWeights) -> None:
+def test_a_name_that_no_plugin_offers_is_refused_with_those_there_are(offer: PretrainedWeights) -> None:
     with pytest.raises(TrunkError) as caught:
         build_backbone(spec("tiny-shp"), plugins=load(shop=plugin(offer)))
     assert str(caught.value) == (

@@ -15,6 +15,7 @@ FAMILIES = [
     pytest.param("resnet34", "layer4", 4, marks=pytest.mark.acceptance),
     pytest.param("resnet18", "layer4", 4, marks=pytest.mark.acceptance),
     pytest.param("regnetx_002", "s4", 15, marks=pytest.mark.acceptance),
+    pytest.param("test_vit", "auto", 15, marks=pytest.mark.acceptance),
     ("test_efficientnet", "blocks_4", 15),
     ("test_convnext", "stages_3", 15),
 ]

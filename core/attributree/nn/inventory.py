@@ -17,6 +17,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from ..errors import TrunkError
 from ..plugins import LoadedPlugins
 from ..plugins.offers import Offer, offered_weights
+from ..plugins.pretrained import OWN
 from ..settings.models import LOCAL_DIR, Settings, weights_place
 from .cut import architecture
 from .sources import CONFIG_FILE, HUB, WEIGHTS_FILE, folder_config
@@ -162,7 +163,7 @@ class Verified:
 
     weights: str
     backbone: str
-    file: str
+    file: str | None
     sha256: str | None
     bytes: int | None
     tensors: int | None
@@ -191,6 +192,8 @@ def verify_weights(weights: str, settings: Settings, plugins: LoadedPlugins, bac
     named = backbone or own or settings.trunk.backbone
     digest, size, tensors, branch_at, problem = None, None, None, None, None
     try:
+        if weights in OWN:
+            raise TrunkError(f"trunk -> weights: {weights!r} is no file; name one, or weights that a plugin offers")
         if file.is_file():
             size = file.stat().st_size
             with file.open("rb") as opened:
@@ -200,13 +203,10 @@ def verify_weights(weights: str, settings: Settings, plugins: LoadedPlugins, bac
             named = backbone or str(config["architecture"])
             licence = (config.get("pretrained_cfg") or {}).get("license")
         built = build_backbone(TrunkSpec(named, image_size=settings.trunk.image_size, weights=weights), plugins=plugins)
-        state = built.state()
-        tensors, branch_at = len(state), built.spec.branch_at
-        bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
-        if bad:
-            problem = f"trunk -> weights: {weights} holds numbers that are none, in {bad[0]} first"
+        tensors, branch_at = len(built.state()), built.spec.branch_at
     except TrunkError as error:
         problem = str(error)
     except OSError as error:
         problem = f"trunk -> weights: {file} cannot be read: {error.strerror}"
-    return Verified(weights, named, str(file), digest, size, tensors, licence, trained_on, branch_at, problem)
+    place_of = str(file) if weights in offers or place else None
+    return Verified(weights, named, place_of, digest, size, tensors, licence, trained_on, branch_at, problem)

@@ -57,7 +57,8 @@ def pick_weights(
     """Return the tensors of `expected`, under its names, out of what is there under timm's: `shapes` and `tensor`.
 
     What else is there (classifier, last norm) is not looked at; a counter of batches may be missing. `fit` is asked for
-    a weight of another shape. Raises TrunkError, which begins with `where`, at the first name whose shape is another.
+    a weight of another shape. Raises TrunkError, which begins with `where`, at the first name whose shape is another or
+    that holds a NaN or an infinity.
     """
     out = {}
     for own, name in standard_names(backbone, expected).items():
@@ -71,6 +72,8 @@ def pick_weights(
             raise TrunkError(f"{where} is of another architecture: {backbone} needs {name} {want}, the file {there}")
         else:
             out[own] = fitted
+        if not bool(torch.isfinite(out[own]).all()):
+            raise TrunkError(f"{where} holds numbers that are none, in {name} first")
     return out
 
 
