@@ -334,7 +334,7 @@ def _check_source(file: Path | str, source: str) -> None:
         if name == reserved:
             raise IngestError(f"{file}: the source {reserved!r} is reserved for {whose}; give another --source NAME")
         if fold(name) == reserved:
-            log.warning("the source %r is believed as %r is: %s; another --source NAME is not", name, reserved, whose)
+            log.warning("the source %r is believed as %r is, that is as %s", name, reserved, whose)
 
 
 class _Normalizer:

@@ -95,7 +95,7 @@ def test_a_source_that_reads_like_a_reserved_one_is_warned_of(
     project = new_project("garment")
     project.run("db", "upgrade")
     assert project.run("ingest", project.labels(), "--images", project.photos, "--source", "Review").code == 0
-    assert "the source 'Review' is believed as 'review' is: people who looked" in caplog.text
+    assert "the source 'Review' is believed as 'review' is, that is as people who looked" in caplog.text
 
 
 def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Project]) -> None:

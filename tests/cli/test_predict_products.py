@@ -115,7 +115,7 @@ def test_what_does_not_apply_is_not_pooled(grown: Project) -> None:
     assert (line["decision"], line["value"], line["confidence"], line["image"]) == ("not_applicable", None, None, None)
     ((detail, *others),) = regroup(grown, rows_of(grown, "top")[:3])
     said = grown.labels([{"image": detail, "sleeves": "n/a"}], "detail.csv")
-    assert grown.run("ingest", said, "--images", grown.photos, "--source", "review").code == 0
+    assert grown.run("ingest", said, "--images", grown.photos).code == 0
     (line,) = grown.run("predict", "--by-product", "P0", "--attribute", "sleeves").lines
     assert line["pictures"] == 2
     assert line["image"] in others

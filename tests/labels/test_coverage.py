@@ -121,7 +121,7 @@ def test_none_of_them_is_a_label_and_not_a_gap(catalog: Catalog, shop: Shop, att
     assert taught.image_ids.tolist() == [1, 3]
     np.testing.assert_array_equal(taught.target, np.float32([[0, 0, 0], [1, absent, absent]]))
     assert missing(attribute, catalog.labels.coverage(attribute), 1) == (
-        "no label in the val split, so nothing could be measured; label some of those products too"
+        "no label in the val split, so nothing could be measured (2 in train); label some products of the val split too"
     )
 
 

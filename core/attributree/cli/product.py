@@ -39,7 +39,8 @@ def _show_history(found: ProductHistory) -> None:
         rows = []
         for name in sorted({*kept.annotations, *kept.predictions}):
             known, guess = kept.annotations.get(name), kept.predictions.get(name)
-            said = (known.state, " | ".join(known.values)) if known else ("unknown", None)
+            nothing = "none of them" if known and known.state == "labelled" else ""
+            said = (known.state, " | ".join(known.values) or nothing) if known else ("unknown", None)
             if guess:
                 by = f"version {guess.version}, branch {guess.branch_id}"
                 rows.append((name, *said, " | ".join(guess.values), guess.decision, by))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,17 +61,14 @@ def _reading() -> Iterator[None]:
         raise ImageError(f"cannot be read: {error or type(error).__name__}") from error
 
 
-def inspect_image(path: Path | str, found: os.stat_result | None = None) -> str:
-    """Return the format of the image at `path`; nothing is decoded. Raises ImageError with the reason.
-
-    `found` is the file's state, if the caller has asked for it already.
-    """
+def inspect_image(path: Path | str) -> str:
+    """Return the format of the image at `path`; nothing is decoded. Raises ImageError with the reason."""
     with _reading():
-        found = found or Path(path).stat()
-        if found.st_size == 0:
+        size = Path(path).stat().st_size
+        if size == 0:
             raise ImageError("zero bytes")
-        if found.st_size > MAX_BYTES:
-            raise ImageError(f"{found.st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
+        if size > MAX_BYTES:
+            raise ImageError(f"{size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
         with Image.open(path, formats=FORMATS) as image:
             _check_size(*image.size)
             return str(image.format)

@@ -200,6 +200,13 @@ def test_none_of_them_is_said_of_what_the_project_asks(
     assert ("labelled" in {record.state for record in stocked.labels.annotations("colour", [2]).values()}) == bool(said)
 
 
+def test_none_of_them_can_be_chosen_beside_other_answers(stocked: Workspace, shop: Shop) -> None:
+    answers = item("neckline", "crew"), item("colour", "[]")
+    summary = import_reviews(stocked, write(shop, [task(1, "b b.png", annotation(1, ANNA, *answers))]))
+    assert (summary.observations_new, summary.unknown_values, summary.without_choice) == (2, (), {})
+    assert stocked.labels.annotations("colour", [2])[2].state == "labelled"
+
+
 def other(kind: str, name: str, value: Any) -> dict[str, Any]:
     return {"id": "x", "from_name": name, "to_name": "image", "type": kind, "value": {kind: value}}
 

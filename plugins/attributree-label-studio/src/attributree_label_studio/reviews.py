@@ -174,6 +174,8 @@ class _Reviews:
                 self._add(image_id, annotation, name, choices)
 
     def _add(self, image_id: int, annotation: StudioAnnotation, name: str, choices: Sequence[str]) -> None:
+        if tuple(choices) == (NONE_OF_THEM,):
+            choices = ()
         if name in self.known:
             if not choices and self.known[name].labels.exclusive:
                 return  # one value holds, and it was not chosen
