@@ -61,7 +61,8 @@ def _show_summaries(document: dict[str, Any]) -> None:
             f"{summary['observations_same']} known already (source {summary['source']}, revision {summary['revision']})"
         )
         if count := summary["without_pictures"]:
-            say(f"  {count} products have no picture yet; what was said of them is kept for their pictures")
+            have = "product has" if count == 1 else "products have"
+            say(f"  {count} {have} no picture yet; what is said of such products is kept for their pictures")
         for column, count in summary["undeclared"].items():
             say(f"  column {column}: {count} cells kept; no plugin declares it yet")
         for unknown in summary["unknown_values"]:

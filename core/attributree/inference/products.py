@@ -13,6 +13,7 @@ from ..labels.records import ImageRecord, ProductPictures, ProductPredictionReco
 from ..labels.resolve import Annotation
 from ..registry.records import BranchRecord
 from ..schema import SEPARATOR, Labels
+from ..settings.recipes import Recipes
 from ..training.metrics import NO_SCORES, score
 from .live import LiveTree
 from .predict import ERROR, NOT_APPLICABLE, REVIEW, SPLIT, decide
@@ -210,7 +211,7 @@ class _LookedAt:
         decision, reason = decide(branch, confidence), None
         best, against, witnesses = shown[shown_by(labels, said, today)], None, None
         alone = answer_today(labels, own, branch.values)
-        if found := contradiction(alone, _cut(branch), said):
+        if found := contradiction(alone, _sure(self.live, name), said):
             best, against = shown[found[0]], shown[found[1]].id
             witnesses = (_witness(labels, shown, alone, found[0]), _witness(labels, shown, alone, found[1]))
             decision, reason = REVIEW, ", ".join(f"{w.image} shows {_text(w.values) or 'none'}" for w in witnesses)
@@ -257,6 +258,16 @@ def _cut(branch: BranchRecord) -> float | None:
     return branch.cut if branch.calibrated else None
 
 
+def _sure(live: LiveTree, name: str) -> float | None:
+    """Return the confidence from which a picture is sure by itself, None if none can be.
+
+    It would be accepted, and is right as often as accepted answers must be on average: an easy attribute accepts
+    doubtful answers too, which are no reason to mistrust other pictures.
+    """
+    cut = _cut(live.version.branches[name])
+    return None if cut is None else max(cut, Recipes(live.settings).of(name).target_precision)
+
+
 # -- evaluate --------------------------------------------------------------------------------------
 
 
@@ -300,10 +311,11 @@ def _labelled(
         return []
     pooled, own = looked_at.pooled(wanted, name)
     answers, today = answer_today(labels, pooled, branch.values), translate(pooled, branch.values, labels)
+    sure = _sure(looked_at.live, name)
     absent = 0.0 if labels.exclusive or getattr(labels, "closed_world", True) else np.nan
     rows = []
     for product, said, probabilities, pictures in zip(wanted, answers.said, today, own, strict=True):
         target = np.array([1.0 if key in known[product.id].values else absent for key in labels.keys], dtype=np.float32)
-        against = contradiction(answer_today(labels, pictures, branch.values), _cut(branch), said)
+        against = contradiction(answer_today(labels, pictures, branch.values), sure, said)
         rows.append((probabilities, target, against is not None, len(pictures)))
     return rows

@@ -266,18 +266,21 @@ def _path(image: Any) -> dict[str, Cell]:
 
 
 def about_row(image: Any) -> dict[str, Cell]:
+    """Return the cells that say what is known of an image and its product, or of a product."""
     row: dict[str, Cell] = {"sku": image.sku, "split": image.split, SOURCE: "", **_path(image)}
     row.update({name: text for name in ("article_type", "title", "description") if (text := getattr(image, name))})
     return row
 
 
 def spoken_row(image: Any, voice: Voice) -> dict[str, Cell]:
+    """Return the cells that say of what, and who says it."""
     source, annotator = voice
     row: dict[str, Cell] = {"sku": image.sku, SOURCE: source, **_path(image)}
     return row | ({ANNOTATOR: annotator} if annotator else {})
 
 
 def texts_of(voices: Voices) -> tuple[tuple[str, str], ...]:
+    """Return the (source, text) pairs that a reader takes."""
     return tuple((source, raw) for (source, _), (raw, _) in voices.items())
 
 
@@ -288,6 +291,7 @@ def _agreed(voices: Voices) -> str | None:
 
 
 def prediction_cells(record: PredictionRecord | ProductPredictionRecord) -> dict[str, Cell]:
+    """Return what stands beside a gap."""
     values, confidence = SEPARATOR.join(record.values), round(record.confidence, 4)
     if not values and record.decision != "not_applicable":
         values = NONE_OF_THEM
