@@ -225,7 +225,7 @@ def report(word: str, *nearest: str, attributes: tuple[str, ...] = ()) -> TypeRe
 def test_an_unmapped_type_is_a_warning_with_its_products_labels_and_the_line_to_write() -> None:
     finding = one(symptoms(unmapped=(report("Tshrits", "tshirt"), report("Sarees", attributes=("neckline",)))))
     assert (finding.severity, finding.check, finding.where) == (WARNING, "labels", "article type 'Tshrits'")
-    assert finding.what == "is unmapped, so it is not known what to ask of its 12 products, 30 labels"
+    assert finding.what == "is unmapped, so it is not known what to ask there: 12 products, 30 labels stated"
     assert finding.do == 'write it under [article_types], such as tshirt = ["Tshrits"]; see `attributree types`'
 
 

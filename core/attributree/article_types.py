@@ -56,6 +56,11 @@ def type_key(text: str) -> str:
     return "".join(_F.sub("v", stem(word)) for word in words)
 
 
+@lru_cache(_REMEMBERED)
+def _folded(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(fold, texts))
+
+
 def _readings(word: str) -> Iterator[str]:
     """Yield what a shop's word may be known as: all of it, then the steps of its path, the narrowest first."""
     yield word
@@ -224,14 +229,15 @@ class ArticleTypes:
         It is asked of a product without a type, of words that it names itself, and of the types that it names with all
         that stands below them.
         """
-        if not attribute.applies_to or not word or attribute.applies(word):
+        named = _folded(attribute.applies_to)
+        if not named or not word or _folded((word,)) <= named:
             return ASKED
         if self.exact:
             return OUTSIDE
         canonical = self.resolve(word).canonical
         if canonical is None:
             return UNMAPPED
-        return ASKED if self._spellings(canonical).intersection(map(fold, attribute.applies_to)) else OUTSIDE
+        return OUTSIDE if named.isdisjoint(self._spellings(canonical)) else ASKED
 
     def _spellings(self, canonical: str) -> frozenset[str]:
         """Return the names of a type and of all above it, folded."""
@@ -248,6 +254,8 @@ class ArticleTypes:
     def changes(self, new: ArticleTypes, attribute: Attribute, words: Iterable[str]) -> dict[str, list[str]]:
         """Return the `words` whose products `attribute` is asked of otherwise under `new`, by what holds then."""
         changed: dict[str, list[str]] = {}
+        if self.exact == new.exact and self.text == new.text:
+            return changed
         for word in words:
             if (now := new.asks(attribute, word)) != self.asks(attribute, word):
                 changed.setdefault(now, []).append(word)

@@ -63,7 +63,8 @@ def _show_unmapped(unmapped: list[dict[str, Any]], applied_to: list[str]) -> Non
     say("  [article_types]")
     for one in unmapped[:_LINES]:
         line = one["setting"] or f"# ? = [{one['article_type']!r}]"
-        say(f"  {line}  # {one['products']} products, {one['stated_labels']} labels stated")
+        products = f"{one['products']} product{'' if one['products'] == 1 else 's'}"
+        say(f"  {line}  # {products}, {one['stated_labels']} labels stated")
     if len(unmapped) > _LINES:
         say(f"  # and {len(unmapped) - _LINES} more; see attributree types --json")
     say(f"attributes apply to: {', '.join(applied_to) or 'everything'}; write these, or types below them")

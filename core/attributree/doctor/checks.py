@@ -230,7 +230,8 @@ def _article_types(symptoms: Symptoms) -> Iterator[Finding]:
         yield Finding(WARNING, "settings", "article_types", what, do)
     open_ = [one for one in symptoms.unmapped if symptoms.attributes.keys() - set(one.attributes)]
     for one in open_[:_SHOWN_TYPES]:
-        what = f"is unmapped, so it is not known what to ask of its {one.products} products, {one.stated_labels} labels"
+        products = f"{one.products} product{'' if one.products == 1 else 's'}"
+        what = f"is unmapped, so it is not known what to ask there: {products}, {one.stated_labels} labels stated"
         such = f", such as {one.setting}" if one.setting else ""
         do = f"write it under [article_types]{such}; see `attributree types`"
         yield Finding(WARNING, "labels", f"article type {one.article_type!r}", what, do)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from statistics import median
 
 from ..answers import heirs, outlived
-from ..article_types import ASKED, OUTSIDE, UNMAPPED
 from ..errors import UnknownNameError
 from ..labels.lineage import describe_change, refuse_kind
 from ..labels.records import CatalogAttribute, Coverage
@@ -18,6 +17,7 @@ from ..schema import Attribute, fold
 from ..settings.head_names import unfit
 from ..settings.models import AUTO
 from ..settings.recipes import Recipes, outcome_settings
+from .article_types import retyped, unmapped_types
 from .shared import tell_shared
 from .state import CatalogState
 
@@ -63,7 +63,7 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
         if action:
             (blocked if action.action == "blocked" else training).append(action)
     schema += _precedence(state, recipes, {*refused, *(action.attribute for action in schema)})
-    schema += _retyped(state, {*refused, *(action.attribute for action in schema)})
+    schema += retyped(state, {*refused, *(action.attribute for action in schema)})
     left = [name for name in movers if name not in {action.attribute for action in training}]
     if left and training:
         why = f"{trunk_change(state, recipes)}; all live branches move together, and {', '.join(left)} cannot now"
@@ -79,7 +79,7 @@ def plan_sync(state: CatalogState, recipes: Recipes, *, only: Iterable[str] = ()
         *about_splits,
         *_settings_of_former_names(state, recipes),
         *_stale_settings(state, recipes, names),
-        *_unmapped_types(state),
+        *unmapped_types(state),
     )
     return Plan((*schema, *blocked, *training), notes)
 
@@ -188,44 +188,6 @@ def _precedence(state: CatalogState, recipes: Recipes, others: Collection[str | 
     names = sorted((state.declared.keys() & state.catalogued.keys()) - set(others))
     reason = f"the precedence of sources changed ({', '.join(changes)}): what was said is read again"
     return [Action("evolve", name, reason, state.coverage[name].labelled) for name in names]
-
-
-def _retyped(state: CatalogState, others: Collection[str | None]) -> Iterator[Action]:
-    """Yield what changed article types evolve: each attribute but the `others` that applies to other products now."""
-    for name in sorted((state.declared.keys() & state.catalogued.keys()) - set(others)):
-        changed = state.types.changes(state.next_types, state.declared[name], state.products)
-        if changed:
-            said = "; ".join(f"{_HOLDS[now]} {_of_types(state, words)}" for now, words in sorted(changed.items()))
-            reason = f"the article types changed ({said}): what was said is read again"
-            yield Action("evolve", name, reason, state.coverage[name].labelled)
-
-
-#: What is said of article types by whether an attribute is asked of them.
-_HOLDS = {ASKED: "asked of", OUTSIDE: "not applicable to", UNMAPPED: "not known whether asked of"}
-#: Article types that are named; the others are counted.
-_NAMED_TYPES = 5
-
-
-def _of_types(state: CatalogState, words: Collection[str]) -> str:
-    """Return the commonest of some article types, and the number of products that have any of them."""
-    commonest = sorted(words, key=lambda word: (-state.products[word], word))
-    more = f" and {len(words) - _NAMED_TYPES} more" if len(words) > _NAMED_TYPES else ""
-    products = sum(state.products[word] for word in words)
-    return f"{', '.join(commonest[:_NAMED_TYPES])}{more}, {products} product{'' if products == 1 else 's'}"
-
-
-def _unmapped_types(state: CatalogState) -> Iterator[str]:
-    """Say which article types are unmapped, if that leaves open whether an attribute is asked of them."""
-    open_ = [
-        word
-        for word in state.products
-        if any(state.next_types.asks(attribute, word) == UNMAPPED for attribute in state.declared.values())
-    ]
-    if open_:
-        yield (
-            f"{len(open_)} article type{' is' if len(open_) == 1 else 's are'} unmapped ({_of_types(state, open_)}), "
-            "so it is not known what to ask there; see `attributree types`"
-        )
 
 
 def _training_action(state: CatalogState, recipes: Recipes, name: str, *, forced: bool, moves: bool) -> Action | None:
