@@ -62,7 +62,10 @@ def test_a_product_with_one_picture_is_answered_as_its_picture(grown: Project) -
     assert (product["image"], product["pictures"]) == (row["image"], 1)
 
 
-def test_pictures_that_are_sure_of_different_answers_go_to_review_and_are_named(grown: Project) -> None:
+def test_pictures_that_are_sure_of_different_answers_go_to_review_and_are_named(project: Project) -> None:
+    grown = project
+    grown.settings(training={"epochs": 20})
+    assert grown.run("sync-catalog", "--only", "garment").code == 0
     rows = [*rows_of(grown, "jeans"), *rows_of(grown, "top")]
     alone = by_picture(grown, [row["image"] for row in rows], "garment")
     by_confidence = sorted(alone, key=lambda image: alone[image]["confidence"])
