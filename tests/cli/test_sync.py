@@ -118,7 +118,7 @@ def test_a_reason_that_several_results_have_is_said_with_the_first() -> None:
     results.append(Result("tone", "retrain", "rejected", "macro-F1 0.2"))
     assert [told.line(result) for result in results] == [
         f"garment: rejected ({why})",
-        "sleeves: rejected (as garment)",
+        "sleeves: rejected (as for garment)",
         "tone: rejected (macro-F1 0.2)",
     ]
 

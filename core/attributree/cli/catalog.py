@@ -151,7 +151,7 @@ def show_plan(actions: list[dict[str, Any]]) -> None:
         other = first.setdefault((a["action"], a["reason"]), named)
         minutes = (a.get("forecast") or {}).get("minutes")
         rows.append(
-            (a["action"], a["attribute"], a["labelled"], minutes, a["reason"] if other == named else f"as {other}")
+            (a["action"], a["attribute"], a["labelled"], minutes, a["reason"] if other == named else f"as for {other}")
         )
     print_table("plan", ("action", "attribute", "labelled", "minutes", "reason"), rows)
 

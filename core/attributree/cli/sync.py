@@ -122,7 +122,7 @@ class Told:
     def reason(self, attribute: str, status: str, reason: str) -> str:
         """Return the reason of an attribute, or of which other one it is the reason too."""
         first = self._reasons.setdefault((status, reason), attribute)
-        return reason if first == attribute else f"as {first}"
+        return reason if first == attribute else f"as for {first}"
 
 
 def _show_report(report: dict[str, Any]) -> None:
