@@ -125,7 +125,9 @@ class LabelFile:
         paths = {state.path for state in states.values()} | {
             file.removeprefix(root) for file in files if file.startswith(root)
         }
-        rows = [row for part in chunks(sorted(paths)) for row in connection.execute(here.where(Image.path.in_(part)))]
+        rows: list[Any] = [
+            row for part in chunks(sorted(paths)) for row in connection.execute(here.where(Image.path.in_(part)))
+        ]
         rows += [row for part in chunks(sorted(files)) for row in connection.execute(here.where(Image.file.in_(part)))]
         rows.sort(key=lambda row: (row.state != "ok", row.id))
         by_path = {row.path: row for row in rows}
