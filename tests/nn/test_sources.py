@@ -15,9 +15,9 @@ from torch import Tensor
 
 from attributree import PretrainedWeights, hookimpl
 from attributree.errors import SchemaError, TrunkError
-from attributree.nn.sources import find_weights
+from attributree.nn.sources import RANDOM, find_weights
 from attributree.nn.transform import BICUBIC, IMAGENET_MEAN, IMAGENET_STD, Transform
-from attributree.nn.trunk import RANDOM, TrunkSpec, build_backbone
+from attributree.nn.trunk import TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 from attributree.plugins import LoadedPlugins, load_plugins
 

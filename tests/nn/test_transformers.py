@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from attributree.errors import TrunkError
 from attributree.heads import LinearHead, PyramidHead, spatial_pyramid
+from attributree.nn.sources import RANDOM
 from attributree.nn.tokens import STAGES, TokenGrid, stage_names
 from attributree.nn.tree import Branch, KeyedBranch, Tree, weights_of
-from attributree.nn.trunk import MAPS, PYRAMID, RANDOM, TOKENS, Backbone, TrunkSpec, build_backbone
+from attributree.nn.trunk import MAPS, PYRAMID, TOKENS, Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 from attributree.training.trunk import reset
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from attributree.errors import TrunkError
 from attributree.heads import spatial_pyramid
 from attributree.nn.cut import last_stage
-from attributree.nn.trunk import HUB, MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.nn.sources import HUB, RANDOM
+from attributree.nn.trunk import MAPS, PYRAMID, Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import standard_names, write_weights
 
 TINY = "test_resnet"

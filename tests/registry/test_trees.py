@@ -14,8 +14,9 @@ from attributree import Attribute, MultiLabel, Ordinal, SingleLabel, hookimpl
 from attributree.errors import ArtifactError
 from attributree.heads import LinearHead, new_head
 from attributree.jsonable import jsonable
+from attributree.nn.sources import RANDOM
 from attributree.nn.tree import Branch, copy_units
-from attributree.nn.trunk import MAPS, PYRAMID, RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.nn.trunk import MAPS, PYRAMID, Backbone, TrunkSpec, build_backbone
 from attributree.plugins import LoadedPlugins, load_plugins
 from attributree.registry.artifacts import ArtifactStore
 from attributree.registry.records import BranchRecord, TrunkRecord

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from attributree import Workspace
-from attributree.nn.trunk import RANDOM, TrunkSpec, build_backbone
+from attributree.nn.sources import RANDOM
+from attributree.nn.trunk import TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 from attributree.reports import PROMOTED, REJECTED
 from support.projects import Project

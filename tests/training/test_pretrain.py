@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from attributree.errors import TrainingError
-from attributree.nn.trunk import RANDOM, Backbone, TrunkSpec, build_backbone
+from attributree.nn.sources import RANDOM
+from attributree.nn.trunk import Backbone, TrunkSpec, build_backbone
 from attributree.nn.weights import write_weights
 from attributree.settings.models import TrainingSettings
 from attributree.training.checkpoint import Checkpoints

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from attributree.errors import TrainingError
 from attributree.heads import LinearHead
 from attributree.nn.heads import HeadFactory
+from attributree.nn.sources import HUB, RANDOM
 from attributree.nn.tree import Branch, digest_of, weights_of
-from attributree.nn.trunk import HUB, MAPS, PYRAMID, RANDOM, Backbone, Trunk, TrunkSpec
+from attributree.nn.trunk import MAPS, PYRAMID, Backbone, Trunk, TrunkSpec
 from attributree.schema import Attribute, SingleLabel
 from attributree.settings.models import EXIT, BranchSettings
 from attributree.training.checkpoint import Checkpoints

@@ -12,7 +12,8 @@ from torch import nn
 from attributree.errors import TrainingError
 from attributree.heads import LinearHead
 from attributree.label_set import LabelSet
-from attributree.nn.trunk import RANDOM, Backbone, Trunk, TrunkSpec
+from attributree.nn.sources import RANDOM
+from attributree.nn.trunk import Backbone, Trunk, TrunkSpec
 from attributree.schema import Attribute, Labels, MultiLabel, SingleLabel
 from attributree.settings.models import BranchSettings
 from attributree.training.data import Samples

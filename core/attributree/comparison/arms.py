@@ -15,8 +15,9 @@ from torch import nn
 
 from ..errors import TrainingError
 from ..inference.features import Pictures
+from ..nn.sources import RANDOM
 from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
-from ..nn.trunk import RANDOM, Reads, Trunk
+from ..nn.trunk import Reads, Trunk
 from ..reports import progress_of
 from ..schema import SPLITS
 from ..settings.models import EXIT, BranchSettings

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from ..catalog import Catalog
 from ..errors import CatalogError, TrainingError, UnknownNameError
 from ..inference.features import Pictures
-from ..nn.trunk import RANDOM
+from ..nn.sources import RANDOM
 from ..plugins import LoadedPlugins
 from ..reports import Progress, progress_of
 from ..schema import SPLITS

@@ -151,7 +151,8 @@ def _size(backbone: str) -> int | None:
             tensors = timm.create_model(backbone).state_dict().values()
     except NotImplementedError:  # see `standard_names`
         return None
-    return sum(prod(tensor.shape) * tensor.element_size() for tensor in tensors)
+    size: int = sum(prod(tensor.shape) * tensor.element_size() for tensor in tensors)
+    return size
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from .weights import Fit, metadata_of, pick_weights, read_weights
 
 #: `weights` that are not a path.
 HUB, RANDOM = "hub", "random"
+#: What says how images are prepared for weights.
+_PREPARED = ("mean", "std", "interpolation")
 #: The files of a folder that timm's `save_for_hf` writes, and a download of its hub has.
 CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -70,11 +72,11 @@ def find_weights(backbone: str, weights: str, plugins: LoadedPlugins | None = No
 def prepared_as_timm_has_it(backbone: str) -> Mapping[str, Any]:
     """Return mean, std and interpolation of timm's configuration of a backbone; nothing where it has none."""
     config = timm.get_pretrained_cfg(backbone)
-    return _prepared(config.to_dict()) if config else {}
+    return {part: getattr(config, part) for part in _PREPARED} if config else {}
 
 
 def _prepared(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {part: config.get(part) for part in ("mean", "std", "interpolation")}
+    return {part: config.get(part) for part in _PREPARED}
 
 
 def _from_metadata(said: Mapping[str, str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -35,7 +35,7 @@ def offered_weights(plugins: LoadedPlugins | None) -> tuple[dict[str, Offer], li
 
     Of two plugins' weights of one name neither is returned.
     """
-    answers: list[Answer[tuple[PretrainedWeights, ...]]] = []
+    answers: list[Answer[Iterable[PretrainedWeights]]] = []
     problems: list[str] = []
     if plugins is not None:
         answers, problems = plugins.each(attributree_weights)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ..errors import ArtifactError, OvertakenError
-from ..nn.trunk import RANDOM
+from ..nn.sources import RANDOM
 from ..registry.trees import load_units
 from ..reports import PROMOTED, Action, Result
 from ..settings.models import EXIT

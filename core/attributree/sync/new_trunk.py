@@ -12,8 +12,8 @@ from torch import nn
 
 from ..catalog import Catalog
 from ..errors import ConfigError, PluginError, TrainingError
-from ..nn.sources import find_weights
-from ..nn.trunk import RANDOM, Backbone, TrunkSpec, build_backbone
+from ..nn.sources import RANDOM, find_weights
+from ..nn.trunk import Backbone, TrunkSpec, build_backbone
 from ..plugins import LoadedPlugins
 from ..registry.trees import save_trunk
 from ..reports import PROMOTED, Action, Result

@@ -15,8 +15,8 @@ import numpy as np
 from ..catalog import Catalog
 from ..errors import ConfigError, TrainingError
 from ..labels.records import ImageRecord
+from ..nn.sources import RANDOM
 from ..nn.tree import unit_digests
-from ..nn.trunk import RANDOM
 from ..nn.weights import write_weights
 from ..plugins import LoadedPlugins
 from ..reports import Progress

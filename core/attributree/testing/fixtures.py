@@ -36,7 +36,8 @@ def attributree_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from ..nn.trunk import RANDOM, TrunkSpec, build_backbone
+    from ..nn.sources import RANDOM
+    from ..nn.trunk import TrunkSpec, build_backbone
 
     path = tmp_path_factory.mktemp("attributree-trunk") / "trunk.safetensors"
     with torch.random.fork_rng(devices=[]):

@@ -18,8 +18,9 @@ from ..answers import Floats
 from ..errors import TrainingError
 from ..nn.heads import HeadFactory
 from ..nn.losses import build_loss
+from ..nn.sources import RANDOM
 from ..nn.tree import Branch, KeyedBranch, digest_of, unit_digests, weights_of
-from ..nn.trunk import MAPS, PYRAMID, RANDOM, Backbone, Reads
+from ..nn.trunk import MAPS, PYRAMID, Backbone, Reads
 from ..plugins import LoadedPlugins
 from ..reports import Progress
 from ..schema import Attribute
