@@ -181,7 +181,10 @@ def verify_weights(weights: str, settings: Settings, plugins: LoadedPlugins, bac
     """
     offers, _ = offered_weights(plugins)
     prefix, place = weights_place(weights) or ("", "")
-    file, licence, trained_on, own = Path(place), None, None, None
+    file = Path(place)
+    licence: str | None = None
+    trained_on: str | None = None
+    own: str | None = None
     if weights in offers:
         offer = offers[weights].weights
         file, licence, trained_on, own = offer.file, offer.licence, offer.trained_on, offer.backbone
@@ -191,7 +194,11 @@ def verify_weights(weights: str, settings: Settings, plugins: LoadedPlugins, bac
         said = metadata_of(file)
         licence, own = said.get("licence"), said.get("backbone")
     named = backbone or own or settings.trunk.backbone
-    digest, size, tensors, branch_at, problem = None, None, None, None, None
+    digest: str | None = None
+    size: int | None = None
+    tensors: int | None = None
+    branch_at: str | None = None
+    problem: str | None = None
     try:
         if weights in OWN:
             raise TrunkError(f"trunk -> weights: {weights!r} is no file; name one, or weights that a plugin offers")

@@ -81,6 +81,7 @@ class TokenBlock(nn.Module):
     """One block: tokens (B, T, D) to tokens. `rope` is what rotary position embeddings give every block."""
 
     tokens = True
+    rope: Tensor | None
 
     def __init__(self, block: nn.Module, rope: Tensor | None = None) -> None:
         super().__init__()

@@ -68,8 +68,10 @@ class BranchSetup:
         """
         if self.recipe.depth == "auto" and self.below == MAPS:
             return frozenset((MAPS, PYRAMID))
-        at_exit = {Branch({}, self.exit_head()).reads} if self.recipe.depth in ("auto", EXIT) else set[Reads]()
-        return frozenset(at_exit | ({self.below, PYRAMID} if self.recipe.depth == "auto" else set()) or {self.below})
+        if self.recipe.depth not in ("auto", EXIT):
+            return frozenset((self.below,))
+        at_exit = Branch({}, self.exit_head()).reads
+        return frozenset((at_exit,) if self.recipe.depth == EXIT else (self.below, PYRAMID, at_exit))
 
 
 @dataclass(frozen=True, eq=False)
