@@ -95,7 +95,7 @@ def cells(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, i
         .select_from(ProductObservation)
         .join(Image, Image.product_id == ProductObservation.product_id)
     )
-    queries: tuple[tuple[Select[tuple[str, str, int]], Table], ...] = (
+    queries: tuple[tuple[Select[str, str, int], Table], ...] = (
         (of_images, Observation),
         (of_products, ProductObservation),
     )

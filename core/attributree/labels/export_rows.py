@@ -59,7 +59,7 @@ class ExportOptions:
 class ExportRows:
     """One export on its way out: its columns, and the rows of a page of images."""
 
-    about = _ABOUT
+    about: tuple[str, ...] = _ABOUT
 
     def __init__(self, connection: Connection, options: ExportOptions) -> None:
         self.connection = connection
@@ -125,7 +125,7 @@ class ExportRows:
     def _products_are_spoken_of(self) -> bool:
         return self.connection.execute(select(ProductObservation.raw).limit(1)).first() is not None
 
-    def newest(self, about: Select[tuple[int]], table: Table, ids: Sequence[int], where: ColumnElement[bool]) -> Said:
+    def newest(self, about: Select[int], table: Table, ids: Sequence[int], where: ColumnElement[bool]) -> Said:
         """Return the newest words in `table` of all voices, by the id that `about` selects, out of `ids`."""
         query = (
             about.add_columns(LabelColumn.name, table.raw, VoiceRow.source, VoiceRow.annotator, table.revision)
