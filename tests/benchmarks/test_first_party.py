@@ -12,7 +12,14 @@ from attributree_drawn_shop import garment_attributes
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Another trade, and what declares no attribute.
-OTHERS = {"attributree-tiles", "attributree-fashion-types", "attributree-drawn-shop", "attributree-label-studio"}
+#: Distributions that declare no attribute of fashion.
+OTHERS = {
+    "attributree-tiles",
+    "attributree-fashion-types",
+    "attributree-drawn-shop",
+    "attributree-label-studio",
+    "attributree-weights-efficientnet-lite0",
+}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from .writers import Cell
 class ProductRows(ExportRows):
     """An export with a line a product: what is known of it, from all its pictures."""
 
-    about = ExportRows.about[1:]
+    about = ("sku", "article_type", "title", "description", "split")
 
     def header(self) -> list[str]:
         """Return the columns of the file, the product's pictures last."""

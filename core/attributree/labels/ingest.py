@@ -120,8 +120,8 @@ class _FileIngest:
             empty = select(Product.id).where(Product.sku.in_(part), ~used, ~said)
             self.connection.execute(delete(ProductPrediction).where(ProductPrediction.product_id.in_(empty)))
             self.connection.execute(delete(Product).where(Product.id.in_(empty)))
-        for moved in chunks(sorted(self._moved)):  # what was pooled with them
-            shows = or_(ProductPrediction.image_id.in_(moved), ProductPrediction.against_id.in_(moved))
+        for images in chunks(sorted(self._moved)):  # what was pooled with them
+            shows = or_(ProductPrediction.image_id.in_(images), ProductPrediction.against_id.in_(images))
             self.connection.execute(delete(ProductPrediction).where(shows))
         for products in chunks(sorted(self._retyped)):
             theirs = select(Image.id).where(Image.product_id.in_(products))

@@ -151,10 +151,13 @@ def without_top(model: Any) -> Any:
 def odd_size(model: Any, size: int) -> str | None:
     """Return why images of `size` pixels would lose an edge: patches do not fill them. None if they do."""
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    if not patch or size % patch[0] == 0:
+    if not patch:
         return None
-    below = size - size % patch[0]
-    return f"its patches are {patch[0]} px wide, so write a multiple of that, such as {below} or {below + patch[0]}"
+    side = patch if isinstance(patch, int) else patch[0]
+    if size % side == 0:
+        return None
+    below = size - size % side
+    return f"its patches are {side} px wide, so write a multiple of that, such as {below} or {below + side}"
 
 
 def timm_names(own: Iterable[str]) -> dict[str, str]:
