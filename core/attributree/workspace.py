@@ -38,6 +38,7 @@ from .sync.plan import broken_owner, plan_sync
 from .sync.state import read_state
 
 if TYPE_CHECKING:
+    from .inference.fetch import FetchReport
     from .inference.live import LiveTree
     from .inference.predict import Prediction
     from .registry.garbage import Garbage
@@ -159,6 +160,7 @@ class Workspace:
             images=root,
             source=source,
             formats=lambda path: self.plugins.catalog_rows(path),
+            remote=self.settings.images,
             progress=progress,
         )
         return replace(summary, undeclared=self.only_undeclared(summary.undeclared))
@@ -167,6 +169,15 @@ class Workspace:
         """Return the columns that no plugin declares; the catalogue knows only of those it has registered."""
         read = {column for attribute in self.declared.attributes.values() for column in attribute.columns}
         return {column: count for column, count in columns.items() if column not in read}
+
+    def fetch(self, *, recheck: bool = False, progress: Progress | None = None) -> FetchReport:
+        """Fetch and decode the images behind URLs that were not yet, those in quarantine again. Imports torch.
+
+        With `recheck`, hosts are asked whether the others have changed.
+        """
+        from .inference.fetch import fetch_images
+
+        return fetch_images(self.catalog, self.settings, recheck=recheck, progress=progress)
 
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""
@@ -215,7 +226,7 @@ class Workspace:
     def predict(
         self, images: Sequence[Path | str], *, attributes: Iterable[str] = (), article_type: str | None = None
     ) -> list[Prediction]:
-        """Return what the live tree says of image files."""
+        """Return what the live tree says of images, files or URLs."""
         return self.live().predict_files(images, attributes, article_type)
 
     def status(self) -> dict[str, Any]:
@@ -234,10 +245,14 @@ class Workspace:
         Raises UnknownNameError, deleting nothing, for an unknown sku; CatalogError while somebody trains.
         """
         from .images.array_store import erase_everywhere
+        from .images.remote import RemoteFiles
 
         with self.catalog.sync_lock():
             self.registry.require_idle()
             gone = self.labels.forget(skus, actor())
+            remote = RemoteFiles.of(self.settings)
+            for url in gone.urls:
+                remote.drop(url)
             return replace(gone, records=erase_everywhere(self.settings.catalog.cache, gone.digests))
 
     def gc(self, *, dry_run: bool = False) -> Garbage:

@@ -236,8 +236,11 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
     [
         ("[training]\nepoch = 3", "training -> epoch: unknown key; did you mean epochs?"),
         ("[trainig]\nepochs = 3", "trainig: unknown section; did you mean training?"),
-        ("[other]", "other: unknown section; one of catalog, trunk, training, plugins, sources, attributes"),
-        ("epochs = 3", "epochs: unknown section; one of catalog, trunk, training, plugins, sources, attributes"),
+        ("[other]", "other: unknown section; one of catalog, images, trunk, training, plugins, sources, attributes"),
+        (
+            "epochs = 3",
+            "epochs: unknown section; one of catalog, images, trunk, training, plugins, sources, attributes",
+        ),
         ("training = 3", "training: must be a section, [training]"),
         ("[attributes]\nneckline = 3", "attributes -> neckline: must be a section, [attributes.neckline]"),
         ("[attributes.neckline]\ndept = 'head'", "attributes -> neckline -> dept: unknown key; did you mean depth?"),

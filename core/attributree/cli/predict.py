@@ -16,7 +16,7 @@ from .output import Reporter, emit, print_table, say
 
 
 @cli.command()
-@click.argument("images", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("images", metavar="[IMAGE]...", nargs=-1)
 @click.option("--missing", is_flag=True, help="Predict and store every gap of the catalogue.")
 @attributes_option
 @click.option("--sheet", metavar="PNG", type=click.Path(path_type=Path), help="Also write a contact sheet to look at.")
@@ -24,17 +24,19 @@ from .output import Reporter, emit, print_table, say
 @pass_options
 def predict(
     options: Options,
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     missing: bool,
     attributes: tuple[str, ...],
     sheet: Path | None,
     article_type: str | None,
 ) -> None:
-    """Print one JSON line per image and attribute."""
+    """Print one JSON line per image and attribute; images are files or URLs."""
     if bool(images) == missing:
-        raise click.UsageError("give image files, or --missing for the catalogue's gaps")
+        raise click.UsageError("give image files or URLs, or --missing for the catalogue's gaps")
     if missing and article_type:
-        raise click.UsageError("--article-type is for image files; --missing takes the catalogue's article types")
+        raise click.UsageError(
+            "--article-type is for images that are named; --missing takes the catalogue's article types"
+        )
     decisions: Counter[str] = Counter()
     with options.workspace() as workspace, Reporter() as reporter:
         live = workspace.live(reporter)
@@ -48,7 +50,7 @@ def predict(
         if sheet:
             from ..inference.sheet import write_sheet
 
-            count = write_sheet(sheet, shown, live.files(shown))
+            count = write_sheet(sheet, shown, live.files(shown), live.remote.file)
             reporter.line(f"{sheet}: {count} images with their predictions")
     if missing:
         said = ", ".join(f"{count} {decision}" for decision, count in sorted(decisions.items()))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from ..errors import ImageError
+from .addresses import file_of, scheme_of
 
 #: What ends a path that leads to a folder.
 _NO_NAMES = ("", ".", "..")
-_URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
 class Places:
@@ -23,13 +22,13 @@ class Places:
         self._folder = lru_cache(maxsize=100_000)(self._follow)
 
     def locate(self, cell: str) -> tuple[str, os.stat_result]:
-        """Return the file that `cell` names below the root, and its state.
+        """Return the file that `cell`, a path or a file:// URL, names below the root, and its state.
 
         Symbolic links are followed first, so one that leads out of the root is refused as well. Raises ImageError if
         the file lies elsewhere, or is not there.
         """
-        if _URL.match(cell):
-            raise ImageError("remote images are not fetched; download it and give its path below the images root")
+        if scheme_of(cell) == "file":
+            cell = file_of(cell)
         if "\0" in cell:
             raise ImageError("the path holds a NUL byte")
         folder, slash, name = cell.rpartition("/")

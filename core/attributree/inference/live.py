@@ -12,8 +12,10 @@ import torch
 
 from ..catalog import Catalog
 from ..errors import CatalogError, UnknownNameError
+from ..images.addresses import is_remote, normal_url
 from ..images.cache import Bound
 from ..images.features import ActivationStore
+from ..images.remote import Place, RemoteFiles
 from ..labels.records import ImageRecord, PredictionRecord
 from ..nn.trunk import Features, Reads
 from ..plugins import LoadedPlugins
@@ -48,11 +50,12 @@ class LiveTree:
         self.version = version
         self.device = pick_device(settings.training.device)
         bound, workers = Bound.of(settings.catalog), settings.training.workers
-        self._images = CatalogImages(catalog, bound, self.device, workers, progress)
+        self.remote = RemoteFiles.of(settings)
+        self._images = CatalogImages(catalog, bound, self.remote, self.device, workers, progress)
         store = ArtifactStore(settings.catalog.artifacts)
         self.loaded = load_tree(store, version.trunk, version.branches, plugins)
         self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.labels.attributes().items()}
-        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device)
+        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device, self.remote)
 
     def names(self, wanted: Iterable[str] = ()) -> list[str]:
         """Return the attributes to answer: `wanted`, or all that are live. Raises UnknownNameError."""
@@ -104,11 +107,12 @@ class LiveTree:
     def predict_files(
         self, paths: Sequence[Path | str], names: Iterable[str] = (), article_type: str | None = None
     ) -> list[Prediction]:
-        """Predict image files; what the catalogue knows of them (sku, article type) is used.
+        """Predict images, files or URLs; what the catalogue knows of them (sku, article type) is used.
 
-        `article_type` overrides it. A file that cannot be read gives decision `error`.
+        `article_type` overrides it. An image that cannot be read gives decision `error`. One behind a URL is fetched if
+        it is not what is in the cache.
         """
-        files = [Path(path).resolve() for path in paths]
+        files = [_place(path) for path in paths]
         known = {image.file: image for image in self.catalog.labels.images(paths=files)}
         subjects = []
         for path, file in zip(paths, files, strict=True):
@@ -158,11 +162,11 @@ class LiveTree:
         self.catalog.registry.save_predictions(records)
         return out
 
-    def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Path]:
-        """Return where the file of each predicted image is, by `sheet.key_of`."""
+    def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Place]:
+        """Return where the file of each predicted image is, or its URL, by `sheet.key_of`."""
         ids = sorted({p.image_id for p in predictions if p.image_id is not None})
-        found: dict[int | str, Path] = {image.id: image.file for image in self.catalog.labels.images(ids=ids)}
-        return found | {p.image: Path(p.image) for p in predictions if p.image_id is None}
+        found: dict[int | str, Place] = {image.id: image.file for image in self.catalog.labels.images(ids=ids)}
+        return found | {p.image: _place(p.image) for p in predictions if p.image_id is None}
 
     # -- features ----------------------------------------------------------------------------------
 
@@ -182,6 +186,12 @@ class LiveTree:
             what: torch.from_numpy(np.ascontiguousarray(store.records()[pictures.rows(store, ids)])).to(self.device)
             for what, store in stores.items()
         }
+
+
+def _place(name: Path | str) -> Place:
+    """Return the file or the URL that a user names."""
+    text = str(name)
+    return normal_url(text) if is_remote(text) else Path(name).resolve()
 
 
 def _subject(image: ImageRecord) -> Subject:

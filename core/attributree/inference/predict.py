@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..answers import Answers, Floats, answer_today, translate
 from ..errors import ImageError
-from ..images.decode import decode_image, quiet
+from ..images.decode import quiet
+from ..images.pixels import decode_place
+from ..images.remote import Place, RemoteFiles
 from ..nn.losses import probabilities
 from ..nn.trunk import Features
 from ..registry.records import BranchRecord
@@ -64,7 +67,7 @@ class Subject:
     """An image to be predicted: what to call it, where it is, and what is known of its product."""
 
     image: str
-    file: Path
+    file: Place
     sku: str | None = None
     article_type: str | None = None
     image_id: int | None = None
@@ -93,20 +96,26 @@ class Predictor:
     """The live tree with today's schemas: pixels or features in, predictions out."""
 
     def __init__(
-        self, loaded: LoadedTree, version: int, attributes: Mapping[str, Attribute], device: torch.device
+        self,
+        loaded: LoadedTree,
+        version: int,
+        attributes: Mapping[str, Attribute],
+        device: torch.device,
+        remote: RemoteFiles,
     ) -> None:
         self.loaded = loaded
         self.attributes = attributes
         self.device = device
         self.tree = loaded.tree.to(device)
         self.version = version
+        self.remote = remote
 
     def names(self) -> list[str]:
         """Return the attributes that can be answered or whose failure can be told, in order."""
         return sorted({*self.tree.branches, *self.loaded.missing})
 
     def predict_files(self, subjects: Sequence[Subject], names: Iterable[str] | None = None) -> list[Prediction]:
-        """Decode and predict image files. One that cannot be read gives predictions with decision `error`."""
+        """Decode and predict images. One that cannot be read gives predictions with decision `error`."""
         wanted = list(names) if names is not None else self.names()
         out: list[Prediction] = []
         for start in range(0, len(subjects), _BATCH):
@@ -114,15 +123,15 @@ class Predictor:
         return out
 
     def _predict_batch(self, subjects: Sequence[Subject], names: list[str]) -> list[Prediction]:
-        size = self.loaded.backbone.spec.image_size
         unread: dict[int, list[Prediction]] = {}
         pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-        for i, subject in enumerate(subjects):
-            try:
-                with quiet():
-                    pixels.append(decode_image(subject.file, size)[0])
-            except ImageError as error:
-                unread[i] = self.failed(subject, names, str(error))
+        fetched = any(isinstance(subject.file, str) for subject in subjects)
+        with quiet(), ThreadPoolExecutor(self.remote.settings.connections if fetched else 1) as pool:
+            for i, decoded in enumerate(pool.map(self._decode, subjects)):
+                if isinstance(decoded, ImageError):
+                    unread[i] = self.failed(subjects[i], names, str(decoded))
+                else:
+                    pixels.append(decoded)
         answered: Iterator[Prediction] = iter(())
         if pixels:
             with torch.inference_mode():
@@ -132,6 +141,12 @@ class Predictor:
                 answered = iter(self.predict_features(good, features, names))
         # One prediction a name either way, so the answers come in the order of the subjects.
         return [p for i in range(len(subjects)) for p in unread.get(i) or islice(answered, len(names))]
+
+    def _decode(self, subject: Subject) -> npt.NDArray[np.uint8] | ImageError:
+        try:
+            return decode_place(subject.file, self.loaded.backbone.spec.image_size, self.remote, recheck=True)[0]
+        except ImageError as error:
+            return error
 
     def predict_features(
         self, subjects: Sequence[Subject], features: Features, names: Iterable[str]

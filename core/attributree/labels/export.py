@@ -18,7 +18,7 @@ from ..errors import CatalogError, UnknownNameError
 from ..schema import NOT_APPLICABLE, SEPARATOR, Attribute
 from .annotations import newest_last, reader_of
 from .export_columns import ANNOTATOR, KNOWN, PREDICTED, SOURCE, beside, escape_column
-from .names import Voice, column_counts
+from .names import REMOTE, Voice, column_counts
 from .observations import WITHDRAWN
 from .queries import image_rows, revision
 from .records import ExportSummary, PredictionRecord, PredictionsOf
@@ -35,7 +35,8 @@ Voices = Mapping[Voice, tuple[str, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What to export. `attributes` limits the columns, `images` is the one images root whose images are wanted.
+    """What to export. `attributes` limits the columns, `images` is the one images root whose images are wanted, and
+    those behind URLs, which lie below none.
 
     `observations` writes what each voice said, verbatim, in a row of its own. `provenance` adds to each attribute its
     state and who said it in which revision, `predictions` reads what the registry has of its gaps.
@@ -90,7 +91,7 @@ def _pages(connection: Connection, root: Path | None) -> Iterator[Sequence[Any]]
     """Yield all images with their products, by id, a page at a time."""
     query = image_rows().order_by(Image.id).limit(_PAGE)
     if root is not None:
-        query = query.where(ImagesRoot.folder == root.resolve().as_posix())
+        query = query.where(ImagesRoot.folder.in_((root.resolve().as_posix(), REMOTE)))
     last = 0
     while page := connection.execute(query.where(Image.id > last)).all():
         yield page
@@ -101,7 +102,7 @@ def _check_roots(connection: Connection, root: Path | None) -> None:
     """Raise UnknownNameError for a root without images, CatalogError if two roots have an image of the same path."""
     if root is not None:
         used = select(Image.id).where(Image.root_id == ImagesRoot.id).exists()
-        roots = sorted(connection.execute(select(ImagesRoot.folder).where(used)).scalars())
+        roots = sorted(connection.execute(select(ImagesRoot.folder).where(used, ImagesRoot.folder != REMOTE)).scalars())
         if root.resolve().as_posix() not in roots:
             raise UnknownNameError(f"no image lies under the images root {root} (there: {', '.join(roots) or 'none'})")
         return
@@ -151,7 +152,8 @@ class _Export:
         make = self._verbatim if self.options.observations else self._annotated
         for image in images:
             self.images += 1
-            self.roots.add(image.folder)
+            if image.folder != REMOTE:
+                self.roots.add(image.folder)
             for row in make(image, said.get(image.id, {}), predicted):
                 self.lines += 1
                 yield row

@@ -16,10 +16,11 @@ from ..database.bulk import insert_numbered
 from ..database.engine import chunks
 from ..database.tables import Image, Product
 from ..errors import IngestError
+from ..images.addresses import NOT_ALLOWED, is_remote
 from .annotations import reader_of
 from .label_file import LabelFile
 from .lines import refuse
-from .names import Voice, add_root, root_id
+from .names import REMOTE, Voice, add_root, root_id
 from .observations import ObservationWriter, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
@@ -61,8 +62,8 @@ class _FileIngest:
         self.connection = connection
         self.labels = labels
         self.source = source
-        self.root = labels.root.as_posix()
-        self.root_id = root_id(connection, self.root)  # None if no image was ever there
+        self.roots = {False: labels.root.as_posix(), True: REMOTE}  # of files, and of what is behind URLs
+        self.root_ids = {there: root_id(connection, root) for there, root in self.roots.items()}  # None if not stored
         self.writer = ObservationWriter(connection, "ingest", str(labels.file))
         self.readers = {
             column: reader
@@ -73,7 +74,7 @@ class _FileIngest:
         self.unknown = {name: UnknownTexts() for name in self.readers}
         self.undeclared: Counter[str] = Counter()
         self.quarantined: dict[str, str] = {}
-        self.rows = self.cells = self.images_new = self.products_new = 0
+        self.rows = self.cells = self.images_new = self.remote_new = self.products_new = 0
         self._retyped: set[int] = set()  # products whose article type changed
         self._moved: set[int] = set()  # images that went to another product
         self._left: set[str] = set()  # skus that images went away from
@@ -117,18 +118,22 @@ class _FileIngest:
             unknown_values=tuple(unknown),
             undeclared=dict(self.undeclared),
             revision=revision(self.connection),
+            remote_new=self.remote_new,
         )
 
     # -- images ------------------------------------------------------------------------------------
 
     def _known(self, paths: Sequence[str]) -> dict[str, Any]:
         """Return the rows of the chunk's images that are in the catalogue, by path."""
-        query = (
-            select(Image, Product.sku)
-            .join(Product, Product.id == Image.product_id)
-            .where(Image.root_id == self.root_id, Image.path.in_(paths))
-        )
-        return {row.path: row for row in self.connection.execute(query).all()}
+        query = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
+        remote = [path for path in paths if is_remote(path)]
+        files = query.where(Image.root_id == self.root_ids[False], Image.path.in_(paths))
+        known = {row.path: row for row in self.connection.execute(files).all()}
+        if remote:
+            # Before URLs were fetched, they lay under the roots of their label files.
+            urls = query.where(Image.path.in_(remote)).order_by(Image.root_id == self.root_ids[True], Image.id.desc())
+            known |= {row.path: row for row in self.connection.execute(urls).all()}
+        return known
 
     def _save_images(self, known: Mapping[str, Any], products: Mapping[str, int]) -> dict[str, int]:
         """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
@@ -139,8 +144,9 @@ class _FileIngest:
             if row is None:
                 new.append({"path": path, "product_id": product, "state": _state(reason), **now._asdict()})
             else:
-                change: dict[str, Any] = {"product_id": product, "file": now.file}
-                if reason is None and (row.bytes, row.mtime_ns) == (now.bytes, now.mtime_ns):
+                change: dict[str, Any] = {"product_id": product, "file": now.file, "root_id": self._root(path)}
+                forbidden = (row.reason or "").startswith(NOT_ALLOWED) or row.root_id != change["root_id"]
+                if reason is None and not forbidden and (row.bytes, row.mtime_ns) == (now.bytes, now.mtime_ns):
                     reason = row.reason  # it could not be decoded, and stays in quarantine until it changes
                 else:
                     change |= {"state": _state(reason), "digest": None, **now._asdict()}
@@ -153,12 +159,21 @@ class _FileIngest:
         ids = {path: row.id for path, row in known.items()}
         if new:
             self.writer.revision()
-            if self.root_id is None:
-                self.root_id = add_root(self.connection, self.root)
-            numbered = insert_numbered(self.connection, Image, [{**row, "root_id": self.root_id} for row in new])
+            numbered = insert_numbered(
+                self.connection, Image, [{**row, "root_id": self._root(row["path"])} for row in new]
+            )
             ids |= zip((row["path"] for row in new), numbered, strict=True)
             self.images_new += len(new)
+            self.remote_new += sum(row["reason"] is None and is_remote(row["path"]) for row in new)
         return ids
+
+    def _root(self, path: str) -> int:
+        """Return the id of the root of an image's path, having stored it if it was not known."""
+        there = is_remote(path)
+        found = self.root_ids[there]
+        if found is None:
+            found = self.root_ids[there] = add_root(self.connection, self.roots[there])
+        return found
 
     # -- products ----------------------------------------------------------------------------------
 

@@ -16,8 +16,10 @@ from sqlalchemy import Connection, select
 from ..database.engine import Database
 from ..database.tables import Image
 from ..errors import ImageError
+from ..images.addresses import check_url, is_remote, normal_url
 from ..images.decode import inspect_image, quiet
 from ..images.places import Places
+from ..settings.models import ImagesSettings
 from .lines import refuse
 from .names import root_id
 from .readers import Formats, read_labels
@@ -27,7 +29,8 @@ from .records import LabelRows
 class ImageState(NamedTuple):
     """What is at an image's place: its file's size and the time of its last change, or the `reason` of its quarantine.
 
-    `file` is where its path leads, None if just there below the images root.
+    `file` is where its path leads, None if just there below the images root. Of an image behind a URL nothing is known
+    but a `reason` not to fetch it.
     """
 
     file: str | None = None
@@ -43,13 +46,14 @@ class LabelFile:
     and a few others by chance.
     """
 
-    def __init__(self, file: Path, images: Path | None, formats: Formats | None) -> None:
-        """`images` is the root of the images' paths, by default the file's folder."""
+    def __init__(self, file: Path, images: Path | None, formats: Formats | None, remote: ImagesSettings) -> None:
+        """`images` is the root of the images' paths, by default the file's folder; `remote` says which URLs may be."""
         self.file = file
         self.root = (file.parent if images is None else images).resolve()
         self.refused: dict[str, str] = {}
         self.repeated: frozenset[int] = frozenset()
         self._formats = formats
+        self._remote = remote
         self._places = Places(self.root)
         self._state: tuple[int, int] | None = None
 
@@ -60,7 +64,7 @@ class LabelFile:
         """
         hashes, done = [], 0
         with quiet():
-            for rows in read_labels(self.file, self._formats):
+            for rows in self._read():
                 if not self.root.is_dir():
                     raise refuse(self.file, f"the images root {self.root} is not a folder; give it with --images ROOT")
                 paths = list(dict.fromkeys(rows.image))
@@ -77,6 +81,9 @@ class LabelFile:
 
     def _inspect(self, path: str, known: tuple[int | None, int | None] | None) -> None:
         try:
+            if is_remote(path):
+                check_url(path, self._remote)
+                return
             file, found = self._places.locate(path)
             if known != (found.st_size, found.st_mtime_ns):
                 inspect_image(file, found)
@@ -85,13 +92,22 @@ class LabelFile:
 
     def rows(self) -> Iterator[LabelRows]:
         """Yield the rows again. Raises IngestError if the file is not what it was when it was checked."""
-        yield from read_labels(self.file, self._formats)
+        yield from self._read()
         if self._state_now() != self._state:
             raise refuse(self.file, "was written to while it was read; nothing was stored, ingest it again")
+
+    def _read(self) -> Iterator[LabelRows]:
+        """Yield the rows, each URL of an image in its one spelling."""
+        for rows in read_labels(self.file, self._formats):
+            if any(map(is_remote, rows.image)):
+                rows = rows._replace(image=[normal_url(c) if is_remote(c) else c for c in rows.image])
+            yield rows
 
     def state(self, path: str) -> ImageState:
         """Return what is at an image's place now; its file was inspected by `check` and is not opened."""
         reason = self.refused.get(path)
+        if reason is None and is_remote(path):
+            return ImageState()
         if reason is None:
             try:
                 file, found = self._places.locate(path)
@@ -111,7 +127,7 @@ class LabelFile:
 
 
 def _known(connection: Connection, root: str, paths: list[str]) -> dict[str, tuple[int | None, int | None]]:
-    """Return size and time of the last change of the images that the catalogue has, by path."""
+    """Return size and time of the last change of the files that the catalogue has, by path."""
     query = select(Image.path, Image.bytes, Image.mtime_ns).where(
         Image.root_id == root_id(connection, root), Image.path.in_(paths)
     )

@@ -12,6 +12,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from ..database.engine import chunks
 from ..database.tables import ImagesRoot, LabelColumn, Observation, VoiceRow
 
+#: The images root of all images behind URLs, wherever the label file lies that names them; no folder is called that.
+REMOTE = "url:"
 #: Who says something: source and annotator.
 Voice = tuple[str, str | None]
 

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from ..database.engine import chunks
 from ..database.mapping import record_of
 from ..database.tables import AnnotationRow, AnnotationValue, Image, ImagesRoot, Product, Revision
 from ..errors import UnknownNameError
+from ..images.addresses import is_remote, normal_url
 from ..label_set import LabelSet
 from ..schema import SPLITS
 from .annotations import annotation_rows
-from .names import column_counts
+from .names import REMOTE, column_counts, root_id
 from .records import AnnotationRecord, CatalogCounts, ImageRecord
 from .resolve import Reader
 from .schemas import declared
@@ -40,12 +41,16 @@ def counts(connection: Connection) -> CatalogCounts:
     def number(query: Select[int]) -> int:
         return connection.execute(query).scalar_one()
 
+    remote = select(func.count(Image.id)).where(Image.root_id == root_id(connection, REMOTE))
+
     return CatalogCounts(
         products=number(select(func.count(Product.id))),
         images=number(select(func.count(Image.id))),
         quarantined=number(select(func.count(Image.id)).where(Image.state == "quarantined")),
         observations=sum(column_counts(connection).values()),
         revision=revision(connection),
+        remote=number(remote),
+        fetched=number(remote.where(Image.digest.is_not(None))),
     )
 
 
@@ -65,21 +70,32 @@ def image_rows() -> Select[*tuple[Any, ...]]:
 def images(
     connection: Connection,
     ids: Sequence[int] | None = None,
-    paths: Sequence[Path] | None = None,
+    paths: Sequence[Path | str] | None = None,
     *,
     state: str | None = None,
+    remote: bool = False,
 ) -> list[ImageRecord]:
-    """Return the images by id: all, or those with one of `ids` or at one of `paths`."""
+    """Return the images by id: all, or those with one of `ids` or at one of `paths`, which may be URLs.
+
+    With `remote`, only those behind URLs.
+    """
     query = image_rows()
     if state is not None:
         query = query.where(Image.state == state)
+    if remote:
+        query = query.where(Image.root_id == root_id(connection, REMOTE))
     queries = [query]
     if ids is not None or paths is not None:
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
         queries += [query.where(here) for here in _at(connection, [str(path) for path in paths or ()])]
     rows = (row for part in queries for row in connection.execute(part))
-    found = {row.id: record_of(ImageRecord, row, file=Path(row.file or f"{row.folder}/{row.path}")) for row in rows}
+    found = {row.id: record_of(ImageRecord, row, file=_place(row)) for row in rows}
     return [found[image_id] for image_id in sorted(found)]
+
+
+def _place(row: Row[Any]) -> Path | str:
+    """Return where an image's file is, or its URL."""
+    return row.path if row.folder == REMOTE else Path(row.file or f"{row.folder}/{row.path}")
 
 
 def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[bool]]:
@@ -87,6 +103,10 @@ def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[
     roots = {row.folder: row.id for row in connection.execute(select(ImagesRoot.folder, ImagesRoot.id))}
     below = defaultdict[int, list[str]](list)
     for file in files:
+        if is_remote(file):
+            if REMOTE in roots:
+                below[roots[REMOTE]].append(normal_url(file))
+            continue
         for slash in re.finditer("/", file):
             folder, path = file[: slash.start()], file[slash.end() :]
             if folder in roots:

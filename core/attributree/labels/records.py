@@ -60,7 +60,10 @@ class UnknownValue:
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet."""
+    """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet.
+
+    `remote_new` of the new images are behind URLs, and were not fetched yet.
+    """
 
     file: str
     source: str
@@ -73,6 +76,7 @@ class IngestSummary:
     unknown_values: tuple[UnknownValue, ...]
     undeclared: dict[str, int]
     revision: int
+    remote_new: int = 0
 
 
 @dataclass(frozen=True)
@@ -227,20 +231,23 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """An image's file as it was decoded: SHA-256, size in bytes, time of its last change in nanoseconds."""
+    """An image's file as it was decoded: SHA-256, size in bytes, time of its last change in nanoseconds.
+
+    Of one behind a URL only the first is stored: whether it changed is asked with its etag.
+    """
 
     digest: str
-    bytes: int
-    mtime_ns: int
+    bytes: int | None = None
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed)."""
+    """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed), or its URL."""
 
     id: int
     path: str
-    file: Path
+    file: Path | str
     sku: str
     article_type: str
     title: str
@@ -255,13 +262,15 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class CatalogCounts:
-    """How much there is. `images` includes the quarantined ones."""
+    """How much there is. `images` includes the quarantined; `remote` are behind URLs, of which `fetched` were read."""
 
     products: int
     images: int
     quarantined: int
     observations: int
     revision: int
+    remote: int
+    fetched: int
 
 
 # -- predictions -----------------------------------------------------------------------------------
@@ -332,7 +341,10 @@ class ProductHistory:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """How much was deleted. `digests` are those of image files that no other image has; `records` cached ones."""
+    """How much was deleted. `digests` are those of image files that no other image has; `records` cached ones.
+
+    `urls` are where images were fetched from.
+    """
 
     products: int
     images: int
@@ -340,8 +352,9 @@ class Forgotten:
     annotations: int
     predictions: int
     digests: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
     records: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as `forget --json` shows them."""
-        return {name: count for name, count in asdict(self).items() if name != "digests"}
+        return {name: count for name, count in asdict(self).items() if name not in ("digests", "urls")}

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 
 from ..catalog import Catalog
-from ..errors import TrainingError
+from ..errors import CatalogError, TrainingError
 from ..images.cache import Bound
 from ..images.features import ActivationStore, top_key
+from ..images.remote import RemoteFiles
 from ..inference.features import CatalogImages, Pictures
 from ..label_set import LabelSet
 from ..nn.trunk import MAPS, Backbone, Reads, TrunkSpec
@@ -49,12 +50,23 @@ class TrainingData:
         self.spec = TrunkSpec(**settings.trunk.model_dump())
         self.quarantined: dict[str, str] = {}
         bound, workers = Bound.of(settings.catalog), settings.training.workers
-        self._images = CatalogImages(catalog, bound, self.device, workers, progress)
+        remote = RemoteFiles.of(settings)
+        self._images = CatalogImages(catalog, bound, remote, self.device, workers, progress)
         self.features = self._images.features
 
     def decode(self, ids: Sequence[int], size: int | None = None) -> Pictures:
-        """Decode images at `size` pixels (default: the trunk's); those that fail are quarantined and reported."""
+        """Decode images at `size` pixels (default: the trunk's); those that fail are quarantined and reported.
+
+        Raises CatalogError if most of them are behind hosts that cannot be reached: what would be learnt of the others
+        is not what is asked for.
+        """
         pictures = self._images.decode(ids, size or self.spec.image_size)
+        if len(pictures.away) > len(ids) / 2:
+            why = pictures.failed[min(pictures.away)]
+            raise CatalogError(
+                f"{len(pictures.away)} of {len(ids)} images cannot be fetched, {why} for one; is the network there? "
+                "What was fetched is kept"
+            )
         if pictures.failed:
             paths = {image.id: image.path for image in self.catalog.labels.images(ids=list(pictures.failed))}
             self.quarantined |= {paths[i]: reason for i, reason in pictures.failed.items()}
