@@ -88,7 +88,10 @@ class PixelStore(RecordStore):
                 self._store(chunk, out)
                 if progress:
                     progress(len(chunk))
-        return out
+        # Features are computed batch by batch in this order, which must not depend on what arrived first.
+        digests = {photo.id: out.digests[photo.id] for photo in photos if photo.id in out.digests}
+        failed = {photo.id: out.failed[photo.id] for photo in photos if photo.id in out.failed}
+        return Decoded(digests, failed, out.away)
 
     def _store(self, chunk: Sequence[tuple[Photo, _Result]], out: Decoded) -> None:
         """Store what could be decoded, and note what came of each photo."""
