@@ -15,7 +15,7 @@ from support.web import HERE, WebServer
 
 #: What one image of the feed each is behind, and what is said of it.
 BAD = {
-    "stall": "sent nothing for 1 s",
+    "stall": "sent nothing for 3 s",
     "cut": "broke off",
     "html": "not an image in one of",
     "missing": "answers 404 Not Found",
@@ -36,7 +36,7 @@ def shop(tmp_path: Path, garments: Garments) -> Iterator[WebServer]:
 def feed(new_project: Callable[..., Project], shop: WebServer) -> Project:
     """A project whose label file names images by URLs: 75 good ones, and the bad ones first."""
     project = new_project("garment")
-    project.settings(images={**HERE, "timeout": 1, "retries": 0}, training={"epochs": 2, "min_labels": 20})
+    project.settings(images={**HERE, "timeout": 3, "retries": 0}, training={"epochs": 2, "min_labels": 20})
     rows = [dict(row, image=shop.url(row["image"])) for row in project.garments.rows[: 75 + len(BAD)]]
     for row, how in zip(rows, BAD, strict=False):
         row["image"] = shop.url(f"{how}/{row['image'].rpartition('/')[2]}")

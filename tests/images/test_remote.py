@@ -17,7 +17,7 @@ from attributree.images.download import AgainError
 from attributree.images.pixels import Photo, PixelStore
 from attributree.images.remote import RemoteFiles
 from attributree.settings.models import ImagesSettings
-from support.web import WebServer, quick
+from support.web import WebServer, settings
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +41,16 @@ def cache(tmp_path: Path) -> Path:
 
 def test_a_file_is_fetched_once_and_then_read_from_the_cache(web: WebServer, cache: Path) -> None:
     content = photo(web, "1.jpg")
-    files = RemoteFiles(cache, quick())
+    files = RemoteFiles(cache, settings())
     assert files.file(web.url("1.jpg")).read_bytes() == content
-    assert RemoteFiles(cache, quick()).file(web.url("1.jpg#part")).read_bytes() == content
+    assert RemoteFiles(cache, settings()).file(web.url("1.jpg#part")).read_bytes() == content
     assert web.asked == {"/1.jpg": 1}
     assert web.seen["/1.jpg"]["user-agent"].startswith("attributree/")
 
 
 def test_with_recheck_a_file_is_sent_again_only_if_it_changed(web: WebServer, cache: Path) -> None:
     first = photo(web, "1.jpg")
-    files, url = RemoteFiles(cache, quick()), web.url("1.jpg")
+    files, url = RemoteFiles(cache, settings()), web.url("1.jpg")
     files.file(url)
     assert files.file(url, recheck=True).read_bytes() == first
     assert web.seen["/1.jpg"]["if-none-match"]
@@ -63,7 +63,7 @@ def test_with_recheck_a_file_is_sent_again_only_if_it_changed(web: WebServer, ca
 
 def test_what_is_cached_works_without_the_server(web: WebServer, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = photo(web, "1.jpg")
-    files, url = RemoteFiles(cache, quick()), web.url("1.jpg")
+    files, url = RemoteFiles(cache, settings()), web.url("1.jpg")
     files.file(url)
     web.stop()
     assert files.file(url).read_bytes() == content
@@ -78,10 +78,10 @@ def test_what_is_cached_works_without_the_server(web: WebServer, cache: Path, ca
     ("path", "reason"),
     [
         ("none.jpg", r"^127\.0\.0\.1:\d+ answers 404 Not Found$"),
-        ("stall/1.jpg", r"sent nothing for 0\.5 s"),
-        ("silent/1.jpg", r"sent nothing for 0\.5 s"),
-        ("drip/1.jpg", r"did not arrive in 1\.5 s"),
-        ("slow-head/1.jpg", r"did not arrive in 1\.5 s"),
+        ("stall/1.jpg", r"sent nothing for 1 s"),
+        ("silent/1.jpg", r"sent nothing for 1 s"),
+        ("drip/1.jpg", r"did not arrive in 2 s"),
+        ("slow-head/1.jpg", r"did not arrive in 2 s"),
         ("reset/1.jpg", "broke off"),
         ("cut/1.jpg", "broke off: .*IncompleteRead"),
         ("busy/9/1.jpg", "answers 503"),
@@ -103,12 +103,12 @@ def test_a_server_that_stalls_lies_or_leads_astray_costs_one_image_and_little_ti
     web: WebServer, cache: Path, path: str, reason: str
 ) -> None:
     photo(web, "1.jpg")
-    files = RemoteFiles(cache, quick(max_megabytes=0.1, schemes=["http", "s3"]))
+    files = RemoteFiles(cache, settings(max_megabytes=0.1, schemes=["http", "s3"], timeout=1, max_seconds=2))
     begun = time.monotonic()
     with pytest.raises(ImageError, match=reason) as error:
         files.file(web.url(path))
     assert not isinstance(error.value, UnreachableError)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     assert [path for path in cache.rglob("*") if path.is_file()] == []  # nothing half is left
 
 
@@ -117,12 +117,12 @@ def test_a_picture_is_a_picture_whatever_its_type_is_called_and_wherever_it_lies
     web: WebServer, cache: Path, path: str
 ) -> None:
     content = photo(web, "1.jpg")
-    assert RemoteFiles(cache, quick()).file(web.url(path)).read_bytes() == content
+    assert RemoteFiles(cache, settings()).file(web.url(path)).read_bytes() == content
 
 
 def test_a_host_that_is_busy_is_asked_again_after_a_pause(web: WebServer, cache: Path, no_pauses: list[float]) -> None:
     content = photo(web, "1.jpg")
-    assert RemoteFiles(cache, quick(retries=2)).file(web.url("busy/2/1.jpg")).read_bytes() == content
+    assert RemoteFiles(cache, settings(retries=2)).file(web.url("busy/2/1.jpg")).read_bytes() == content
     assert len(no_pauses) == 2
     assert 0 < no_pauses[0] < no_pauses[1]
 
@@ -131,13 +131,13 @@ def test_what_another_try_cannot_change_is_not_tried_again(web: WebServer, cache
     photo(web, "1.jpg")
     for path in ("none.jpg", "html/1.jpg"):
         with pytest.raises(ImageError):
-            RemoteFiles(cache, quick(retries=5)).file(web.url(path))
+            RemoteFiles(cache, settings(retries=5)).file(web.url(path))
     assert set(web.asked.values()) == {1}
 
 
 def test_a_host_that_never_answers_is_given_up_for_this_time(web: WebServer, cache: Path) -> None:
     web.stop()
-    files = RemoteFiles(cache, quick())
+    files = RemoteFiles(cache, settings())
     reasons = []
     for number in range(8):
         with pytest.raises(UnreachableError) as error:
@@ -148,7 +148,7 @@ def test_a_host_that_never_answers_is_given_up_for_this_time(web: WebServer, cac
 
 def test_a_few_bad_images_among_good_ones_do_not_give_a_host_up(web: WebServer, cache: Path) -> None:
     photo(web, "1.jpg")
-    files = RemoteFiles(cache, quick())
+    files = RemoteFiles(cache, settings())
     for number in range(12):
         with pytest.raises(AgainError):
             files.file(web.url(f"cut/1.jpg?{number}"))
@@ -158,17 +158,17 @@ def test_a_few_bad_images_among_good_ones_do_not_give_a_host_up(web: WebServer, 
 def test_the_settings_forbid_http_and_this_machine_by_default(web: WebServer, cache: Path) -> None:
     photo(web, "1.jpg")
     with pytest.raises(ImageError, match="not allowed: http://"):
-        RemoteFiles(cache, quick(schemes=["https"])).file(web.url("1.jpg"))
+        RemoteFiles(cache, settings(schemes=["https"])).file(web.url("1.jpg"))
     by_name = web.url("1.jpg").replace("127.0.0.1", "localhost")
     with pytest.raises(ImageError, match=r"not allowed: localhost leads to .*, a private address"):
-        RemoteFiles(cache, quick(allow_private=[])).file(by_name)
+        RemoteFiles(cache, settings(allow_private=[])).file(by_name)
     assert web.asked == {}
-    assert RemoteFiles(cache, quick(allow_private=["localhost"])).file(by_name).is_file()
+    assert RemoteFiles(cache, settings(allow_private=["localhost"])).file(by_name).is_file()
 
 
 def test_the_cache_is_bounded_and_what_was_used_last_stays(web: WebServer, cache: Path) -> None:
     size = len(photo(web, "1.jpg", 100))
-    files = RemoteFiles(cache, quick(cache_gigabytes=5.5 * size / 1e9))
+    files = RemoteFiles(cache, settings(cache_gigabytes=5.5 * size / 1e9))
     urls = [web.url(f"1.jpg?{number}") for number in range(12)]
     clock = iter(range(1_000_000_000, 2_000_000_000))
     for url in urls:
@@ -187,7 +187,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(web: WebServer, cache: Path)
     cache.mkdir()
     (cache / "remote").write_text("in the way")
     with pytest.raises(ArtifactError, match=r"remote cannot be written .*catalog -> cache"):
-        RemoteFiles(cache, quick()).file(web.url("1.jpg"))
+        RemoteFiles(cache, settings()).file(web.url("1.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_pixels_of_urls_are_kept_under_the_digest_of_their_file(web: WebServer, 
         Photo(4, web.url("none.jpg")),
     ]
     store = PixelStore(cache, 32)
-    decoded = store.fill(photos, remote=RemoteFiles(cache, quick()))
+    decoded = store.fill(photos, remote=RemoteFiles(cache, settings()))
     assert decoded.digests == dict.fromkeys((1, 2, 3), hashlib.sha256(content).hexdigest())
     assert list(decoded.failed) == [4]
     assert not decoded.away
@@ -229,7 +229,7 @@ def test_an_image_that_takes_long_keeps_no_other_waiting(web: WebServer, cache: 
     slow = [Photo(i, web.url(f"gate/1.jpg?{i}")) for i in range(4)]  # they arrive once all the others have
     others = [Photo(i, web.url(f"1.jpg?{i}")) for i in range(4, 64)]
     told: list[int] = []
-    files = RemoteFiles(cache, quick(connections=8, timeout=20, max_seconds=20))
+    files = RemoteFiles(cache, settings(connections=8))
     decoded = PixelStore(cache, 32).fill(slow + others, told.append, 1, remote=files)
     assert not decoded.failed
     assert sum(told) == 64
@@ -238,7 +238,7 @@ def test_an_image_that_takes_long_keeps_no_other_waiting(web: WebServer, cache: 
 def test_a_file_that_cannot_be_decoded_is_asked_for_anew(web: WebServer, cache: Path) -> None:
     content = photo(web, "1.jpg", 300)
     (web.folder / "1.jpg").write_bytes(content[: len(content) // 2])
-    store, files, photos = PixelStore(cache, 300), RemoteFiles(cache, quick()), [Photo(1, web.url("1.jpg"))]
+    store, files, photos = PixelStore(cache, 300), RemoteFiles(cache, settings()), [Photo(1, web.url("1.jpg"))]
     assert "truncated" in store.fill(photos, remote=files).failed[1]
     (web.folder / "1.jpg").write_bytes(content)
     assert store.fill(photos, remote=files).digests == {1: hashlib.sha256(content).hexdigest()}
@@ -247,6 +247,6 @@ def test_a_file_that_cannot_be_decoded_is_asked_for_anew(web: WebServer, cache: 
 def test_threads_that_fetch_one_url_at_once_each_get_it(web: WebServer, cache: Path) -> None:
     content = photo(web, "1.jpg")
     photos = [Photo(i, web.url("1.jpg")) for i in range(16)]
-    decoded = PixelStore(cache, 32).fill(photos, remote=RemoteFiles(cache, quick(timeout=20, max_seconds=20)))
+    decoded = PixelStore(cache, 32).fill(photos, remote=RemoteFiles(cache, settings()))
     assert set(decoded.digests.values()) == {hashlib.sha256(content).hexdigest()}
     assert len(decoded.digests) == 16
