@@ -117,7 +117,7 @@ def test_what_a_store_refuses_is_said_and_missing_credentials_are_no_fault_of_th
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server that speaks S3, with the bucket `shop`, and the user's environment that leads to it."""
     why = "pip install s3fs 'moto[server,s3]'"
-    pytest.importorskip("s3fs", reason=why)
+    s3fs = pytest.importorskip("s3fs", reason=why)
     moto = pytest.importorskip("moto.server", reason=why)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -128,6 +128,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()  # one of another test has its own server and keys
     yield f"http://{host}:{port}"
     server.stop()
 
