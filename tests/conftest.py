@@ -18,4 +18,5 @@ pytest_plugins = [
     "support.postgresql",
     "support.catalogues",
     "support.projects",
+    "support.web",
 ]

@@ -10,6 +10,7 @@ AttributreeError
 │   ├── OvertakenError        another tree version went live meanwhile
 │   └── IngestError           a label file cannot be read as a table
 ├── ImageError          one image cannot be used
+│   └── UnreachableError      its host cannot be reached just now
 ├── TrunkError          the backbone or its weights do not fit
 ├── ArtifactError       a stored part is missing, damaged or not what its manifest says
 ├── TrainingError       a branch could not be trained
@@ -59,6 +60,10 @@ class IngestError(CatalogError):
 
 class ImageError(AttributreeError):
     """An image is missing, unreadable or not allowed; the message is its quarantine reason."""
+
+
+class UnreachableError(ImageError):
+    """The host of an image cannot be reached just now; that is no fault of the image, which is left out for now."""
 
 
 class TrunkError(AttributreeError):

@@ -27,6 +27,7 @@ def describe_status(
     names = sorted({*state.declared, *state.catalogued})
     return {
         **{key: counts[key] for key in ("images", "products", "observations", "revision")},
+        "remote": {"images": counts["remote"], "fetched": counts["fetched"]},
         "version": state.live.id if state.live else None,
         "attributes": {name: _attribute_status(catalog, state, plan, name) for name in names},
         "undeclared": dict(undeclared),

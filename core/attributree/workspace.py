@@ -40,6 +40,7 @@ from .sync.plan import broken_owner, plan_sync
 from .sync.state import read_state
 
 if TYPE_CHECKING:
+    from .inference.fetch import FetchReport
     from .inference.live import LiveTree
     from .inference.predict import Prediction
     from .inference.products import ProductPrediction
@@ -189,6 +190,7 @@ class Workspace:
             images=root,
             source=source,
             formats=lambda path: self.plugins.catalog_rows(path),
+            remote=self.settings.images,
             progress=progress,
         )
         return replace(summary, undeclared=self.only_undeclared(summary.undeclared))
@@ -204,6 +206,15 @@ class Workspace:
         Raises UnknownNameError if `old` is no images root, CatalogError if its images are not at `new`.
         """
         return self.labels.relocate(Path(old), Path(new), actor())
+
+    def fetch(self, *, recheck: bool = False, progress: Progress | None = None) -> FetchReport:
+        """Fetch and decode the images behind URLs that were not yet, those in quarantine again. Imports torch.
+
+        With `recheck`, hosts are asked whether the others have changed.
+        """
+        from .inference.fetch import fetch_images
+
+        return fetch_images(self.catalog, self.settings, self.plugins, recheck=recheck, progress=progress)
 
     def plan(self, *, only: Iterable[str] = (), retrain: Iterable[str] = ()) -> Plan:
         """Return what `sync` would do."""
@@ -260,7 +271,7 @@ class Workspace:
     def predict(
         self, images: Sequence[Path | str], *, attributes: Iterable[str] = (), article_type: str | None = None
     ) -> list[Prediction]:
-        """Return what the live tree says of image files."""
+        """Return what the live tree says of images, files or URLs."""
         return self.live().predict_files(images, attributes, article_type)
 
     def predict_products(self, skus: Sequence[str], *, attributes: Iterable[str] = ()) -> list[ProductPrediction]:
@@ -310,10 +321,14 @@ class Workspace:
         Raises UnknownNameError, deleting nothing, for an unknown sku; CatalogError while somebody trains.
         """
         from .images.array_store import erase_everywhere
+        from .images.remote import RemoteFiles
 
         with self.catalog.sync_lock():
             self.registry.require_idle()
             gone = self.labels.forget(skus, actor())
+            remote = RemoteFiles.of(self.settings)
+            for url in gone.urls:
+                remote.drop(url)
             return replace(gone, records=erase_everywhere(self.settings.catalog.cache, gone.digests))
 
     def gc(self, *, dry_run: bool = False) -> Garbage:

@@ -91,8 +91,11 @@ def test_an_image_that_cannot_be_used_is_quarantined_named_counted_and_its_label
         ("../outside.jpg", "outside the images root"),
         ("/etc/hostname", "outside the images root"),
         ("link.jpg", "outside the images root"),
-        ("https://shop.example/1.jpg", "remote images are not fetched"),
-        ("file:///etc/hostname", "remote images are not fetched"),
+        ("file:///etc/hostname", "outside the images root"),
+        ("http://shop.example/1.jpg", "not allowed: http://"),
+        ("https://127.0.0.1/1.jpg", "not allowed: 127.0.0.1"),
+        ("https://169.254.169.254/latest/meta-data", "not allowed: 169.254.169.254"),
+        ("ftp://shop.example/1.jpg", "not allowed: ftp://"),
     ],
 )
 def test_an_image_from_elsewhere_is_quarantined(shop: Project, cell: str, reason: str) -> None:

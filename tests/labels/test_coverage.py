@@ -45,7 +45,7 @@ HEADER = "image,article_type,split,neckline"
 @pytest.fixture
 def four_states(catalog: Catalog, shop: Shop) -> Catalog:
     catalog.labels.ingest(shop.labels(HEADER, *ROWS))
-    catalog.labels.quarantine(10, "cannot be read")
+    catalog.labels.quarantine({10: "cannot be read"})
     return catalog
 
 
@@ -283,7 +283,7 @@ def test_coverage_is_counted_once_and_again_after_each_change(
         counts.clear()
         assert catalog.labels.coverage(garment) == before
         assert counts == []
-        catalog.labels.quarantine(1, "torn")
+        catalog.labels.quarantine({1: "torn"})
         assert catalog.labels.coverage(garment).images == before.images - 1
         other = [{"image": row["image"], "garment": "gown"}]
         workspace.ingest(project.labels(other, "more.csv"), images=project.photos, source="supplier")

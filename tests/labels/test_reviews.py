@@ -26,7 +26,7 @@ def stocked(catalog: Catalog, shop: Shop) -> Catalog:
 
 
 def test_pages_have_every_image_once_by_id_and_those_of_one_state_alone(stocked: Catalog) -> None:
-    stocked.labels.quarantine(2, "torn")
+    stocked.labels.quarantine({2: "torn"})
     assert [[image.id for image in page] for page in stocked.labels.pages(2)] == [[1, 2], [3]]
     assert [[image.id for image in page] for page in stocked.labels.pages(2, state="ok")] == [[1, 3]]
     assert [[image.path for image in page] for page in stocked.labels.pages(1, state="quarantined")] == [["b.png"]]

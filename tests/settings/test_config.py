@@ -253,11 +253,13 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
         ("[trainig]\nepochs = 3", "trainig: unknown section; did you mean training?"),
         (
             "[other]",
-            "other: unknown section; one of catalog, trunk, training, plugins, article_types, sources, attributes",
+            "other: unknown section; one of catalog, images, trunk, training, plugins, article_types, sources, "
+            "attributes",
         ),
         (
             "epochs = 3",
-            "epochs: unknown section; one of catalog, trunk, training, plugins, article_types, sources, attributes",
+            "epochs: unknown section; one of catalog, images, trunk, training, plugins, article_types, sources, "
+            "attributes",
         ),
         ("training = 3", "training: must be a section, [training]"),
         ("[attributes]\nneckline = 3", "attributes -> neckline: must be a section, [attributes.neckline]"),

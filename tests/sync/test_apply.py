@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from attributree import Workspace
 from attributree.errors import CatalogError
 from attributree.images.cache import Bound
+from attributree.images.remote import RemoteFiles
 from attributree.inference.features import CatalogImages
 from attributree.labels.store import LabelStore
 from attributree.nn.transform import Transform
@@ -444,7 +445,9 @@ def test_a_photo_that_changed_is_decoded_once_more_and_then_known(new_project: C
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
         catalog = workspace.catalog
-        images = CatalogImages(catalog, Bound.of(workspace.settings.catalog), torch.device("cpu"))
+        images = CatalogImages(
+            catalog, Bound.of(workspace.settings.catalog), RemoteFiles.of(workspace.settings), torch.device("cpu")
+        )
         first, second = catalog.labels.images()[:2]
         before = images.decode([first.id, second.id], Transform(32)).digests
         first.file.write_bytes(second.file.read_bytes())
@@ -476,7 +479,9 @@ def test_a_single_photo_that_is_away_is_left_out_and_back_when_it_is_back(new_pr
     with Workspace.create(project.folder) as workspace:
         workspace.ingest(project.labels(), images=project.photos)
         catalog = workspace.catalog
-        images = CatalogImages(catalog, Bound.of(workspace.settings.catalog), torch.device("cpu"))
+        images = CatalogImages(
+            catalog, Bound.of(workspace.settings.catalog), RemoteFiles.of(workspace.settings), torch.device("cpu")
+        )
         ids = [image.id for image in catalog.labels.images()][:6]
         photo.rename(project.folder / "away.jpg")
         assert list(images.decode(ids, Transform(32)).failed.values()) == ["file not found"]

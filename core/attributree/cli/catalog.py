@@ -67,6 +67,11 @@ def _show_summaries(document: dict[str, Any]) -> None:
             say(f"  column {column}: {count} cells kept; no plugin declares it yet")
         for unknown in summary["unknown_values"]:
             _show_unknown(f"  {unknown['attribute']}", unknown, "cells kept")
+        if summary["remote_new"]:
+            say(
+                f"  {summary['remote_new']} new images are behind URLs and were not looked at yet: sync-catalog "
+                "fetches what it learns from, `attributree fetch` all"
+            )
         _show_quarantined(summary["quarantined"])
 
 
@@ -78,10 +83,41 @@ def _show_unknown(where: str, unknown: dict[str, Any], cells: str) -> None:
 def _show_quarantined(images: list[dict[str, Any]], most: int = 10) -> None:
     if images:
         say(f"  {len(images)} image{'s are' if len(images) > 1 else ' is'} quarantined; labels are kept for its repair")
+    _show_list(images, most)
+
+
+def _show_list(images: list[dict[str, Any]], most: int = 10) -> None:
     for image in images[:most]:
         say(f"    {image['image']}: {image['reason']}")
     if len(images) > most:
-        say(f"    and {len(images) - most} more; see attributree status --json")
+        say(f"    and {len(images) - most} more; --json has them all")
+
+
+@cli.command()
+@click.option("--recheck", is_flag=True, help="Also ask whether images that were fetched have changed.")
+@json_option
+@pass_options
+def fetch(options: Options, recheck: bool, as_json: bool) -> None:
+    """Fetch the images behind URLs that were not fetched yet.
+
+    Those in quarantine are tried again. sync-catalog and predict fetch what they need by themselves; this is for doing
+    it ahead, before going offline, or once more.
+    """
+    with options.workspace() as workspace, Reporter() as reporter:
+        report = workspace.fetch(recheck=recheck, progress=reporter)
+    emit(report, as_json, _show_fetched)
+    options.held_back(bool(report.quarantined or report.away))
+
+
+def _show_fetched(document: dict[str, Any]) -> None:
+    changed = f" ({document['changed']} had changed)" if document["changed"] else ""
+    say(
+        f"{document['images']} images behind URLs: {document['fetched']} fetched{changed}, "
+        f"{document['here']} were here, {len(document['quarantined'])} quarantined, "
+        f"{len(document['away'])} out of reach"
+    )
+    _show_quarantined(document["quarantined"])
+    _show_list(document["away"])
 
 
 @cli.command()
@@ -134,6 +170,9 @@ def _show_status(document: dict[str, Any]) -> None:
             _show_unknown(name, unknown, "cells")
     for column, count in document["undeclared"].items():
         say(f"column {column}: {count} cells, no plugin declares it")
+    remote = document["remote"]
+    if remote["images"]:
+        say(f"{remote['fetched']} of {remote['images']} images behind URLs were fetched")
     _show_quarantined(document["quarantined"])
     for note in document["notes"]:
         say(f"note: {note}")

@@ -19,7 +19,9 @@ _BLOCK = 1 << 20
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--format", "form", type=click.Choice(("csv", "jsonl", "parquet")), help="Format.  [by FILE's suffix]")
 @click.option("--attribute", "attributes", metavar="ATTR", multiple=True, help="Only this column; repeatable.")
-@click.option("--images", metavar="ROOT", type=click.Path(path_type=Path), help="Only images below this images root.")
+@click.option(
+    "--images", metavar="ROOT", type=click.Path(path_type=Path), help="Only images below this images root, and URLs."
+)
 @click.option("--observations", is_flag=True, help="What each source said, verbatim, instead of what is known.")
 @click.option("--predictions", is_flag=True, help="Add what was predicted for the gaps, in columns beside them.")
 @click.option("--by-product", is_flag=True, help="One row a product: what is known of it from all its pictures.")

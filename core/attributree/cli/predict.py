@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("images", metavar="[IMAGE|SKU]...", nargs=-1)
+@click.argument("images", metavar="[IMAGE|URL|SKU]...", nargs=-1)
 @click.option("--missing", is_flag=True, help="Predict and store every gap of the catalogue.")
 @click.option("--by-product", is_flag=True, help="One line a product and attribute, pooled over its pictures.")
 @attributes_option
@@ -38,17 +38,17 @@ def predict(
     sheet: Path | None,
     article_type: str | None,
 ) -> None:
-    """Print one JSON line per image and attribute.
+    """Print one JSON line per image and attribute; images are files or URLs.
 
     One that cannot be answered has the decision "error" and a reason; if none can be, the exit code is 1.
 
     With --by-product what is named are products of the catalogue, by SKU, and --missing fills the gaps of products.
     """
     if bool(images) == missing:
-        what = "SKUs" if by_product else "image files"
+        what = "SKUs" if by_product else "image files or URLs"
         raise click.UsageError(f"give {what}, or --missing for the catalogue's gaps")
     if (missing or by_product) and article_type:
-        raise click.UsageError("--article-type is for image files; what is in the catalogue has the catalogue's")
+        raise click.UsageError("--article-type is for images that are named; what is in the catalogue has its own")
     if by_product and sheet:
         raise click.UsageError("--sheet shows images; leave --by-product out")
     decisions: Counter[str] = Counter()
@@ -65,7 +65,7 @@ def predict(
         if sheet:
             from ..inference.sheet import write_sheet
 
-            count = write_sheet(sheet, shown, live.files(shown))
+            count = write_sheet(sheet, shown, live.files(shown), live.remote.file)
             reporter.line(f"{sheet}: {count} images with their predictions")
         asked = live.names(attributes)
         left = [one for one in workspace.unmapped_types() if not set(asked) <= set(one.attributes)] if missing else []

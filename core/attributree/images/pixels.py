@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from os import cpu_count
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..errors import ImageError, UnreachableError
 from ..nn.transform import BICUBIC
 from .array_store import RecordStore
 from .cache import Room
 from .decode import decode_image, quiet
+from .remote import Place, RemoteFiles
 
 #: Names the way from file to pixels, with bicubic resampling; a change of `decode_image` that alters pixels changes it.
 TRANSFORM = "pad-white-1"
@@ -24,19 +26,28 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Photo:
-    """An image file to decode; `digest` is the SHA-256 of its content if it is known to be unchanged."""
+    """An image to decode; `digest` is the SHA-256 of its file if that is known to be unchanged."""
 
     id: int
-    file: Path
+    file: Place
     digest: str | None = None
+
+
+#: Pixels, and the SHA-256 of their file.
+_Pixels = tuple[npt.NDArray[np.uint8], str]
+_Result = _Pixels | ImageError
 
 
 @dataclass
 class Decoded:
-    """What came of a list of photos: digests by id, and the reason for each that could not be read."""
+    """What came of a list of photos: digests by id, and the reason for each that could not be read.
+
+    `away` are those of the failed whose host could not be reached.
+    """
 
     digests: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
+    away: set[int] = field(default_factory=set)
 
 
 class PixelStore(RecordStore):
@@ -48,37 +59,97 @@ class PixelStore(RecordStore):
         self.size = size
         self.interpolation = interpolation
 
-    def fill(self, photos: Sequence[Photo], progress: Callable[[int], None] | None = None, workers: int = 0) -> Decoded:
+    def fill(
+        self,
+        photos: Sequence[Photo],
+        progress: Callable[[int], None] | None = None,
+        workers: int = 0,
+        *,
+        remote: RemoteFiles | None = None,
+        recheck: bool = False,
+    ) -> Decoded:
         """Decode the photos that are not stored yet; `progress` is told how many were looked at.
 
-        Threads suffice: Pillow decodes and resizes without holding the interpreter.
+        Those behind URLs are fetched by `remote`, asking again for what is in its cache if `recheck`. Threads suffice:
+        Pillow decodes and resizes without holding the interpreter, and a network only makes them wait.
         """
         out = Decoded({p.id: p.digest for p in photos if p.digest and p.digest in self})
         todo = [photo for photo in photos if photo.id not in out.digests]
         self.reserve(len(todo))
         if progress and out.digests:
             progress(len(out.digests))
-        with quiet(), ThreadPoolExecutor(workers or cpu_count() or 1) as pool:
-            for start in range(0, len(todo), _CHUNK):
-                chunk = todo[start : start + _CHUNK]
-                results = list(pool.map(self._decode, chunk))
-                keys: list[str] = []
-                pixels: list[npt.NDArray[np.uint8]] = []
-                for photo, result in zip(chunk, results, strict=True):
-                    if isinstance(result, str):
-                        out.failed[photo.id] = result
-                    else:
-                        out.digests[photo.id] = result[1]
-                        pixels.append(result[0])
-                        keys.append(result[1])
-                if keys:
-                    self.append(keys, np.stack(pixels))
+        threads = workers or cpu_count() or 1
+        if remote and any(isinstance(photo.file, str) for photo in todo):
+            threads = max(threads, remote.settings.connections)
+
+        def decode(photo: Photo) -> _Result:
+            return self._decode(photo, remote, recheck)
+
+        with quiet(), ThreadPoolExecutor(threads) as pool:
+            results = _completed(pool, decode, todo, 2 * threads)
+            while chunk := list(islice(results, _CHUNK)):
+                self._store(chunk, out)
                 if progress:
                     progress(len(chunk))
-        return out
+        # Features are computed batch by batch in this order, which must not depend on what arrived first.
+        digests = {photo.id: out.digests[photo.id] for photo in photos if photo.id in out.digests}
+        failed = {photo.id: out.failed[photo.id] for photo in photos if photo.id in out.failed}
+        return Decoded(digests, failed, out.away)
 
-    def _decode(self, photo: Photo) -> tuple[npt.NDArray[np.uint8], str] | str:
+    def _store(self, chunk: Sequence[tuple[Photo, _Result]], out: Decoded) -> None:
+        """Store what could be decoded, and note what came of each photo."""
+        keys: list[str] = []
+        pixels: list[npt.NDArray[np.uint8]] = []
+        for photo, result in chunk:
+            if isinstance(result, ImageError):
+                out.failed[photo.id] = str(result)
+                if isinstance(result, UnreachableError):
+                    out.away.add(photo.id)
+            else:
+                out.digests[photo.id] = result[1]
+                pixels.append(result[0])
+                keys.append(result[1])
+        if keys:
+            self.append(keys, np.stack(pixels))
+
+    def _decode(self, photo: Photo, remote: RemoteFiles | None, recheck: bool) -> _Result:
         try:
-            return decode_image(photo.file, self.size, self.interpolation)
+            return decode_place(photo.file, self.size, self.interpolation, remote, recheck=recheck)
         except ImageError as error:
-            return str(error)
+            return error
+
+
+def decode_place(
+    place: Place, size: int, interpolation: str, remote: RemoteFiles | None, *, recheck: bool = False
+) -> _Pixels:
+    """Return what `decode_image` does of the file at `place`; `remote` fetches one behind a URL. Raises ImageError."""
+    if isinstance(place, Path):
+        return decode_image(place, size, interpolation)
+    if remote is None:
+        raise ImageError("a URL, where only files are read")
+    file = remote.file(place, recheck=recheck)
+    try:
+        return decode_image(file, size, interpolation)
+    except ImageError:
+        remote.drop(place)  # the next try asks for it anew
+        raise
+
+
+def _completed(
+    pool: ThreadPoolExecutor, work: Callable[[Photo], _Result], photos: Sequence[Photo], most: int
+) -> Iterator[tuple[Photo, _Result]]:
+    """Yield each photo with what `work` made of it, as it is done; `most` are under way at a time.
+
+    So one that takes long to arrive keeps no other waiting.
+    """
+    todo = iter(photos)
+    running = {pool.submit(work, photo): photo for photo in islice(todo, most)}
+    try:
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                photo = running.pop(future)
+                running |= {pool.submit(work, more): more for more in islice(todo, 1)}
+                yield photo, future.result()
+    finally:
+        for future in running:
+            future.cancel()

@@ -9,6 +9,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from ..errors import ImageError
 from ..jsonable import printable
+from .addresses import file_of, normal_url, scheme_of
 
 #: What ends a path that leads to a folder.
 _NO_NAMES = frozenset(("", ".", ".."))
@@ -24,10 +26,9 @@ _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 #: Suffixes of image files, and how many names of a folder are looked at for a hint.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _LOOKED_AT = 1000
-_URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
-class Place(NamedTuple):
+class Found(NamedTuple):
     """Where a cell leads: `path` is its one spelling below the root, `file` and `state` what lies there."""
 
     path: str
@@ -42,13 +43,13 @@ class _MissingError(ImageError):
 def normal(cell: str) -> str:
     """Return the one spelling of a path, without `.`, `//` and steps back, accents as single characters (NFC).
 
-    An address stays as it is.
+    That of a URL is `normal_url`.
 
     >>> normal("./a//b/../c.png")
     'a/c.png'
     """
-    if _URL.match(cell):
-        return cell
+    if scheme_of(cell):
+        return normal_url(cell)
     if not _NO_NAMES.isdisjoint(cell.split("/")):
         cell = posixpath.normpath(re.sub("^/+", "/", cell))
     return unicodedata.normalize("NFC", cell)
@@ -61,12 +62,14 @@ class Places:
         self._root = root
         self._folder = lru_cache(maxsize=100_000)(self._follow)
 
-    def find(self, cell: str) -> Place:
+    def find(self, cell: str) -> Found:
         """Return where `cell` leads, whatever its spelling: `img.png`, `./img.png` and the absolute path are one place.
 
-        Where no file is called just so, accents may be encoded in another way than in the file's name, and a backslash
-        may stand for a slash. Raises ImageError as `locate` does.
+        So is the file:// URL. Where no file is called just so, accents may be encoded in another way than in the file's
+        name, and a backslash may stand for a slash. Raises ImageError as `locate` does.
         """
+        if scheme_of(cell) == "file":
+            cell = file_of(cell)
         for spelling in self._spellings(cell):
             try:
                 file, state = self.locate(spelling)
@@ -75,12 +78,15 @@ class Places:
             if spelling.startswith("/"):  # by way of a link to the root
                 spelling = Path(file).relative_to(self._base).as_posix()
             path = normal(spelling)
-            return Place(path if path == spelling or self._same(path, state) else spelling, file, state)
+            return Found(path if path == spelling or self._same(path, state) else spelling, file, state)
         hint = "; it is a path of Windows, write it as it is below the images root" if _DRIVE.match(cell) else ""
         raise ImageError(f"file not found{hint}")
 
     def path(self, cell: str) -> str:
         """Return the one spelling of a path below the root, whether or not something lies there."""
+        if scheme_of(cell) == "file":
+            with suppress(ImageError):  # it names another host
+                cell = file_of(cell)
         return normal(self._below(cell.replace("\\", "/")))
 
     def _spellings(self, cell: str) -> Iterator[str]:
@@ -99,7 +105,7 @@ class Places:
 
     def _below(self, cell: str) -> str:
         """Return a path without what is not needed to name it below the root, or `cell` if it leads out of the root."""
-        if _URL.match(cell) or "\0" in cell or _NO_NAMES.isdisjoint(parts := cell.split("/")):
+        if scheme_of(cell) or "\0" in cell or _NO_NAMES.isdisjoint(parts := cell.split("/")):
             return cell
         if ".." in parts:  # what is before it may be a link, which has to be followed first
             try:
@@ -111,13 +117,13 @@ class Places:
         return plain.removeprefix(root)
 
     def locate(self, cell: str) -> tuple[str, os.stat_result]:
-        """Return the file that `cell` names below the root, and its state.
+        """Return the file that `cell`, a path or a file:// URL, names below the root, and its state.
 
         Symbolic links are followed first, so one that leads out of the root is refused as well. Raises ImageError if
         the file lies elsewhere, or is not there.
         """
-        if _URL.match(cell):
-            raise ImageError("remote images are not fetched; download it and give its path below the images root")
+        if scheme_of(cell) == "file":
+            cell = file_of(cell)
         if "\0" in cell:
             raise ImageError("the path holds a NUL byte")
         folder, slash, name = cell.rpartition("/")

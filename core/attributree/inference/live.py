@@ -12,10 +12,12 @@ import torch
 
 from ..answers import Floats
 from ..catalog import Catalog
-from ..errors import CatalogError, UnknownNameError
+from ..errors import CatalogError, ImageError, UnknownNameError
+from ..images.addresses import file_of, is_remote, normal_url, scheme_of
 from ..images.cache import Bound
 from ..images.features import ActivationStore
 from ..images.places import why_no_image
+from ..images.remote import Place, RemoteFiles
 from ..labels.records import ImageRecord, PredictionRecord
 from ..nn.trunk import Features, Reads
 from ..plugins import LoadedPlugins
@@ -62,12 +64,13 @@ class LiveTree:
         self.version = version
         self.device = pick_device(settings.training.device)
         bound, workers = Bound.of(settings.catalog), settings.training.workers
-        self._images = CatalogImages(catalog, bound, self.device, workers, progress)
+        self.remote = RemoteFiles.of(settings)
+        self._images = CatalogImages(catalog, bound, self.remote, self.device, workers, progress)
         store = ArtifactStore(settings.catalog.artifacts)
         self.loaded = load_tree(store, version.trunk, version.branches, plugins)
         self.attributes: dict[str, Attribute] = {name: a.today for name, a in catalog.labels.attributes().items()}
         types = catalog.labels.types()
-        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device, types)
+        self.predictor = Predictor(self.loaded, version.id, self.attributes, self.device, self.remote, types)
 
     def names(self, wanted: Iterable[str] = ()) -> list[str]:
         """Return the attributes to answer: `wanted`, or all that are live. Raises UnknownNameError."""
@@ -119,16 +122,16 @@ class LiveTree:
     def predict_files(
         self, paths: Sequence[Path | str], names: Iterable[str] = (), article_type: str | None = None
     ) -> list[Prediction]:
-        """Predict image files; what the catalogue knows of them (sku, article type) is used.
+        """Predict images, files or URLs; what the catalogue knows of them (sku, article type) is used.
 
-        `article_type` overrides it. A file that cannot be read gives decision `error`.
+        `article_type` overrides it. An image that cannot be read gives decision `error`. One behind a URL is fetched if
+        it is not what is in the cache.
         """
-        problems = [why_no_image(str(path)) for path in paths]
-        files = [Path(path) if problem else Path(path).resolve() for path, problem in zip(paths, problems, strict=True)]
-        there = [file for file, problem in zip(files, problems, strict=True) if not problem]
+        places = [_named(path) for path in paths]
+        there = [file for file, problem in places if not problem]
         known = {image.file: image for image in self.catalog.labels.images(paths=there)}
         subjects = []
-        for path, file, problem in zip(paths, files, problems, strict=True):
+        for path, (file, problem) in zip(paths, places, strict=True):
             image = known.get(file)
             kind = article_type or (image.article_type if image else None)
             sku, image_id = (image.sku, image.id) if image else (None, None)
@@ -195,11 +198,11 @@ class LiveTree:
         seen = {name: np.concatenate(part) if part else none for name, part in parts.items()}
         return LookedAt(tuple(good), seen, pictures.failed)
 
-    def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Path]:
-        """Return where the file of each predicted image is, by `sheet.key_of`."""
+    def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Place]:
+        """Return where the file of each predicted image is, or its URL, by `sheet.key_of`."""
         ids = sorted({p.image_id for p in predictions if p.image_id is not None})
-        found: dict[int | str, Path] = {image.id: image.file for image in self.catalog.labels.images(ids=ids)}
-        return found | {p.image: Path(p.image) for p in predictions if p.image_id is None}
+        found: dict[int | str, Place] = {image.id: image.file for image in self.catalog.labels.images(ids=ids)}
+        return found | {p.image: _named(p.image)[0] for p in predictions if p.image_id is None}
 
     # -- features ----------------------------------------------------------------------------------
 
@@ -219,6 +222,19 @@ class LiveTree:
             what: torch.from_numpy(np.ascontiguousarray(store.records()[pictures.rows(store, ids)])).to(self.device)
             for what, store in stores.items()
         }
+
+
+def _named(name: Path | str) -> tuple[Place, str | None]:
+    """Return the file or the URL that a user names, and why no image can be there, if that is so."""
+    text = str(name)
+    if is_remote(text):
+        return normal_url(text), None
+    try:
+        text = file_of(text) if scheme_of(text) else text
+    except ImageError as error:
+        return Path(text), str(error)
+    problem = why_no_image(text)
+    return Path(text) if problem else Path(text).resolve(), problem
 
 
 def _subject(image: ImageRecord) -> Subject:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..answers import Answers, Floats, answer_today, outlived, translate
 from ..article_types import EXACT, OUTSIDE, UNMAPPED, ArticleTypes
 from ..errors import ImageError
-from ..images.decode import decode_image, quiet
+from ..images.decode import quiet
+from ..images.pixels import decode_place
+from ..images.remote import Place, RemoteFiles
 from ..nn.losses import probabilities
 from ..nn.trunk import Features
 from ..registry.records import BranchRecord
@@ -72,7 +75,7 @@ class Subject:
     """
 
     image: str
-    file: Path
+    file: Place
     sku: str | None = None
     article_type: str | None = None
     image_id: int | None = None
@@ -108,6 +111,7 @@ class Predictor:
         version: int,
         attributes: Mapping[str, Attribute],
         device: torch.device,
+        remote: RemoteFiles,
         types: ArticleTypes = EXACT,
     ) -> None:
         self.loaded = loaded
@@ -115,6 +119,7 @@ class Predictor:
         self.device = device
         self.tree = loaded.tree.to(device)
         self.version = version
+        self.remote = remote
         self.types = types
         self.failing: dict[str, str] = {
             name: f"the live branch learnt {', '.join(record.values)}, and none of that is a value today; run: "
@@ -128,7 +133,7 @@ class Predictor:
         return sorted({*self.tree.branches, *self.failing})
 
     def predict_files(self, subjects: Sequence[Subject], names: Iterable[str] | None = None) -> list[Prediction]:
-        """Decode and predict image files. One that cannot be read gives predictions with decision `error`."""
+        """Decode and predict images. One that cannot be read gives predictions with decision `error`."""
         wanted = list(names) if names is not None else self.names()
         out: list[Prediction] = []
         for start in range(0, len(subjects), _BATCH):
@@ -136,18 +141,15 @@ class Predictor:
         return out
 
     def _predict_batch(self, subjects: Sequence[Subject], names: list[str]) -> list[Prediction]:
-        transform = self.loaded.backbone.transform
         unread: dict[int, list[Prediction]] = {}
         pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-        for i, subject in enumerate(subjects):
-            if subject.problem is not None:
-                unread[i] = self.failed(subject, names, subject.problem)
-                continue
-            try:
-                with quiet():
-                    pixels.append(decode_image(subject.file, transform.size, transform.interpolation)[0])
-            except ImageError as error:
-                unread[i] = self.failed(subject, names, str(error))
+        fetched = any(isinstance(subject.file, str) for subject in subjects)
+        with quiet(), ThreadPoolExecutor(self.remote.settings.connections if fetched else 1) as pool:
+            for i, decoded in enumerate(pool.map(self._decode, subjects)):
+                if isinstance(decoded, ImageError):
+                    unread[i] = self.failed(subjects[i], names, str(decoded))
+                else:
+                    pixels.append(decoded)
         answered: Iterator[Prediction] = iter(())
         if pixels:
             with torch.inference_mode():
@@ -157,6 +159,15 @@ class Predictor:
                 answered = iter(self.predict_features(good, features, names))
         # One prediction a name either way, so the answers come in the order of the subjects.
         return [p for i in range(len(subjects)) for p in unread.get(i) or islice(answered, len(names))]
+
+    def _decode(self, subject: Subject) -> npt.NDArray[np.uint8] | ImageError:
+        if subject.problem is not None:
+            return ImageError(subject.problem)
+        how = self.loaded.backbone.transform
+        try:
+            return decode_place(subject.file, how.size, how.interpolation, self.remote, recheck=True)[0]
+        except ImageError as error:
+            return error
 
     def predict_features(
         self, subjects: Sequence[Subject], features: Features, names: Iterable[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import CatalogError, ImageError
 from ..images.decode import decode_image, quiet
+from ..images.remote import Place
 from .predict import ACCEPT, ERROR, NOT_APPLICABLE, Prediction
 
 #: Side of a picture on the sheet, pixels.
@@ -19,13 +20,19 @@ _INK = {ACCEPT: "#1b7f3b", ERROR: "#b3261e", NOT_APPLICABLE: "#8a8a8a"}
 _REVIEW_INK = "#a15c00"
 
 
-def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[int | str, Path], most: int = 24) -> int:
+def write_sheet(
+    path: Path,
+    predictions: Sequence[Prediction],
+    files: Mapping[int | str, Place],
+    fetch: Callable[[Place], Path],
+    most: int = 24,
+) -> int:
     """Write a PNG of at most `most` images, spread evenly over `predictions`, and return how many it shows.
 
-    `files` says where each image's file is, by `key_of`. Green is accepted, amber goes to review, red could not be
-    answered. Raises CatalogError if `path` cannot be written.
+    `files` says where each image's file is, by `key_of`, and `fetch` gets those that are shown. Green is accepted,
+    amber goes to review, red could not be answered. Raises CatalogError if `path` cannot be written.
     """
-    by_file: dict[Path, list[Prediction]] = {}
+    by_file: dict[Place, list[Prediction]] = {}
     for prediction in predictions:
         if prediction.decision != NOT_APPLICABLE:
             by_file.setdefault(files[key_of(prediction)], []).append(prediction)
@@ -47,7 +54,7 @@ def write_sheet(path: Path, predictions: Sequence[Prediction], files: Mapping[in
     for i, file in enumerate(chosen):
         left = _MARGIN + (i % columns) * cell_width
         top = header + (i // columns) * cell_height
-        sheet.paste(_picture(file), (left, top))
+        sheet.paste(_picture(file, fetch), (left, top))
         for j, prediction in enumerate(by_file[file]):
             ink = _INK.get(prediction.decision, _REVIEW_INK)
             text = _fit(caption(prediction), font, TILE)
@@ -73,10 +80,10 @@ def caption(prediction: Prediction) -> str:
     return f"{prediction.attribute.replace('_', ' ')}: {said} {100 * (prediction.confidence or 0):.0f}%"
 
 
-def _picture(file: Path) -> Image.Image:
+def _picture(file: Place, fetch: Callable[[Place], Path]) -> Image.Image:
     """Return the picture, or a grey square where there is none to be shown."""
     with suppress(ImageError), quiet():
-        return Image.fromarray(decode_image(file, TILE)[0])
+        return Image.fromarray(decode_image(fetch(file), TILE)[0])
     return Image.new("RGB", (TILE, TILE), "#dddddd")
 
 

@@ -19,7 +19,7 @@ from .export_rows import ExportOptions, ExportRows
 from .products import by_ids, product_page
 from .queries import image_rows, revision
 from .records import ExportSummary, ProductPictures
-from .roots import root_id, roots
+from .roots import REMOTE, remote_id, root_id, roots
 from .writers import Cell, open_table, replacing
 
 __all__ = ["ExportOptions", "export"]
@@ -82,10 +82,10 @@ def _rows(work: ExportRows, root: int | None) -> Iterator[Iterator[dict[str, Cel
 
 
 def _pages(connection: Connection, root: int | None) -> Iterator[Sequence[Any]]:
-    """Yield all images with their products, by id, a page at a time."""
+    """Yield all images with their products, by id, a page at a time: of one root, with those behind URLs, or of all."""
     query = image_rows().order_by(Image.id).limit(_PAGE)
     if root is not None:
-        query = query.where(Image.root_id == root)
+        query = query.where(Image.root_id.in_((root, remote_id(connection))))
     last = 0
     while page := connection.execute(query.where(Image.id > last)).all():
         yield page
@@ -100,7 +100,7 @@ def _check_roots(connection: Connection, root: Path | None) -> int | None:
     places = roots(connection)
     if root is not None:
         number = root_id(connection, root)
-        used = set(connection.execute(select(Image.root_id).distinct()).scalars())
+        used = places.keys() & set(connection.execute(select(Image.root_id).distinct()).scalars())
         if number not in used:
             there = ", ".join(sorted(str(places[number]) for number in used)) or "none"
             raise UnknownNameError(f"no image lies under the images root {root} (there: {there})")
@@ -108,7 +108,7 @@ def _check_roots(connection: Connection, root: Path | None) -> int | None:
     query = select(Image.path, func.min(Image.root_id), func.max(Image.root_id))
     twins = connection.execute(query.group_by(Image.path).having(func.count() > 1).limit(1)).first()
     if twins is not None:
-        path, first, second = twins[0], places[twins[1]], places[twins[2]]
+        path, (first, second) = twins[0], (places.get(number, REMOTE) for number in twins[1:])
         raise CatalogError(f"image {path!r} lies under {first} and {second}; export one of them with --images ROOT")
     return None
 

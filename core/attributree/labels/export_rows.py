@@ -33,7 +33,8 @@ Said = dict[int, dict[str, dict[Voice, tuple[str, int]]]]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What to export. `attributes` limits the columns, `images` is the one images root whose images are wanted.
+    """What to export. `attributes` limits the columns, `images` is the one images root whose images are wanted, and
+    those behind URLs, which lie below none.
 
     `observations` writes what each voice said, verbatim, in a row of its own. `provenance` adds to each attribute its
     state and who said it in which revision, `predictions` reads what the registry has of its gaps. `by_product` writes
@@ -101,7 +102,8 @@ class ExportRows:
         make = self._verbatim if self.options.observations else self._annotated
         for image in images:
             self.images += 1
-            self.roots.add(image.root_id)
+            if image.root_id in self.places:
+                self.roots.add(image.root_id)
             for row in make(image, said.get(image.id, {}), predicted):
                 self.lines += 1
                 yield row
@@ -153,7 +155,7 @@ class ExportRows:
         wanted = [p for p in products if self.options.observations or not p.images]
         if root := self.options.images:
             folder = root.resolve()
-            wanted = [p for p in wanted if any(i.file.is_relative_to(folder) for i in p.images)]
+            wanted = [p for p in wanted if any(_is_below(i.file, folder) for i in p.images)]
         ids = [product.id for product in wanted]
         said = self.newest(
             select(ProductObservation.product_id), ProductObservation, ids, ProductObservation.product_id.in_(ids)
@@ -258,6 +260,11 @@ def _columns(
     if wanted:
         return list(dict.fromkeys(wanted))
     return [*sorted(known), *sorted(there.difference(known, renamed))]
+
+
+def _is_below(file: Path | str, folder: Path) -> bool:
+    """Return whether an image belongs to an images root; one behind a URL belongs to each."""
+    return isinstance(file, str) or file.is_relative_to(folder)
 
 
 def _path(image: Any) -> dict[str, Cell]:

@@ -104,6 +104,7 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
     """
     products = [_product(connection, sku).id for sku in dict.fromkeys(skus)]
     ids = _image_ids(connection, products)
+    urls = tuple(image.path for image in images(connection, ids) if isinstance(image.file, str))
     gone = dict.fromkeys(("observations", "annotations", "predictions"), 0)
     digests: set[str] = set()
     voices: set[int] = set()
@@ -129,4 +130,4 @@ def forget(connection: Connection, skus: Sequence[str], actor: str) -> Forgotten
     forget_silent(connection, voices)
     shared = connection.execute(select(Image.digest).where(Image.digest.in_(digests)).distinct()).scalars()
     new_revision(connection, "forget", f"{len(products)} products with {len(ids)} images, by {actor}")
-    return Forgotten(len(products), len(ids), **gone, digests=tuple(sorted(digests.difference(shared))))
+    return Forgotten(len(products), len(ids), **gone, digests=tuple(sorted(digests.difference(shared))), urls=urls)

@@ -17,6 +17,7 @@ from ..database.bulk import insert_numbered
 from ..database.engine import chunks
 from ..database.tables import Image, Product, ProductObservation, ProductPrediction
 from ..errors import IngestError
+from ..images.addresses import NOT_ALLOWED, is_remote
 from ..jsonable import printable
 from ..schema import sku_of
 from .annotations import reader_of
@@ -27,7 +28,7 @@ from .observations import ObservationWriter, Texts
 from .queries import revision
 from .records import IngestSummary, LabelRows, Quarantine
 from .resolve import UnknownTexts
-from .roots import add_root, root_id
+from .roots import add_remote, add_root, remote_id, root_id
 from .schemas import declared
 
 #: What a label file may say of a product, besides its split.
@@ -65,7 +66,8 @@ class _FileIngest:
         self.connection = connection
         self.labels = labels
         self.source = source
-        self.root_id = root_id(connection, labels.root)  # None if no image was ever there
+        # Those of files, and of what is behind URLs; None if no image was ever there.
+        self.root_ids = {False: root_id(connection, labels.root), True: remote_id(connection)}
         self.writer = ObservationWriter(connection, "ingest", printable(str(labels.file)))
         self.readers = {
             column: reader
@@ -76,7 +78,7 @@ class _FileIngest:
         self.unknown = {name: UnknownTexts() for name in self.readers}
         self.undeclared: Counter[str] = Counter()
         self.quarantined: dict[str, str] = {}
-        self.rows = self.cells = self.images_new = self.products_new = 0
+        self.rows = self.cells = self.images_new = self.remote_new = self.products_new = 0
         self._retyped: set[int] = set()  # products whose article type changed
         self._moved: set[int] = set()  # images that went to another product
         self._joined: array[int] = array("q")  # new images
@@ -142,6 +144,7 @@ class _FileIngest:
             undeclared=dict(self.undeclared),
             revision=revision(self.connection),
             without_pictures=self._without_pictures(),
+            remote_new=self.remote_new,
         )
 
     def _without_pictures(self) -> int:
@@ -180,8 +183,9 @@ class _FileIngest:
             if row is None:
                 new.append({"product_id": product, "state": _state(reason), **now._asdict()})
             else:
-                change: dict[str, Any] = {"product_id": product, "file": now.file}
-                if reason is None and (row.bytes, row.mtime_ns) == (now.bytes, now.mtime_ns):
+                change: dict[str, Any] = {"product_id": product, "file": now.file, "root_id": self._root(path)}
+                forbidden = (row.reason or "").startswith(NOT_ALLOWED) or row.root_id != change["root_id"]
+                if reason is None and not forbidden and (row.bytes, row.mtime_ns) == (now.bytes, now.mtime_ns):
                     reason = row.reason  # it could not be decoded, and stays in quarantine until it changes
                 else:
                     change |= {"state": _state(reason), "digest": None, **now._asdict()}
@@ -194,12 +198,22 @@ class _FileIngest:
         ids = {path: row.id for path, row in known.items()}
         if new:
             self.writer.revision()
-            if self.root_id is None:
-                self.root_id = add_root(self.connection, self.labels.root)
-            numbered = insert_numbered(self.connection, Image, [{**row, "root_id": self.root_id} for row in new])
+            numbered = insert_numbered(
+                self.connection, Image, [{**row, "root_id": self._root(row["path"])} for row in new]
+            )
             ids |= zip((row["path"] for row in new), numbered, strict=True)
             self.images_new += len(new)
+            self.remote_new += sum(row["reason"] is None and is_remote(row["path"]) for row in new)
         return ids
+
+    def _root(self, path: str) -> int:
+        """Return the id of the root of an image's path, having stored it if it was not known."""
+        remote = is_remote(path)
+        found = self.root_ids[remote]
+        if found is None:
+            found = add_remote(self.connection) if remote else add_root(self.connection, self.labels.root)
+            self.root_ids[remote] = found
+        return found
 
     # -- products ----------------------------------------------------------------------------------
 

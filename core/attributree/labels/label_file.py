@@ -11,23 +11,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from ..database.engine import Database, chunks
 from ..database.tables import Image, Product
 from ..errors import ImageError
+from ..images.addresses import check_url, is_remote, normal_url
 from ..images.decode import inspect_image, quiet
 from ..images.places import Places
+from ..settings.models import ImagesSettings
 from .lines import refuse
 from .readers import Formats, read_labels
 from .records import LabelRows
-from .roots import gone_roots, how_to_relocate, root_id
+from .roots import gone_roots, how_to_relocate, remote_id, root_id
 
 
 class ImageState(NamedTuple):
     """What is at an image's place: its file's size and the time of its last change, or the `reason` of its quarantine.
 
     `path` is its one spelling below the images root, `file` where it leads, relative to the root; None if just there.
+    Of an image behind a URL, which is its `path`, nothing is known but a `reason` not to fetch it.
     """
 
     path: str
@@ -49,13 +52,14 @@ class LabelFile:
     several rows, and a few others by chance.
     """
 
-    def __init__(self, file: Path, images: Path | None, formats: Formats | None) -> None:
-        """`images` is the root of the images' paths, by default the file's folder."""
+    def __init__(self, file: Path, images: Path | None, formats: Formats | None, remote: ImagesSettings) -> None:
+        """`images` is the root of the images' paths, by default the file's folder; `remote` says which URLs may be."""
         self.file = file
         self.root = (file.parent if images is None else images).resolve()
         self.refused: dict[str, str] = {}
         self.repeated: frozenset[int] = frozenset()
         self._formats = formats
+        self._remote = remote
         self._places = Places(self.root)
         self._state: tuple[int, int] | None = None
 
@@ -76,13 +80,17 @@ class LabelFile:
                     met = database.read(partial(_is_there, skus=rows.sku))
                 states = {cell: self.state(cell) for cell in cells}
                 if states and not done:
-                    self._refuse_moved(database, [state.path for state in states.values()])
+                    self._refuse_moved(database, [s.path for s in states.values() if not is_remote(s.path)])
                 known = database.read(partial(self.known, states=states))
                 for cell, state in states.items():
                     row = known.get(cell)
                     if state.reason is not None:
                         self.refused[cell] = state.reason
-                    elif row is None or (row.bytes, row.mtime_ns) != (state.bytes, state.mtime_ns):
+                    elif (
+                        row is None
+                        or is_remote(state.path)
+                        or (row.bytes, row.mtime_ns) != (state.bytes, state.mtime_ns)
+                    ):
                         self._inspect(cell, state)
                 files = {"": "", **{cell: file_of(state) for cell, state in states.items()}}
                 named = map(files.__getitem__, rows.image)
@@ -109,7 +117,10 @@ class LabelFile:
 
     def _inspect(self, cell: str, state: ImageState) -> None:
         try:
-            inspect_image(f"{self.root.as_posix()}/{file_of(state)}")
+            if is_remote(state.path):
+                check_url(state.path, self._remote)
+            else:
+                inspect_image(f"{self.root.as_posix()}/{file_of(state)}")
         except ImageError as error:
             self.refused[cell] = str(error)
 
@@ -121,6 +132,8 @@ class LabelFile:
 
     def state(self, cell: str) -> ImageState:
         """Return what is at an image's place now; its file was inspected by `check` and is not opened."""
+        if is_remote(cell):
+            return ImageState(normal_url(cell), reason=self.refused.get(cell))
         try:
             path, file, found = self._places.find(cell)
         except ImageError as error:  # perhaps it has gone since it was inspected
@@ -134,11 +147,15 @@ class LabelFile:
     def known(self, connection: Connection, states: Mapping[str, ImageState]) -> dict[str, Row[Any]]:
         """Return the catalogue's images, with the skus of their products, by the cells that name them now.
 
-        An image is known by its file. Only one that has none, or whose path leads elsewhere now, is known by its path.
+        An image is known by its file, or its URL. Only one that has no file, or whose path leads elsewhere now, is
+        known by its path.
         """
-        here = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
-        here = here.where(Image.root_id == root_id(connection, self.root))
-        names = sorted({name for state in states.values() for name in (state.path, file_of(state))})
+        images = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
+        urls = {cell: state.path for cell, state in states.items() if is_remote(state.path)}
+        local = {cell: state for cell, state in states.items() if cell not in urls}
+        by_url = _behind(connection, images, sorted({*urls.values()}))
+        here = images.where(Image.root_id == root_id(connection, self.root))
+        names = sorted({name for state in local.values() for name in (state.path, file_of(state))})
         either = (Image.path, Image.file)
         rows: list[Any] = [
             row for part in chunks(names) for name in either for row in connection.execute(here.where(name.in_(part)))
@@ -148,7 +165,8 @@ class LabelFile:
         by_file: dict[str, Row[Any]] = {}
         for row in rows:
             by_file.setdefault(file_of(row), row)
-        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in states.items()}
+        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in local.items()}
+        found |= {cell: by_url.get(url) for cell, url in urls.items()}
         return {cell: row for cell, row in found.items() if row is not None}
 
     def _state_now(self) -> tuple[int, int] | None:
@@ -160,13 +178,21 @@ class LabelFile:
 
 
 def file_of(state: ImageState | Row[Any]) -> str:
-    """Return where an image leads below its root, by which it is known however cells spell it."""
+    """Return where an image leads below its root, or its URL: by that it is known, however cells spell it."""
     return str(state.file or state.path)
+
+
+def _behind(connection: Connection, images: Select[*tuple[Any, ...]], urls: list[str]) -> dict[str, Row[Any]]:
+    """Return the catalogue's images by their URLs. Before URLs were fetched, they lay below roots of label files."""
+    remote = remote_id(connection)
+    rows: list[Any] = [row for part in chunks(urls) for row in connection.execute(images.where(Image.path.in_(part)))]
+    rows.sort(key=lambda row: (row.root_id == remote, -row.id))
+    return {row.path: row for row in rows}
 
 
 def _moved_from(connection: Connection, root: Path, paths: list[str]) -> tuple[Path, int, str] | None:
     """Return a root that is gone and has half of `paths` or more, how many, and what to type if it is `root` now."""
-    if root_id(connection, root) is not None:
+    if not paths or root_id(connection, root) is not None:
         return None
     for number, gone in gone_roots(connection).items():
         query = select(func.count()).where(Image.root_id == number, Image.path.in_(paths))

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -30,6 +30,8 @@ Texts = defaultdict[str, dict[int, str]]
 WITHDRAWN = ""
 #: Observations of `observe` that are stored together.
 _CHUNK = 1000
+#: Images whose quarantine is told one by one in its revision.
+_TOLD = 3
 
 
 @dataclass
@@ -233,12 +235,27 @@ def observe(
     return writer.new
 
 
-def quarantine(connection: Connection, image_id: int, reason: str) -> None:
-    """Take an image out of use. Raises UnknownNameError."""
-    require_image(connection, image_id)
-    here = update(Image).where(Image.id == image_id)
-    connection.execute(here.values(state="quarantined", reason=reason))
-    new_revision(connection, "quarantine", f"image {image_id}: {reason}")
+def quarantine(connection: Connection, reasons: Mapping[int, str]) -> None:
+    """Take images out of use, each for its reason, by id. Raises UnknownNameError."""
+    for image_id in reasons:
+        require_image(connection, image_id)
+    if reasons:
+        rows = [{"row": image_id, "why": reason} for image_id, reason in reasons.items()]
+        here = update(Image).where(Image.id == bindparam("row"))
+        connection.execute(here.values(state="quarantined", reason=bindparam("why")), rows)
+        said = "; ".join(f"image {image_id}: {reason}" for image_id, reason in islice(reasons.items(), _TOLD))
+        more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+        new_revision(connection, "quarantine", said + more)
+
+
+def release(connection: Connection, ids: Sequence[int]) -> None:
+    """Take images out of quarantine, by id; those that are not in it are left as they are."""
+    released = 0
+    for part in chunks(ids):
+        here = update(Image).where(Image.id.in_(part), Image.state == "quarantined")
+        released += connection.execute(here.values(state="ok", reason=None)).rowcount
+    if released:
+        new_revision(connection, "release", f"{released} images")
 
 
 def record_files(connection: Connection, files: Mapping[int, FileState]) -> None:

@@ -18,13 +18,14 @@ from ..database.engine import chunks
 from ..database.mapping import record_of
 from ..database.tables import AnnotationRow, AnnotationValue, Image, Product, Revision
 from ..errors import UnknownNameError
+from ..images.addresses import is_remote, normal_url
 from ..label_set import LabelSet
 from ..schema import SPLITS
 from .annotations import active_types, annotation_rows
 from .names import column_counts
 from .records import AnnotationRecord, CatalogCounts, ImageRecord, SharedPicture
 from .resolve import Reader
-from .roots import roots
+from .roots import remote_id, roots
 from .schemas import declared
 from .values import attribute_id, stored_schema
 
@@ -43,12 +44,15 @@ def counts(connection: Connection) -> CatalogCounts:
     def number(query: Select[int]) -> int:
         return connection.execute(query).scalar_one()
 
+    remote = select(func.count(Image.id)).where(Image.root_id == remote_id(connection))
     return CatalogCounts(
         products=number(select(func.count(Product.id))),
         images=number(select(func.count(Image.id))),
         quarantined=number(select(func.count(Image.id)).where(Image.state == "quarantined")),
         observations=sum(column_counts(connection).values()),
         revision=revision(connection),
+        remote=number(remote),
+        fetched=number(remote.where(Image.digest.is_not(None))),
     )
 
 
@@ -98,26 +102,33 @@ def image_rows() -> Select[*tuple[Any, ...]]:
 
 
 def root_places(connection: Connection) -> dict[int, str]:
-    """Return where each images root lies, by its id."""
+    """Return where each images root lies, by its id; that of images behind URLs lies nowhere."""
     return {number: str(place) for number, place in roots(connection).items()}
 
 
 def image_record(row: Any, places: Mapping[int, str]) -> ImageRecord:
     """Return a row of `image_rows` as a record; `places` are those of `root_places`."""
-    return record_of(ImageRecord, row, file=_file(places[row.root_id], row))
+    root = places.get(row.root_id)
+    return record_of(ImageRecord, row, file=row.path if root is None else _file(root, row))
 
 
 def images(
     connection: Connection,
     ids: Sequence[int] | None = None,
-    paths: Sequence[Path] | None = None,
+    paths: Sequence[Path | str] | None = None,
     *,
     state: str | None = None,
+    remote: bool = False,
 ) -> list[ImageRecord]:
-    """Return the images by id: all, or those with one of `ids` or at one of `paths`."""
+    """Return the images by id: all, or those with one of `ids` or at one of `paths`, which may be URLs.
+
+    With `remote`, only those behind URLs.
+    """
     query = image_rows()
     if state is not None:
         query = query.where(Image.state == state)
+    if remote:
+        query = query.where(Image.root_id == remote_id(connection))
     queries = [query]
     if ids is not None or paths is not None:
         queries = [query.where(Image.id.in_(part)) for part in chunks(sorted(set(ids or ())))]
@@ -139,7 +150,12 @@ def _at(connection: Connection, files: Sequence[str]) -> Iterator[ColumnElement[
     for number, place in roots(connection).items():
         numbers[str(place.resolve())].append(number)
     below = defaultdict[int, list[str]](list)
+    remote = remote_id(connection)
     for file in files:
+        if is_remote(file):
+            if remote is not None:
+                below[remote].append(normal_url(file))
+            continue
         for slash in re.finditer("/", file):
             for number in numbers.get(file[: slash.start()] or "/", ()):
                 below[number].append(file[slash.end() :])

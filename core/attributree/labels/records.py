@@ -69,7 +69,8 @@ class UnknownValue:
 class IngestSummary:
     """What one label file brought. `undeclared` counts cells of columns that no attribute reads yet.
 
-    `without_pictures` are how many products it speaks of that no picture in the catalogue shows.
+    `without_pictures` are how many products it speaks of that no picture in the catalogue shows; `remote_new` of the
+    new images are behind URLs, and were not fetched yet.
     """
 
     file: str
@@ -84,6 +85,7 @@ class IngestSummary:
     undeclared: dict[str, int]
     revision: int
     without_pictures: int = 0
+    remote_new: int = 0
 
 
 @dataclass(frozen=True)
@@ -246,20 +248,23 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """An image's file as it was decoded: SHA-256, size in bytes, time of its last change in nanoseconds."""
+    """An image's file as it was decoded: SHA-256, size in bytes, time of its last change in nanoseconds.
+
+    Of one behind a URL only the first is stored: whether it changed is asked with its etag.
+    """
 
     digest: str
-    bytes: int
-    mtime_ns: int
+    bytes: int | None = None
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed)."""
+    """One picture. `path` is the cell verbatim, `file` where it lies (symbolic links followed), or its URL."""
 
     id: int
     path: str
-    file: Path
+    file: Path | str
     sku: str
     article_type: str
     title: str
@@ -299,13 +304,15 @@ class ProductPictures:
 
 @dataclass(frozen=True)
 class CatalogCounts:
-    """How much there is. `images` includes the quarantined ones."""
+    """How much there is. `images` includes the quarantined; `remote` are behind URLs, of which `fetched` were read."""
 
     products: int
     images: int
     quarantined: int
     observations: int
     revision: int
+    remote: int
+    fetched: int
 
 
 # -- predictions -----------------------------------------------------------------------------------
@@ -398,7 +405,10 @@ class ProductHistory:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """How much was deleted. `digests` are those of image files that no other image has; `records` cached ones."""
+    """How much was deleted. `digests` are those of image files that no other image has; `records` cached ones.
+
+    `urls` are where images were fetched from.
+    """
 
     products: int
     images: int
@@ -406,8 +416,9 @@ class Forgotten:
     annotations: int
     predictions: int
     digests: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
     records: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as `forget --json` shows them."""
-        return {name: count for name, count in asdict(self).items() if name != "digests"}
+        return {name: count for name, count in asdict(self).items() if name not in ("digests", "urls")}

@@ -2,6 +2,9 @@
 
 One that lies below the folder of the configuration (the `home` of a catalogue) is kept relative to it, so a project can
 be moved with its images; any other is kept as it is. What leaves this module is always where a root lies now.
+
+Images behind URLs lie below no folder. They have one root of their own, which is none of `roots`: it is not moved, and
+never gone.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from ..database.tables import Image, ImagesRoot
+
+#: How the root of all images behind URLs is kept, wherever the label file lies that names them; no path ends like that.
+REMOTE = "url://"
 
 
 def home(connection: Connection) -> Path | None:
@@ -28,7 +34,8 @@ def roots(connection: Connection) -> dict[int, Path]:
 
 
 def _rows(connection: Connection) -> list[Row[int, str]]:
-    return list(connection.execute(select(ImagesRoot.id, ImagesRoot.folder).order_by(ImagesRoot.id)))
+    query = select(ImagesRoot.id, ImagesRoot.folder).where(ImagesRoot.folder != REMOTE)
+    return list(connection.execute(query.order_by(ImagesRoot.id)))
 
 
 def root_id(connection: Connection, folder: Path) -> int | None:
@@ -39,7 +46,21 @@ def root_id(connection: Connection, folder: Path) -> int | None:
 
 def add_root(connection: Connection, folder: Path) -> int:
     """Store an images root that is not known yet, and return its id."""
-    new = insert(ImagesRoot).values(folder=stored(connection, folder)).returning(ImagesRoot.id)
+    return _add(connection, stored(connection, folder))
+
+
+def remote_id(connection: Connection) -> int | None:
+    """Return the id of the root of images behind URLs, None if there has been none."""
+    return connection.execute(select(ImagesRoot.id).where(ImagesRoot.folder == REMOTE)).scalar()
+
+
+def add_remote(connection: Connection) -> int:
+    """Store the root of images behind URLs, which is not there yet, and return its id."""
+    return _add(connection, REMOTE)
+
+
+def _add(connection: Connection, kept: str) -> int:
+    new = insert(ImagesRoot).values(folder=kept).returning(ImagesRoot.id)
     row_id: int = connection.execute(new).scalar_one()
     return row_id
 

@@ -13,6 +13,7 @@ from ..database.engine import Database, Result
 from ..database.store import Store, reading, writing
 from ..errors import CatalogError, IngestError
 from ..schema import Attribute
+from ..settings.models import ImagesSettings
 from . import article_types, auto, coverage, export, history, observations, products, queries, reviews, roots, schemas
 from .annotations import active_sources, active_types
 from .ingest import ingest
@@ -72,16 +73,18 @@ class LabelStore(Store):
         images: Path | None = None,
         source: str = DEFAULT_SOURCE,
         formats: Formats | None = None,
+        remote: ImagesSettings | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> IngestSummary:
         """Store a label file, all of it or nothing; `images` is the root of its paths (default: its folder).
 
-        `formats` reads files of suffixes that are not known here; `progress` is told how many rows were read and their
-        images inspected. Raises IngestError naming file, row and column.
+        `formats` reads files of suffixes that are not known here; `remote` says which URLs of images may be fetched
+        later; `progress` is told how many rows were read and their images inspected. Raises IngestError naming file,
+        row and column.
         """
         if not source.strip():
             raise IngestError(f"{file}: the source has no name; give one with --source NAME")
-        labels = LabelFile(Path(file), images, formats)
+        labels = LabelFile(Path(file), images, formats, remote or ImagesSettings())
         labels.check(self.database, progress)
         return self.write(lambda connection: ingest(connection, labels, source))
 
@@ -139,6 +142,7 @@ class LabelStore(Store):
 
     observe = writing(observations.observe)
     quarantine = writing(observations.quarantine)
+    release = writing(observations.release)
     record_files = writing(observations.record_files)
     forget = writing(history.forget)
     export = reading(export.export)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -73,11 +74,29 @@ _PIN: Final = _like(
     "`attributree plugins list` says which",
 )
 
+_HOST_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def _private(value: object) -> object:
+    """Return an entry of `images -> allow_private` in lower case, checked; other types are left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    value = value.strip().lower().strip("[]")
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        if _HOST_NAME.fullmatch(value):
+            return value
+    raise ValueError(f"{value!r} must be an address, a network such as 10.0.0.0/8, or the name of a host")
+
+
 Text = Annotated[str, _NOT_BLANK]
 Folder = Annotated[Path, _NOT_BLANK]
 Names = Annotated[tuple[Text, ...], BeforeValidator(split_list)]
 Languages = Annotated[tuple[Annotated[str, _LANGUAGE], ...], BeforeValidator(split_list)]
 Pin = Annotated[str, _PIN]
+Scheme = Literal["https", "http", "s3", "gs"]
+Private = Annotated[str, BeforeValidator(_private)]
 
 
 class _Section(BaseModel):
@@ -103,6 +122,27 @@ class CatalogSettings(_Section):
     """Language tags of the translations that are mined, such as ["de", "fr"]; empty: all."""
     timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds to wait for a locked or unreachable database."""
+
+
+class ImagesSettings(_Section):
+    """How images are fetched whose cells are URLs. A file:// URL is a path, and counts as one."""
+
+    schemes: Annotated[tuple[Scheme, ...], BeforeValidator(split_list)] = ("https", "s3", "gs")
+    """Kinds of URLs that are fetched; "http" may be added, but nothing vouches for what arrives that way."""
+    allow_private: Annotated[tuple[Private, ...], BeforeValidator(split_list)] = ()
+    """Private or loopback addresses, networks or names of hosts that may be asked, such as ["10.0.0.0/8"]."""
+    timeout: float = Field(default=10.0, gt=0, le=600)
+    """Seconds to wait for a connection, or for the next byte."""
+    max_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """Most seconds that one image may take to arrive."""
+    max_megabytes: float = Field(default=32.0, gt=0, le=64)
+    """Most that one image may be."""
+    retries: int = Field(default=2, ge=0, le=20)
+    """How often an image is asked for again that did not arrive."""
+    connections: int = Field(default=16, ge=1, le=256)
+    """Images that are fetched at the same time."""
+    cache_gigabytes: float = Field(default=10.0, gt=0)
+    """Most that fetched files may take in the cache, beside `catalog -> cache_gigabytes`; oldest use goes first."""
 
 
 class TrunkSettings(_Section):
@@ -261,6 +301,7 @@ class Settings(_Section):
     """Every setting. Paths are absolute when they come from `load_settings`."""
 
     catalog: CatalogSettings = CatalogSettings()
+    images: ImagesSettings = ImagesSettings()
     trunk: TrunkSettings = TrunkSettings()
     training: TrainingSettings = TrainingSettings()
     plugins: PluginSettings = PluginSettings()

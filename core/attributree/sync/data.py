@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 
 from ..catalog import Catalog
-from ..errors import TrainingError
+from ..errors import CatalogError, TrainingError
 from ..images.cache import Bound
 from ..images.features import ActivationStore, top_key
+from ..images.remote import RemoteFiles
 from ..inference.features import CatalogImages, Pictures
 from ..label_set import LabelSet
 from ..nn.sources import find_weights
@@ -51,7 +52,8 @@ class TrainingData:
         self.spec = TrunkSpec(**settings.trunk.model_dump())
         self.quarantined: dict[str, str] = {}
         bound, workers = Bound.of(settings.catalog), settings.training.workers
-        self._images = CatalogImages(catalog, bound, self.device, workers, progress)
+        remote = RemoteFiles.of(settings)
+        self._images = CatalogImages(catalog, bound, remote, self.device, workers, progress)
         self.features = self._images.features
 
     def backbone(self) -> Backbone:
@@ -64,8 +66,18 @@ class TrainingData:
         return transform_of(self.spec, find_weights(self.spec.backbone, self.spec.weights, self.plugins))
 
     def decode(self, ids: Sequence[int], transform: Transform) -> Pictures:
-        """Decode images as `transform` says; those that fail are quarantined and reported."""
+        """Decode images as `transform` says; those that fail are quarantined and reported.
+
+        Raises CatalogError if most of them are behind hosts that cannot be reached: what would be learnt of the others
+        is not what is asked for.
+        """
         pictures = self._images.decode(ids, transform)
+        if len(pictures.away) > len(ids) / 2:
+            why = pictures.failed[min(pictures.away)]
+            raise CatalogError(
+                f"{len(pictures.away)} of {len(ids)} images cannot be fetched, {why} for one; is the network there? "
+                "What was fetched is kept"
+            )
         if pictures.failed:
             paths = {image.id: image.path for image in self.catalog.labels.images(ids=list(pictures.failed))}
             self.quarantined |= {paths[i]: reason for i, reason in pictures.failed.items()}

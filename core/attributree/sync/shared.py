@@ -22,6 +22,8 @@ def shared_pictures(catalog: Catalog) -> tuple[SharedPicture, ...]:
     """
     found: dict[int, FileState] = {}
     for image in catalog.labels.images(ids=catalog.labels.alike_in_size(_AT_ONCE)):
+        if isinstance(image.file, str):  # what is behind a URL is known once it was fetched
+            continue
         with suppress(OSError):  # it is away, and comes again when it is back
             stat = image.file.stat()
             if stat.st_size <= MAX_BYTES:

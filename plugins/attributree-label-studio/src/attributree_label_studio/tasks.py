@@ -26,7 +26,7 @@ LOCAL_FILES = "/data/local-files/?d="
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """Which tasks to write. `prefix` goes before the percent-encoded path of an image.
+    """Which tasks to write. `prefix` goes before the percent-encoded path of an image; a URL stays as it is.
 
     `only_review` leaves out images without a prediction that waits for review; `reviews` adds what observations of
     that source say, as annotations.
@@ -128,7 +128,8 @@ def _tasks(
         predicted = gaps.get(image.id, [])
         if options.only_review and not any(record.decision == "review" for record in predicted):
             continue
-        data = {IMAGE: options.prefix + quote(image.path), "path": image.path, "image_id": image.id, "sku": image.sku}
+        shown = image.path if isinstance(image.file, str) else options.prefix + quote(image.path)
+        data = {IMAGE: shown, "path": image.path, "image_id": image.id, "sku": image.sku}
         data |= {"article_type": image.article_type, "title": image.title}
         task: dict[str, Any] = {"data": data, "predictions": list(_predictions(predicted))}
         if options.reviews is None:
