@@ -88,7 +88,7 @@ def test_what_an_older_attributree_stored_is_kept_relative_at_the_first_write(ur
     with opened_at(url, folder) as catalog:
         for adopted in (False, True):
             if adopted:
-                catalog.labels.quarantine(2, "a write")
+                catalog.labels.quarantine({2: "a write"})
             assert [image.file for image in catalog.labels.images()] == files
             assert [image.sku for image in catalog.labels.images(paths=files)] == ["S1", "S2", "S3"]
     assert folders(url) == ["photos", "."]
