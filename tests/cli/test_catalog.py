@@ -66,7 +66,7 @@ def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[...,
     (summary,) = outcome.json["files"]
     assert summary.keys() == {
         "file", "source", "rows", "images_new", "products_new", "observations_new", "observations_same",
-        "quarantined", "unknown_values", "undeclared", "revision",
+        "quarantined", "unknown_values", "undeclared", "revision", "remote_new",
     }  # fmt: skip
     assert (summary["rows"], summary["images_new"], summary["products_new"]) == (200, 200, 200)
     assert summary["source"] == "import"
@@ -90,7 +90,7 @@ def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Proj
 def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     document = grown.run("status", "--json").json
     assert document.keys() == {
-        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
+        "images", "remote", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
         "plan",
     }  # fmt: skip
     assert document["attributes"].keys() == {"garment", "sleeves"}
