@@ -90,8 +90,8 @@ def test_ingest_takes_several_files_and_a_source(new_project: Callable[..., Proj
 def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     document = grown.run("status", "--json").json
     assert document.keys() == {
-        "images", "remote", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
-        "plan",
+        "images", "products", "observations", "revision", "version", "attributes", "undeclared", "quarantined", "notes",
+        "plan", "remote",
     }  # fmt: skip
     assert document["attributes"].keys() == {"garment", "sleeves"}
     for entry in document["attributes"].values():
