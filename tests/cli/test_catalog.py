@@ -67,7 +67,7 @@ def test_ingest_shows_a_summary_and_as_json_all_of_it(new_project: Callable[...,
     (summary,) = outcome.json["files"]
     assert summary.keys() == {
         "file", "source", "rows", "images_new", "products_new", "observations_new", "observations_same",
-        "quarantined", "unknown_values", "undeclared", "revision", "without_pictures",
+        "quarantined", "unknown_values", "undeclared", "revision", "without_pictures", "remote_new",
     }  # fmt: skip
     assert (summary["rows"], summary["images_new"], summary["products_new"]) == (200, 200, 200)
     assert summary["source"] == "import"
@@ -110,7 +110,7 @@ def test_status_shows_every_attribute_with_all_keys(grown: Project) -> None:
     document = grown.run("status", "--json").json
     assert document.keys() == {
         "images", "products", "observations", "revision", "version", "attributes", "undeclared", "unmapped_types",
-        "quarantined", "notes", "plan",
+        "quarantined", "notes", "plan", "remote",
     }  # fmt: skip
     assert document["attributes"].keys() == {"garment", "sleeves"}
     for entry in document["attributes"].values():

@@ -358,6 +358,13 @@ def test_images_are_found_by_id_and_by_file(catalog: Catalog, shop: Shop) -> Non
     assert catalog.labels.images(ids=[]) == []
 
 
+def test_a_file_url_names_the_picture_that_its_path_does(catalog: Catalog, shop: Shop) -> None:
+    file = shop.image("größe a.png").resolve()
+    summary = catalog.labels.ingest(shop.labels("image", file.as_uri(), file.name, str(file), images=False))
+    assert (summary.images_new, summary.remote_new, summary.quarantined) == (1, 0, ())
+    assert [(image.path, image.file) for image in catalog.labels.images()] == [(file.name, file)]
+
+
 def test_a_file_is_found_below_each_root_it_was_ingested_under_and_where_a_link_leads(
     catalog: Catalog, shop: Shop
 ) -> None:

@@ -193,7 +193,7 @@ def test_a_picture_in_quarantine_does_not_speak_for_its_product_unless_there_is_
     assert states(shown) == {"S1": ("ambiguous", {"crew", "boat"}), "S2": ("labelled", {"crew"})}
     ids = {image.path: image.id for image in shown.labels.images()}
     for path in ("b.png", "d.png"):
-        shown.labels.quarantine(ids[path], "spoilt")
+        shown.labels.quarantine({ids[path]: "spoilt"})
     assert states(shown) == {"S1": ("labelled", {"crew"}), "S2": ("labelled", {"crew"})}
 
 

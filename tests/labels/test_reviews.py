@@ -40,6 +40,12 @@ def test_images_are_found_by_the_cells_that_name_them(stocked: Catalog, shop: Sh
     assert stocked.labels.image_ids([]) == {}
 
 
+def test_an_image_behind_a_url_is_found_by_its_url_however_it_is_spelt(stocked: Catalog, shop: Shop) -> None:
+    stocked.labels.ingest(shop.labels("image", "https://a.example/1.png", name="feed.csv", images=False))
+    cells = ["HTTPS://A.example:443/1.png", "https://a.example/2.png"]
+    assert stocked.labels.image_ids(cells) == {"HTTPS://A.example:443/1.png": (4,)}
+
+
 def test_each_detail_has_a_revision_and_each_annotator_a_voice(
     stocked: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from attributree.catalog import Catalog
 from attributree.errors import CatalogError, IngestError, UnknownNameError
 from attributree.labels.export import ExportOptions
 from attributree.labels.relocate import Relocated
+from attributree.labels.roots import REMOTE
 from support.catalogues import Shop
 
 
@@ -88,7 +89,7 @@ def test_what_an_older_attributree_stored_is_kept_relative_at_the_first_write(ur
     with opened_at(url, folder) as catalog:
         for adopted in (False, True):
             if adopted:
-                catalog.labels.quarantine(2, "a write")
+                catalog.labels.quarantine({2: "a write"})
             assert [image.file for image in catalog.labels.images()] == files
             assert [image.sku for image in catalog.labels.images(paths=files)] == ["S1", "S2", "S3"]
     assert folders(url) == ["photos", "."]
@@ -127,6 +128,36 @@ def test_a_root_is_moved_elsewhere_with_all_that_was_said(catalog: Catalog, shop
     assert catalog.labels.ingest(new / "labels.csv").images_new == 0
     assert catalog.labels.relocate(new, new, "mia").found == 1  # it is there already
     assert catalog.labels.counts().observations == 2
+
+
+def test_urls_lie_below_no_folder_and_stay_when_folders_move(url: str, shop: Shop, tmp_path: Path) -> None:
+    far = "https://cdn.example/a.png"
+    shop.image("b.png")
+    file = shop.labels("image,sku", f"{far},S1", "b.png,S2", images=False)
+    with opened_at(url, shop.folder) as catalog:
+        assert catalog.labels.ingest(file).remote_new == 1
+    assert folders(url) == [REMOTE, "."]
+    moved = shop.folder.rename(tmp_path / "moved").resolve()
+    with opened_at(url, moved) as catalog:
+        catalog.labels.adopt_roots()
+        assert folders(url) == [REMOTE, "."]
+        assert catalog.labels.ingest(moved / "labels.csv").images_new == 0
+        assert catalog.labels.root_warnings() == []
+        with pytest.raises(UnknownNameError, match=r"no images root \(there: [^,]*moved\)"):
+            catalog.labels.relocate(Path(REMOTE), moved, "mia")
+        new = Shop(tmp_path.resolve() / "new")
+        new.image("b.png")
+        assert catalog.labels.relocate(moved, new.folder, "mia").images == 1
+        assert [image.file for image in catalog.labels.images()] == [far, new.folder / "b.png"]
+        assert [p.images[0].file for p in next(catalog.labels.product_pages())] == [far, new.folder / "b.png"]
+        assert [i.sku for i in catalog.labels.images(paths=["HTTPS://CDN.example/a.png#front"])] == ["S1"]
+        exported = catalog.labels.export(tmp_path / "export.csv", "csv", ExportOptions(images=new.folder))
+        assert (exported.images, exported.roots) == (2, (str(new.folder),))
+        new.folder.rename(tmp_path / "away")
+        assert len(catalog.labels.root_warnings()) == 1
+        feed = Shop(tmp_path / "feed")
+        feed.folder.mkdir()
+        assert catalog.labels.ingest(feed.labels("image,sku", f"{far},S1", images=False)).images_new == 0
 
 
 def test_the_likely_place_of_a_root_is_named(url: str, shop: Shop, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from os import cpu_count
@@ -22,6 +23,8 @@ from .remote import Place, RemoteFiles
 #: Names the way from file to pixels, with bicubic resampling; a change of `decode_image` that alters pixels changes it.
 TRANSFORM = "pad-white-1"
 _CHUNK = 256
+#: Photos for each thread that may be done before one that takes long.
+_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,12 @@ class PixelStore(RecordStore):
             return self._decode(photo, remote, recheck)
 
         with quiet(), ThreadPoolExecutor(threads) as pool:
-            results = _completed(pool, decode, todo, 2 * threads)
+            results = _in_order(pool, decode, todo, _AHEAD * threads)
             while chunk := list(islice(results, _CHUNK)):
                 self._store(chunk, out)
                 if progress:
                     progress(len(chunk))
-        # Features are computed batch by batch in this order, which must not depend on what arrived first.
+        # Features are computed batch by batch in this order, which must not depend on what was stored already.
         digests = {photo.id: out.digests[photo.id] for photo in photos if photo.id in out.digests}
         failed = {photo.id: out.failed[photo.id] for photo in photos if photo.id in out.failed}
         return Decoded(digests, failed, out.away)
@@ -135,21 +138,21 @@ def decode_place(
         raise
 
 
-def _completed(
-    pool: ThreadPoolExecutor, work: Callable[[Photo], _Result], photos: Sequence[Photo], most: int
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Photo], _Result], photos: Sequence[Photo], ahead: int
 ) -> Iterator[tuple[Photo, _Result]]:
-    """Yield each photo with what `work` made of it, as it is done; `most` are under way at a time.
+    """Yield each photo with what `work` made of it, in their order: what is trained on them must not depend on arrival.
 
-    So one that takes long to arrive keeps no other waiting.
+    Up to `ahead` of them are under way or done while one takes long, so it keeps few others waiting.
     """
     todo = iter(photos)
-    running = {pool.submit(work, photo): photo for photo in islice(todo, most)}
+    running = deque((photo, pool.submit(work, photo)) for photo in islice(todo, ahead))
     try:
         while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                photo = running.pop(future)
-                running |= {pool.submit(work, more): more for more in islice(todo, 1)}
-                yield photo, future.result()
+            photo, future = running.popleft()
+            result = future.result()
+            running.extend((more, pool.submit(work, more)) for more in islice(todo, 1))
+            yield photo, result
     finally:
-        for future in running:
+        for _, future in running:
             future.cancel()

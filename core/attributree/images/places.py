@@ -83,11 +83,16 @@ class Places:
         raise ImageError(f"file not found{hint}")
 
     def path(self, cell: str) -> str:
-        """Return the one spelling of a path below the root, whether or not something lies there."""
-        if scheme_of(cell) == "file":
-            with suppress(ImageError):  # it names another host
-                cell = file_of(cell)
-        return normal(self._below(cell.replace("\\", "/")))
+        """Return the one spelling of a path below the root, whether or not something lies there.
+
+        A file:// URL that leads elsewhere stays one.
+        """
+        if scheme_of(cell) != "file":
+            return normal(self._below(cell.replace("\\", "/")))
+        with suppress(ImageError):  # it names another host
+            below = self._below(file_of(cell))
+            return normal(cell if below.startswith("/") else below)
+        return cell
 
     def _spellings(self, cell: str) -> Iterator[str]:
         for spelling in dict.fromkeys((cell, cell.replace("\\", "/"))):

@@ -140,7 +140,7 @@ class WebFiles:
         except HTTPError as error:
             if time.monotonic() >= _deadline.get():
                 raise AgainError(f"did not arrive in {self._settings.max_seconds:g} s") from None
-            raise AgainError(f"{host} broke off: {error}") from None
+            raise AgainError(f"{host} broke off: {error.args[0] if error.args else error}") from None
 
     def _download(self, url: str, response: BaseHTTPResponse, etag: str | None) -> Download:
         host, status = urlsplit(url).netloc, response.status
