@@ -179,10 +179,10 @@ def test_catalogue_registry_and_cache_stay_as_they_are(registered: Project) -> N
 
 
 def rows(project: Project) -> dict[str, list[Any]]:
-    """Return everything the catalogue holds but what is known of image files."""
+    """Return everything the catalogue holds but what is known of image files, and counts, which each reader stores."""
     engine = create_engine(project.url)
     with engine.connect() as connection:
-        tables = set(inspect(connection).get_table_names()) - {"image"}
+        tables = set(inspect(connection).get_table_names()) - {"image", "coverage"}
         found = {name: sorted(connection.execute(text(f"SELECT * FROM {name}")), key=repr) for name in tables}
     engine.dispose()
     assert found["annotation"]
