@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from attributree.errors import UnknownNameError
+from attributree.inference.predict import UNMAPPED_TYPE
 from support.projects import Project
 
 KEYS = {"sku", "attribute", "value", "confidence", "decision", "image", "pictures", "version"}
@@ -217,3 +218,22 @@ def test_what_was_predicted_of_products_is_exported_beside_their_gaps(grown: Pro
     assert told == {key: line[key] for key in told}
     assert row["sleeves::image"] == line["image"]
     assert grown.run("export", "x.csv", "--by-product", "--observations").code == 2
+
+
+def test_a_product_of_an_unmapped_type_is_answered_for_review_and_is_no_gap(grown: Project) -> None:
+    regroup(grown, rows_of(grown, "top", sleeves="")[:3], article_type="thing")
+    (line,) = grown.run("predict", "--by-product", "P0", "--attribute", "sleeves").lines
+    assert (line["decision"], line["reason"]) == ("review", UNMAPPED_TYPE)
+    gaps = grown.run("predict", "--missing", "--by-product", "--attribute", "sleeves")
+    assert "P0" not in {each["sku"] for each in gaps.lines}
+
+
+def test_a_vocabulary_that_was_replaced_is_an_error_of_every_product(grown: Project) -> None:
+    regroup(grown, rows_of(grown, "top")[:3])
+    grown.plugin("sleeves", values=("raglan", "set_in"))
+    assert grown.run("sync-catalog", "--no-train").code == 0
+    (line,) = grown.run("predict", "--by-product", "P0", "--attribute", "sleeves").lines
+    assert (line["decision"], line["value"]) == ("error", None)
+    assert "none of that is a value today" in line["reason"]
+    scores = grown.run("evaluate", "--by-product", "--json").json["products"]["sleeves"]
+    assert "none of that is a value today" in scores["error"]

@@ -191,3 +191,21 @@ def test_stated_labels_are_counted_by_type_and_cell_without_what_was_mined(
         assert configured.labels.stated_labels() == {"Tees": 5, "Watches": 2, "": 1}
         assert configured.labels.stated_labels(["Watches"]) == {"Watches": 2}
         assert configured.labels.product_counts() == {"Tees": 4, "Watches": 2, "": 1}
+
+
+def test_what_is_stated_of_products_follows_the_table_and_is_counted_for_each_picture(
+    opened: Callable[..., Catalog], shop: Shop
+) -> None:
+    with opened(WORDS) as configured:
+        rows = ("x.png,P1,Kurtis", "y.png,P1,Kurtis")
+        configured.labels.ingest(shop.labels("image,sku,article_type", *rows, name="more.csv"))
+        configured.labels.ingest(shop.labels("sku,neckline", "P1,crew", name="products.csv", images=False))
+        assert configured.labels.stated_labels(["Kurtis"]) == {"Kurtis": 2}
+    outside = ArticleTypes((ArticleType("watch", ("Kurtis",)),), WORDS.plugins)
+    with opened(outside) as configured:
+        configured.labels.follow_settings()
+        assert (states(configured)["x"], states(configured)["y"]) == ("not_applicable", "not_applicable")
+    inside = ArticleTypes((ArticleType("top", ("Kurtis",)),), WORDS.plugins)
+    with opened(inside) as configured:
+        configured.labels.follow_settings()
+        assert (states(configured)["x"], states(configured)["y"]) == ("labelled", "labelled")

@@ -69,7 +69,7 @@ def catalog(url: str) -> Iterator[Catalog]:
 
 @pytest.fixture
 def predict() -> Callable[..., int]:
-    """Makes a branch of an attribute live that nobody trained, and stores what it says.
+    """Makes an untrained branch of an attribute live, and stores what it says.
 
     By path, (value, decision), or (values, decision).
     """

@@ -79,7 +79,7 @@ def predict(
             f"unmapped article type{'' if len(left) == 1 else 's'}; see attributree types"
         )
     if first is not None and decisions.keys() == {first.decision} == {"error"}:
-        raise ImageError(f"nothing could be answered; {printable(first.image)}: {first.reason}")
+        raise ImageError(f"nothing could be answered; {printable(first.image or str(first.sku))}: {first.reason}")
     options.held_back(bool(decisions["error"]))
 
 

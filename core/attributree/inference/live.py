@@ -145,8 +145,7 @@ class LiveTree:
         that cannot be decoded are quarantined and yield decision `error`.
         """
         wanted = self.names(names)
-        self.catalog.labels.follow_settings()  # before gaps are looked for, since predicting writes to the catalogue
-        self.predictor.types = self.catalog.labels.types()
+        self.follow_settings()
         gaps: dict[int, list[str]] = {}
         for name in wanted:
             for image_id in self.catalog.labels.missing(name):
@@ -156,6 +155,11 @@ class LiveTree:
             yield from self._predict_chunk(images[start : start + _CHUNK], gaps)
             if self.progress:
                 self.progress("predicting", min(start + _CHUNK, len(images)), len(images))
+
+    def follow_settings(self) -> None:
+        """Follow sources and article types of the settings before gaps are looked for: what is predicted is stored."""
+        self.catalog.labels.follow_settings()
+        self.predictor.types = self.catalog.labels.types()
 
     def _predict_chunk(self, images: Sequence[ImageRecord], gaps: dict[int, list[str]]) -> list[Prediction]:
         asked = sorted({name for image in images for name in gaps[image.id]})

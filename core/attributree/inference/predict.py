@@ -132,6 +132,10 @@ class Predictor:
         """Return the attributes that can be answered or whose failure can be told, in order."""
         return sorted({*self.tree.branches, *self.failing})
 
+    def asks(self, name: str, article_type: str | None) -> str:
+        """Return whether an attribute is asked of products of an article type: ASKED, OUTSIDE or UNMAPPED."""
+        return self.types.asks(self.attributes[name], article_type)
+
     def predict_files(self, subjects: Sequence[Subject], names: Iterable[str] | None = None) -> list[Prediction]:
         """Decode and predict images. One that cannot be read gives predictions with decision `error`."""
         wanted = list(names) if names is not None else self.names()
@@ -183,7 +187,7 @@ class Predictor:
         out: list[Prediction] = []
         for i, subject in enumerate(subjects):
             for name in names:
-                if self.types.asks(self.attributes[name], subject.article_type) == OUTSIDE:
+                if self.asks(name, subject.article_type) == OUTSIDE:
                     out.append(self._plain(subject, name, NOT_APPLICABLE))
                 elif name in answers:
                     out.append(self._answered(subject, name, answers[name], i))
@@ -212,7 +216,7 @@ class Predictor:
         if self.attributes[name].labels.exclusive and confidence == 0:
             return self._plain(subject, name, ERROR, RETIRED)
         decision, reason = (REVIEW, SPLIT) if undecided else (decide(record, confidence), None)
-        if self.types.asks(self.attributes[name], subject.article_type) == UNMAPPED:
+        if self.asks(name, subject.article_type) == UNMAPPED:
             decision, reason = REVIEW, UNMAPPED_TYPE
         return replace(self._plain(subject, name, decision, reason), values=values, confidence=confidence)
 

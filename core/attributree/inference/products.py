@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..answers import Answers, Floats, answer_today, contradiction, pool, shown_by, translate
+from ..article_types import ASKED, UNMAPPED
 from ..labels.records import ImageRecord, ProductPictures, ProductPredictionRecord
 from ..labels.resolve import Annotation
 from ..registry.records import BranchRecord
@@ -16,7 +17,7 @@ from ..schema import SEPARATOR, Labels
 from ..settings.recipes import Recipes
 from ..training.metrics import NO_SCORES, score
 from .live import LiveTree
-from .predict import ERROR, NOT_APPLICABLE, REVIEW, SPLIT, decide
+from .predict import ERROR, NOT_APPLICABLE, RETIRED, REVIEW, SPLIT, UNMAPPED_TYPE, decide
 
 #: Pictures, about, that are looked at together.
 _PICTURES = 512
@@ -99,14 +100,16 @@ def predict_missing_products(live: LiveTree, names: Iterable[str] = ()) -> Itera
     """Predict every gap of the catalogue's products, store the predictions and yield them, product by product.
 
     A gap is a product with a picture in use of which an attribute that applies to it is unknown or ambiguous, when
-    all its pictures are heard: a product of which one picture is labelled has none.
+    all its pictures are heard: a product of which one picture is labelled has none. Of an unmapped article type only
+    what is ambiguous is a gap.
     """
     wanted = live.names(names)
+    live.follow_settings()
     done, total = 0, live.catalog.labels.counts().products
     for page in live.catalog.labels.product_pages(_PAGE):
         known = {name: live.catalog.labels.known_of_products(name, page)[0] for name in wanted}
         gaps = {
-            product.id: [name for name in wanted if _is_gap(known[name].get(product.id))]
+            product.id: [name for name in wanted if _is_gap(live, name, product, known[name].get(product.id))]
             for product in page
             if product.in_use
         }
@@ -118,8 +121,10 @@ def predict_missing_products(live: LiveTree, names: Iterable[str] = ()) -> Itera
             live.progress("predicting products", done, total)
 
 
-def _is_gap(known: Annotation | None) -> bool:
-    return known is None or known.state == "ambiguous"
+def _is_gap(live: LiveTree, name: str, product: ProductPictures, known: Annotation | None) -> bool:
+    if known is None:
+        return live.predictor.asks(name, product.article_type) == ASKED
+    return known.state == "ambiguous"
 
 
 def _predict(
@@ -153,7 +158,7 @@ class _LookedAt:
     def __init__(self, live: LiveTree, products: Sequence[ProductPictures], names: Sequence[str]) -> None:
         self.live = live
         ids = [image.id for product in products for image in product.in_use]
-        self.seen = live.look_at(ids, [name for name in names if name not in live.loaded.missing])
+        self.seen = live.look_at(ids, [name for name in names if name not in live.predictor.failing])
         self.row = {image_id: row for row, image_id in enumerate(self.seen.ids)}
         known = {name: live.catalog.labels.known_of_products(name, products) for name in names}
         self.known = {name: states for name, (states, _) in known.items()}
@@ -176,13 +181,13 @@ class _LookedAt:
 
     def predict(self, products: Sequence[ProductPictures], name: str) -> dict[int, ProductPrediction]:
         """Return the answers about products, by their ids."""
-        missing, known = self.live.loaded.missing.get(name), self.known[name]
+        failing, known = self.live.predictor.failing.get(name), self.known[name]
         found: dict[int, ProductPrediction] = {}
         for product in products:
             if product.id in known and known[product.id].state == "not_applicable":
                 found[product.id] = self._plain(product, name, NOT_APPLICABLE)
-            elif missing is not None or not self.shown(product, name):
-                found[product.id] = self._plain(product, name, ERROR, missing or _NO_PICTURE)
+            elif failing is not None or not self.shown(product, name):
+                found[product.id] = self._plain(product, name, ERROR, failing or _NO_PICTURE)
         if answered := [product for product in products if product.id not in found]:
             pooled, pictures = self.pooled(answered, name)
             answers = answer_today(self.live.attributes[name].labels, pooled, self.live.loaded.branches[name].values)
@@ -207,6 +212,8 @@ class _LookedAt:
         """Return row `row` of products' `answers`; `own` (P, K) is what its pictures say by themselves."""
         labels, branch = self.live.attributes[name].labels, self.live.version.branches[name]
         shown, said, confidence = self.shown(product, name), answers.said[row], float(answers.confidence[row])
+        if labels.exclusive and confidence == 0:
+            return self._plain(product, name, ERROR, RETIRED)
         today = translate(own, branch.values, labels)
         decision, reason = decide(branch, confidence), None
         best, against, witnesses = shown[shown_by(labels, said, today)], None, None
@@ -217,6 +224,8 @@ class _LookedAt:
             decision, reason = REVIEW, ", ".join(f"{w.image} shows {_text(w.values) or 'none'}" for w in witnesses)
         if answers.undecided is not None and answers.undecided[row]:
             decision, reason = REVIEW, SPLIT
+        if self.live.predictor.asks(name, product.article_type) == UNMAPPED:
+            decision, reason = REVIEW, UNMAPPED_TYPE
         values = _keys(labels, said)
         each = {key: shown[int(today[:, labels.keys.index(key)].argmax())].path for key in values}
         return replace(
@@ -282,12 +291,12 @@ def evaluate_products(live: LiveTree, split: str, names: Collection[str] = ()) -
     for page in live.catalog.labels.product_pages(_PAGE, split=split):
         for part in _parts(page):
             looked_at = _LookedAt(live, part, asked)
-            for name in found.keys() - live.loaded.missing.keys():
+            for name in found.keys() - live.predictor.failing.keys():
                 found[name] += _labelled(looked_at, part, name)
     scores: dict[str, Any] = {}
     for name in asked:
-        if name in live.loaded.missing:
-            scores[name] = {**NO_SCORES, "pictures": None, "error": live.loaded.missing[name]}
+        if name in live.predictor.failing:
+            scores[name] = {**NO_SCORES, "pictures": None, "error": live.predictor.failing[name]}
         elif not found[name]:
             scores[name] = {**NO_SCORES, "pictures": None}
         else:

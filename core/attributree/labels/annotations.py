@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -49,6 +49,7 @@ SOURCES = "sources"
 ARTICLE_TYPES = "article types"
 #: Where observations of images stand, and those of products.
 Table = type[Observation] | type[ProductObservation]
+TABLES: Final[tuple[Table, ...]] = (Observation, ProductObservation)
 #: Images whose observations are looked at together.
 _CHUNK = 2000
 
@@ -108,6 +109,13 @@ def in_columns(columns: Sequence[str], table: Table = Observation) -> ColumnElem
     return table.column_id.in_(select(LabelColumn.id).where(LabelColumn.name.in_(columns)))
 
 
+def speaks_of_image(table: Table) -> ColumnElement[bool]:
+    """Return the condition that an observation in `table` is one of an image, or of the product that it shows."""
+    if table is ProductObservation:
+        return Image.product_id == ProductObservation.product_id
+    return Image.id == Observation.image_id
+
+
 def image_texts(
     connection: Connection, columns: Sequence[str], image_ids: Sequence[int] | None = None
 ) -> Iterator[list[ImageTexts]]:
@@ -117,9 +125,7 @@ def image_texts(
     a voice says of a product it says of all its pictures, but for those of which it says something by themselves.
     """
     everything = image_ids is None
-    own = _spoken(columns, Observation).join(Image, Image.id == Observation.image_id)
-    shared = _spoken(columns, ProductObservation).join(Image, Image.product_id == ProductObservation.product_id)
-    own, shared = (query.join(Product, Product.id == Image.product_id) for query in (own, shared))
+    own, shared = (_spoken(columns, table) for table in TABLES)
     of_products = connection.execute(select(ProductObservation.raw).limit(1)).first() is not None
     for ids in chunks(observed_images(connection, columns) if image_ids is None else image_ids, _CHUNK):
         rows = connection.execute(own.where(_among(Observation.image_id, ids, everything))).all()
@@ -133,16 +139,15 @@ def image_texts(
 
 
 def _spoken(columns: Sequence[str], table: Table) -> Select[*tuple[Any, ...]]:
-    """Return the query for what was said of images or products in `columns`, by image and the newest last.
-
-    Image and product are still to be joined.
-    """
+    """Return the query for what was said of images or products in `columns`, by image and the newest last."""
     return (
         select(Image.id, table.raw, VoiceRow.source, VoiceRow.annotator)
         .add_columns(Product.article_type, Product.split, Image.state)
         .select_from(table)
         .join(LabelColumn, LabelColumn.id == table.column_id)
         .join(VoiceRow, VoiceRow.id == table.voice_id)
+        .join(Image, speaks_of_image(table))
+        .join(Product, Product.id == Image.product_id)
         .where(in_columns(columns, table))
         .order_by(Image.id, *newest_last([columns], table))
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import product
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, Select, delete, func, select, union, update
 
 from ..article_types import OUTSIDE, ArticleTypes
 from ..database.engine import chunks
-from ..database.tables import AnnotationRow, AnnotationValue, Image, Observation, Product, VoiceRow
+from ..database.tables import AnnotationRow, AnnotationValue, Image, Product, VoiceRow
 from ..schema import Attribute
-from .annotations import ARTICLE_TYPES, active_types, derive, in_columns, new_revision
+from .annotations import ARTICLE_TYPES, TABLES, Table, active_types, derive, in_columns, new_revision, speaks_of_image
 from .queries import article_types
 from .resolve import TEXT_SOURCE
 from .schemas import declared
@@ -56,12 +58,13 @@ def _leave_out(connection: Connection, attribute_id: int, words: Collection[str]
 def _stated_images(connection: Connection, attribute: Attribute, words: Collection[str]) -> list[int]:
     """Return the images, ascending, of products of these article types that anything was said of about `attribute`."""
     found: set[int] = set()
-    for part in chunks(sorted(words)):
+    for part, table in product(chunks(sorted(words)), TABLES):
         query = (
-            select(Observation.image_id)
-            .join(Image, Image.id == Observation.image_id)
+            select(Image.id)
+            .select_from(table)
+            .join(Image, speaks_of_image(table))
             .join(Product, Product.id == Image.product_id)
-            .where(in_columns(attribute.columns), Product.article_type.in_(part))
+            .where(in_columns(attribute.columns, table), Product.article_type.in_(part))
             .distinct()
         )
         found.update(connection.execute(query).scalars())
@@ -73,18 +76,23 @@ def stated_labels(connection: Connection, words: Collection[str] | None = None) 
 
     A cell is one label column of one image; what was mined from texts is not stated.
     """
-    mined = select(VoiceRow.id).where(VoiceRow.source == TEXT_SOURCE)
-    query = (
-        select(Product.article_type, Observation.image_id, Observation.column_id)
-        .join(Image, Image.id == Observation.image_id)
-        .join(Product, Product.id == Image.product_id)
-        .where(Observation.voice_id.not_in(mined))
-        .distinct()
-    )
-    parts = [query] if words is None else [query.where(Product.article_type.in_(p)) for p in chunks(sorted(words))]
+    parts = [None] if words is None else list(chunks(sorted(words)))
     found: dict[str, int] = {}
     for part in parts:
-        cells = part.subquery()
+        cells = union(*(_cells(table, part) for table in TABLES)).subquery()
         counts = select(cells.c.article_type, func.count().label("n")).group_by(cells.c.article_type)
         found |= {row.article_type: row.n for row in connection.execute(counts)}
     return found
+
+
+def _cells(table: Table, words: Sequence[str] | None) -> Select[*tuple[Any, ...]]:
+    """Return the query for the cells (article type, image, column) in which something is stated."""
+    mined = select(VoiceRow.id).where(VoiceRow.source == TEXT_SOURCE)
+    query = (
+        select(Product.article_type, Image.id, table.column_id)
+        .select_from(table)
+        .join(Image, speaks_of_image(table))
+        .join(Product, Product.id == Image.product_id)
+        .where(table.voice_id.not_in(mined))
+    )
+    return query if words is None else query.where(Product.article_type.in_(words))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from ..article_types import ArticleTypes
 from ..database.tables import (
@@ -19,12 +19,19 @@ from ..database.tables import (
     CoverageRow,
     Image,
     LabelColumn,
-    Observation,
     Product,
-    ProductObservation,
 )
 from ..schema import SPLITS, Attribute
-from .annotations import Table, active_sources, active_types, image_texts, in_columns, newest_last, reader_of
+from .annotations import (
+    TABLES,
+    active_sources,
+    active_types,
+    image_texts,
+    in_columns,
+    newest_last,
+    reader_of,
+    speaks_of_image,
+)
 from .queries import IN_USE, article_types, revision
 from .records import Coverage, UnknownValue
 from .resolve import Reader, Sources, UnknownTexts
@@ -195,17 +202,13 @@ def _count_rows(connection: Connection, reader: Reader, row_id: int) -> _Tally:
 
 def _newest_texts(connection: Connection, columns: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield the different texts that stand in `columns` now, with the number of images that they are said of."""
-    tables: tuple[tuple[Table, ColumnElement[bool]], ...] = (
-        (Observation, Image.id == Observation.image_id),
-        (ProductObservation, Image.product_id == ProductObservation.product_id),
-    )
-    for table, shows in tables:
+    for table in TABLES:
         newest_first = [place.desc() for place in newest_last([columns], table)]
         age = func.row_number().over(partition_by=(Image.id, table.voice_id), order_by=newest_first)
         said = (
             select(table.raw, age.label("age"))
             .join(LabelColumn, LabelColumn.id == table.column_id)
-            .join(Image, shows)
+            .join(Image, speaks_of_image(table))
             .where(IN_USE, in_columns(columns, table))
             .subquery()
         )

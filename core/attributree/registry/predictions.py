@@ -109,8 +109,8 @@ def _save_values(
 def load(connection: Connection, name: str, image_ids: Iterable[int] | None = None) -> list[PredictionRecord]:
     """Return the predictions for one attribute, by image id, of all images or of some.
 
-    Under today's schema: of a value that was split nobody knows which heir it is, so it goes to review, as does what
-    is said of an unmapped article type; where the attribute does not apply any more nothing is answered.
+    They are read under today's schema. A value that was split may be any of its heirs, so it goes to review; so does an
+    answer about a product of an unmapped article type. Where the attribute applies no more, nothing is answered.
     """
     attribute = attribute_id(connection, name)
     keys = todays_keys(connection, attribute)
