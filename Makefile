@@ -26,8 +26,11 @@ $(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyprojec
 		-e plugins/attributree-weights-efficientnet-lite0
 	@touch $@
 
+#: auto, resnet34 (the hub's weights), efficientnet-lite0 (packaged ones) or resnet34-random (none).
+TRUNK ?= auto
+
 demo: $(STAMP)
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/demo.py --trunk $(TRUNK)
 
 #: Worksteal: the slow tests stand together, and the worker that is done first takes half of what the other one has left.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
