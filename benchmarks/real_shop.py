@@ -175,14 +175,14 @@ class Shop:
             writer.writeheader()
             writer.writerows(rows)
         self("attributree", "init", cwd=folder)
-        depths = "" if self.depth == "auto" else "".join(_depth(name, self.depth) for name in self.columns)
+        named = () if self.depth == "auto" else (*self.columns, "pattern")
         config = CONFIG.format(
             cache=self.work / "cache",
             size=self.size,
             seed=seed,
             target=TARGET,
             disabled=json.dumps(other_plugins(WEIGHTS, TYPES, *plugins)),
-            depths=depths,
+            depths="".join(_depth(name, self.depth) for name in named),
         )
         (folder / "plugins.toml").write_text(config, encoding="utf-8")
         self("attributree", "ingest", "products.csv", "--images", str(self.photos), cwd=folder)

@@ -41,6 +41,7 @@ __all__ = [
     "HEADS",
     "AttentionHead",
     "LinearHead",
+    "LinearReadout",
     "MultiLabelHead",
     "MultiscaleHead",
     "OrdinalHead",
@@ -51,7 +52,28 @@ __all__ = [
 ]
 
 
-class LinearHead(nn.Module):
+class LinearReadout(nn.Module):
+    """A head that learns one linear layer on what it reads, flattened: (B, ...) to (B, K).
+
+    Where that is frozen, training solves the layer, which needs no learning rate; see `training.linear`. A subclass
+    that learns anything else besides is trained by epochs, as any head.
+    """
+
+    def __init__(self, features: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, outputs)
+
+    def flat(self, features: Tensor) -> Tensor:
+        """Return what the linear layer reads, (B, F), of what the head is given."""
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(self.dropout(self.flat(features)))
+        return logits
+
+
+class LinearHead(LinearReadout):
     """Average over the map, dropout, one linear layer: (B, F, H, W) to (B, K). The standard head.
 
     Costs F K + K parameters, F N additions and F K multiplications an image. A head with `pooled = True` answers
@@ -62,16 +84,14 @@ class LinearHead(nn.Module):
     pooled = True
 
     def __init__(self, in_features: int, outputs: int, dropout: float = 0.2) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(in_features, outputs)
+        super().__init__(in_features, outputs, dropout)
 
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.linear(self.dropout(features.mean(dim=(2, 3))))
-        return logits
+    def flat(self, features: Tensor) -> Tensor:
+        """Return the averages over the map."""
+        return features.mean(dim=(2, 3))
 
 
-class MultiscaleHead(nn.Module):
+class MultiscaleHead(LinearReadout):
     """Average and maximum of every cell of several grids, one linear layer: (B, F, H, W) to (B, K).
 
     For what fills a few places, as an edge or a fastening does: the average over the map drowns it, the maximum and the
@@ -91,17 +111,15 @@ class MultiscaleHead(nn.Module):
         grids: Sequence[int | Sequence[int]] = (1, 2),
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
-        self.grids = tuple((grid, grid) if isinstance(grid, int) else (grid[0], grid[1]) for grid in grids)
-        if not self.grids or min(map(min, self.grids)) < 1:
+        cut = tuple((grid, grid) if isinstance(grid, int) else (grid[0], grid[1]) for grid in grids)
+        if not cut or min(map(min, cut)) < 1:
             raise ValueError(f"grids is {grids!r}; a grid is a number of cells along a side, or (rows, columns)")
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * in_features * sum(rows * columns for rows, columns in self.grids), outputs)
+        super().__init__(2 * in_features * sum(rows * columns for rows, columns in cut), outputs, dropout)
+        self.grids = cut
 
-    def forward(self, features: Tensor) -> Tensor:
-        cells = features if features.ndim == 2 else self.reduced(features)  # (B, 2 C F)
-        logits: Tensor = self.linear(self.dropout(cells))
-        return logits
+    def flat(self, features: Tensor) -> Tensor:
+        """Return the cells (B, 2 C F), which may have been taken before."""
+        return features if features.ndim == 2 else self.reduced(features)
 
     def reduced(self, features: Tensor) -> Tensor:
         """Return what the linear layer reads, (B, 2 C F): nothing in it is learnt, so it may be computed once."""
@@ -111,7 +129,7 @@ class MultiscaleHead(nn.Module):
         return f"grids={self.grids}"
 
 
-class PyramidHead(nn.Module):
+class PyramidHead(LinearReadout):
     """One linear layer on the trunk's pyramid: (B, P) to (B, K). The standard head of a branch of depth `exit`.
 
     The pyramid is what every stage of the trunk has seen, cell by cell (`nn.Trunk.features`): edges and texture from
@@ -124,13 +142,7 @@ class PyramidHead(nn.Module):
     """
 
     def __init__(self, in_features: int, outputs: int, dropout: float = 0.5) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(in_features, outputs)
-
-    def forward(self, pyramid: Tensor) -> Tensor:
-        logits: Tensor = self.linear(self.dropout(pyramid))
-        return logits
+        super().__init__(in_features, outputs, dropout)
 
 
 class AttentionHead(nn.Module):

@@ -298,9 +298,10 @@ def test_a_branch_below_its_gate_is_rejected_said_not_stored_and_not_tried_again
 
 
 def test_a_retraining_that_loses_is_rejected_while_the_live_branch_goes_on_and_not_tried_again(grown: Project) -> None:
-    # One epoch at a hopeless learning rate: the retrained branch cannot reach the live one.
+    # One epoch at a hopeless learning rate, of a head that is not solved: the new branch cannot reach the live one.
     grown.settings(
-        training={"retrain_labels": 1, "retrain_share": 0.0, "max_loss": 0, "epochs": 1, "learning_rate": 1e-9}
+        training={"retrain_labels": 1, "retrain_share": 0.0, "max_loss": 0, "epochs": 1, "learning_rate": 1e-9},
+        attributes_sleeves={"head": "attention"},
     )
     row = next(r for r in grown.garments.rows if r["sleeves"] == "bare" and r["split"] == "train")
     with grown.open() as workspace:

@@ -23,6 +23,7 @@ from attributree.training.donors import Donor, run_frozen
 from attributree.training.fit import BranchTask
 from attributree.training.gate import gate_new
 from attributree.training.grow import Grown, grow
+from attributree.training.linear import MOST_LAYERS
 
 grow_module = importlib.import_module("attributree.training.grow")
 Make = Callable[..., Samples]
@@ -40,6 +41,12 @@ def weights(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, fit: Callable[..., Fit]) -> None:
+    """Let `fit` stand in for what trains a branch: the loop, and what solves heads that are linear."""
+    monkeypatch.setattr(grow_module, "run_loop", fit)
+    monkeypatch.setattr(grow_module, "solve", fit)
 
 
 # -- what is learnt --------------------------------------------------------------------------------
@@ -110,7 +117,9 @@ def test_the_same_seed_and_data_give_equal_weights(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
 ) -> None:
     def once(seed: int) -> Grown:
-        return grown(make_samples(views=2), [make_donor(), make_donor("sleeve", 1)], recipe, seed=seed, epochs=3)
+        return grown(
+            make_samples(views=2), [make_donor(), make_donor("sleeve", 1)], recipe, seed=seed, epochs=3, depth="stage"
+        )
 
     first = once(0)
     torch.randn(17)  # how often generators were used before must not matter
@@ -171,7 +180,7 @@ def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best_there_can_be
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = iter(scores.values())
-    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, next(left), 0.1))
     branch = grown(make_samples(), [make_donor()], recipe)
     assert branch.depth == chosen
     assert {depth: fitted.score for depth, fitted in branch.depths.items()} == scores
@@ -183,7 +192,7 @@ def test_auto_tries_the_stage_even_if_the_last_block_gained_nothing(
 ) -> None:
     """On drawn garments a stage gained eight points of macro-F1 where the block alone had gained none."""
     fits = iter([Fit(5, 4, 0.7, 0.1), Fit(3, 0, 0.7, 0.1), Fit(3, 2, 0.9, 0.1)])
-    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: next(fits))
+    pretend(monkeypatch, lambda *_, **__: next(fits))
     branch = grown(make_samples(), [make_donor()], recipe)
     assert list(branch.depths) == ["head", "block", "stage"]
     assert branch.depth == "stage"
@@ -194,13 +203,14 @@ def test_each_depth_starts_from_the_probed_head_and_changes_no_other_candidate(
 ) -> None:
     starts: list[float] = []
 
-    def fit(task: BranchTask, *_: object, **__: object) -> Fit:
-        bias = task.module.head.linear.bias
+    def fit(trained: BranchTask | LinearHead, *_: object, **__: object) -> Fit:
+        head: Any = trained.module.head if isinstance(trained, BranchTask) else trained
+        bias = head.linear.bias
         starts.append(bias[0].item())
         nn.init.constant_(bias, float(len(starts)))
         return Fit(1, 1, 0.9, 0.1)
 
-    monkeypatch.setattr(grow_module, "run_loop", fit)
+    pretend(monkeypatch, fit)
     branch = grown(make_samples(), [make_donor()], recipe)
     assert starts[1:] == [1.0, 1.0]
     assert branch.depth == "head"
@@ -208,8 +218,9 @@ def test_each_depth_starts_from_the_probed_head_and_changes_no_other_candidate(
 
 
 def test_a_stage_of_one_unit_is_not_measured_twice(
-    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, 0.5, 0.1))
     assert list(grown(make_samples(), [make_donor(count=1)], recipe, epochs=1).depths) == ["head", "stage"]
     assert list(grown(make_samples(), [make_donor(count=1)], recipe, epochs=1, depth="block").depths) == ["block"]
 
@@ -286,7 +297,7 @@ def test_an_exit_is_learnt_from_the_trunk_s_features_without_any_donor(
 def test_nothing_deeper_is_probed_or_tried_where_an_exit_is_as_good_as_can_be(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: Fit(1, 1, 0.99, 0.1))
+    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, 0.99, 0.1))
     monkeypatch.setattr(grow_module, "choose_donor", lambda *_: pytest.fail("a donor was looked for"))
     branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT]
@@ -302,7 +313,7 @@ def test_an_exit_is_taken_within_one_point_of_the_best(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = iter([exit_score, 0.9, 0.9, 0.9])
-    monkeypatch.setattr(grow_module, "run_loop", lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, next(left), 0.1))
     branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT, "head", "block", "stage"]
     assert (branch.depth, branch.donor) == (chosen, None if chosen == EXIT else "backbone")
@@ -349,7 +360,9 @@ def test_progress_names_each_depth_and_epoch(make_samples: Make, make_donor: Mak
     grow(
         {MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), deep, progress=lambda *args: seen.append(args)
     )
-    assert [args for args in seen if args[1]] == [(d, e, 2) for d in ("head", "stage") for e in (1, 2)]
+    solved = [done for depth, done, of in seen if depth == "head" and of == MOST_LAYERS]
+    assert solved == list(range(1, len(solved) + 1))
+    assert [args for args in seen[len(solved) :] if args[1]] == [("stage", epoch, 2) for epoch in (1, 2)]
 
 
 def test_under_the_needed_labels_a_branch_is_uncalibrated(

@@ -17,7 +17,7 @@ from ..errors import TrainingError
 from ..inference.features import Pictures
 from ..nn.sources import RANDOM
 from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
-from ..nn.trunk import Reads, Trunk
+from ..nn.trunk import PYRAMID, Reads, Trunk
 from ..reports import progress_of
 from ..schema import SPLITS
 from ..settings.models import EXIT, BranchSettings
@@ -178,8 +178,9 @@ class Trial:
         pictures = replace(self._pictures, digests={i: self._pictures.digests[i] for i in ids}, failed={})
         reads = frozenset[Reads]().union(*(setup.reads() for setup in self._setups.values()))
         with self._timed(FEATURES):
-            for mirrored in sorted({False, *(recipe.flip for recipe in self._recipes.values())}):
-                cold.features(tree.backbone, tree.digest, pictures, reads, mirrored=mirrored)
+            cold.features(tree.backbone, tree.digest, pictures, reads)
+            if (twice := reads - {PYRAMID}) and any(recipe.flip for recipe in self._recipes.values()):
+                cold.features(tree.backbone, tree.digest, pictures, twice, mirrored=True)
         branches, details = dict[str, KeyedBranch](), dict[str, dict[str, Any]]()
         for name, setup in self._setups.items():
             part = f"branch {name}"

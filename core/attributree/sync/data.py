@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Literal
 
@@ -20,7 +21,7 @@ from ..inference.features import CatalogImages, Pictures
 from ..label_set import LabelSet
 from ..nn.sources import find_weights
 from ..nn.transform import Transform
-from ..nn.trunk import Backbone, Reads, TrunkSpec, build_backbone, transform_of
+from ..nn.trunk import PYRAMID, Backbone, Reads, TrunkSpec, build_backbone, transform_of
 from ..plugins import LoadedPlugins
 from ..registry.artifacts import ArtifactStore
 from ..reports import Progress
@@ -104,15 +105,18 @@ class TrainingData:
         *,
         flip: bool,
     ) -> dict[Reads, Samples]:
-        """Return the trunk's features of a label set's images, mirrored ones as a second view if `flip`."""
+        """Return the trunk's features of a label set's images, mirrored ones as a second view if `flip`.
+
+        Pyramids have one view: what reads them is linear, and solved; mirrored copies taught such a layer nothing.
+        """
         ids = label_set.image_ids.tolist()
-        views = [
-            self.features(backbone, trunk_digest, pictures, reads, mirrored=mirrored)
-            for mirrored in ((False, True) if flip else (False,))
-        ]
+        features = partial(self.features, backbone, trunk_digest, pictures)
+        views = [features(reads)]
+        if flip and (twice := frozenset(reads) - {PYRAMID}):
+            views.append(features(twice, mirrored=True))
         out = {}
         for what in reads:
-            stores = [view[what] for view in views]
+            stores = [view[what] for view in views if what in view]
             rows = np.stack([pictures.rows(store, ids) for store in stores], axis=1)
             out[what] = Samples(tuple(store.records() for store in stores), rows, label_set)
         return out

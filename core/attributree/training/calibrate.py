@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..answers import Floats, answer
 from ..nn.losses import log_probabilities, probabilities
 from ..schema import Labels
+
+#: Standard deviations below the measured share of right answers at which a cut must still hold: four in five do.
+SURE = 0.8416
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,9 @@ def fit_temperature(labels: Labels, logits: Tensor, target: Tensor) -> float:
 def confidence_cut(labels: Labels, probs: Floats, target: Floats, precision: float) -> float | None:
     """Return the lowest confidence from which answers are right at least `precision` of the time, or None.
 
-    The share is estimated with one imagined wrong and one imagined right answer added, so that a cut is never
-    justified by a handful of lucky images.
+    The share of right answers is taken at the lower end of its interval (Wilson, "Probable Inference, the Law of
+    Succession, and Statistical Inference", 1927): the lowest of many cuts that look good is one that was lucky, and a
+    handful of images justifies none.
     """
     answers = answer(labels, probs)
     right = answers.right(target)
@@ -72,5 +77,12 @@ def confidence_cut(labels: Labels, probs: Floats, target: Floats, precision: flo
     confidence, hits = answers.confidence[order], right[order].cumsum()
     accepted = np.arange(1, len(order) + 1)
     last_of_tie = np.append(confidence[1:] != confidence[:-1], True)
-    good = ((hits + 1) / (accepted + 2) >= precision) & last_of_tie
+    good = (_at_least(hits, accepted) >= precision) & last_of_tie
     return float(confidence[np.flatnonzero(good)[-1]]) if good.any() else None
+
+
+def _at_least(hits: npt.NDArray[np.int64], of: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the share that `hits` of so many stand for, at the lower end of Wilson's interval."""
+    share, z2 = hits / of, SURE**2
+    spread = SURE * np.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
+    return np.asarray((share + z2 / (2 * of) - spread) / (1 + z2 / of), dtype=np.float64)

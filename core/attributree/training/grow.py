@@ -23,6 +23,7 @@ from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device
 from .donors import Donor, DonorFeatures, average, choose_donor, pooled_features, run_frozen
 from .fit import BranchTask, predict_logits
+from .linear import MOST_LAYERS, is_linear, solve
 from .loop import run_loop, seed_everything
 from .metrics import Scores, majority_macro_f1, score
 
@@ -182,7 +183,9 @@ def fit_branch(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Fit:
-    """Train what is not frozen of `branch`, in place; what is frozen is run once, and the loop reads its output.
+    """Train what is not frozen of `branch`, in place; what is frozen is run once, and training reads its output.
+
+    A head alone that is linear in what it reads is solved, anything else goes through the loop.
 
     `samples` of what the branch reads, all splits.
     """
@@ -197,6 +200,9 @@ def fit_branch(
         reduce = None if deeper else average if averaged else reduced
         if units or reduce:
             train, val = run_frozen(units, train, device, reduce), run_frozen(units, val, device, reduce)
+    head = branch.head.to(device)
+    if not deeper and is_linear(head):
+        return solve(head, train, val, recipe, loss, _counter(progress, depth, MOST_LAYERS))
     upper = _Upper(branch)
     groups = [
         {"params": list(branch.head.parameters()), "lr": recipe.learning_rate * (0.3 if deeper else 1.0)},
@@ -210,8 +216,12 @@ def fit_branch(
         checkpoints=checkpoints,
         patience=min(recipe.patience, DEEPER_PATIENCE) if deeper else None,
         from_start=deeper,
-        progress=(lambda epoch: progress(depth, epoch, recipe.epochs)) if progress else None,
+        progress=_counter(progress, depth, recipe.epochs),
     )
+
+
+def _counter(progress: Progress | None, what: str, of: int) -> Callable[[int], None] | None:
+    return (lambda done: progress(what, done, of)) if progress else None
 
 
 class _Upper(nn.Module):

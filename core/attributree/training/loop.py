@@ -122,7 +122,7 @@ def run_loop(
                 with accelerator.autocast():
                     loss = task.loss(module, batch)
                 losses.append(float(loss.detach()))
-                _require_finite(task, losses[-1], "loss", f" in epoch {epoch}")
+                require_finite(task.name, losses[-1], "loss", f" in epoch {epoch}")
                 optimizer.zero_grad(set_to_none=True)
                 accelerator.backward(loss)
                 nn.utils.clip_grad_norm_(module.parameters(), MAX_NORM)
@@ -180,14 +180,15 @@ def _validate(task: Task, accelerator: Accelerator) -> tuple[float, float]:
     if isinstance(said[0], str):
         raise TrainingError(said[0])
     score, loss = said[0]
-    _require_finite(task, loss, "validation loss")
+    require_finite(task.name, loss, "validation loss")
     return score, loss
 
 
-def _require_finite(task: Task, loss: float, what: str, when: str = "") -> None:
+def require_finite(name: str, loss: float, what: str, when: str = "") -> None:
+    """Raise TrainingError if a loss of the attribute `name` is not a finite number."""
     if not math.isfinite(loss):
         raise TrainingError(
-            f"{task.name}: the {what} became {loss}{when}; nothing was promoted. "
+            f"{name}: the {what} became {loss}{when}; nothing was promoted. "
             "Lower training -> learning_rate, or look at the plugin's head"
         )
 

@@ -25,8 +25,10 @@ PATTERN = Attribute(
             Value("geometric", synonyms=("geometric print", "chevron", "zigzag", "argyle")),
             Value("camouflage", synonyms=("camo", "camo print", "camouflage print")),
             Value("tie_dye", title="Tie-dye", synonyms=("tie dyed", "batik", "shibori")),
-            Value("graphic", synonyms=("graphic print", "logo print", "slogan")),
+            Value("graphic", synonyms=("graphic print", "graphic printed", "logo print", "slogan")),
             Value("colour_block", title="Colour block", synonyms=("color block", "colour blocked", "colourblock")),
+            # What shops call a print whose kind they do not tell.
+            Value("printed", synonyms=("print", "prints", "all over print")),
         )
     ),
 )

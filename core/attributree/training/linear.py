@@ -1,0 +1,190 @@
+"""Training what is linear in its features: convex, so it is solved, with no learning rate and no epochs.
+
+A linear readout of frozen features has one best answer for each penalty. L-BFGS finds it from zero on standardised
+features, from strong penalties to weak, each from the former answer, until validation says that weaker ones fit noise.
+Found so, an exit of few labels stands well above the same layer trained by epochs (benchmarks/RESULTS.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeGuard
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from ..heads import LinearReadout
+from ..nn.losses import balance, masked_loss, probabilities
+from ..plugins.hookspecs import Loss
+from ..settings.models import BranchSettings
+from .checkpoint import Fit
+from .data import Samples
+from .loop import require_finite, start
+from .metrics import score
+
+#: Weights of the penalty, half the squared length of the standardised layer, from strong to weak.
+PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+#: So many layers are solved at most: one more with rare values weighed up.
+MOST_LAYERS = len(PENALTIES) + 1
+#: Steps of L-BFGS for one penalty, at most; a step that gains less than `_GAIN` of the loss ends it.
+STEPS, _GAIN = 40, 1e-5
+#: Features that fit into so many bytes as float32 are converted once, others at each step.
+IN_MEMORY = 2_000_000_000
+_ROWS = 8192
+#: Features that hardly vary are not blown up: the least deviation that they are divided by.
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer's weight (K, F) and bias (K,) on plain features, and what validation says of it."""
+
+    weight: Tensor
+    bias: Tensor
+    accuracy: float
+    macro_f1: float
+    loss: float
+
+
+def is_linear(head: nn.Module) -> TypeGuard[LinearReadout]:
+    """Return whether all that `head` learns is one linear layer on what it reads."""
+    return (
+        isinstance(head, LinearReadout)
+        and type(head).forward is LinearReadout.forward
+        and len(list(head.parameters())) == len(list(head.linear.parameters()))
+    )
+
+
+def solve(
+    head: LinearReadout,
+    train: Samples,
+    val: Samples,
+    recipe: BranchSettings,
+    loss: Loss | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Fit:
+    """Give `head` the layer that is best on `val` among the penalties, and leave it in evaluation mode.
+
+    `train` and `val` are samples of what the head reads. The penalty with the least loss on `val` is taken. With
+    `recipe.class_balance` it is solved once more with rare values weighed up, which counts if macro-F1 gains more than
+    accuracy loses. In the Fit, `epochs` is how many layers were solved and `best` which of them won. Raises
+    TrainingError if a loss is not a finite number.
+    """
+    problem = _Problem(head, train, val, recipe, loss)
+    solved: list[_Layer] = []
+
+    def add(layer: _Layer) -> _Layer:
+        solved.append(layer)
+        if progress:
+            progress(len(solved))
+        return layer
+
+    best = add(problem.solve(PENALTIES[0]))
+    chosen = PENALTIES[0]
+    for penalty in PENALTIES[1:]:
+        layer = add(problem.solve(penalty))
+        if layer.loss >= best.loss:
+            break
+        best, chosen = layer, penalty
+    if recipe.class_balance:
+        weights = balance(train.labels.attribute.labels, train.target)
+        balanced = add(problem.solve(chosen, weights))
+        if balanced.macro_f1 - best.macro_f1 > best.accuracy - balanced.accuracy:
+            best = balanced
+    fit = Fit(len(solved), solved.index(best) + 1, best.macro_f1, best.loss)
+    accelerator = start(recipe)
+    if accelerator.num_processes > 1:  # each has solved the same; the last digits are the first one's
+        told: list[Any] = [best, fit]
+        broadcast_object_list(told)
+        best, fit = told
+    with torch.no_grad():
+        head.linear.weight.copy_(best.weight)
+        head.linear.bias.copy_(best.bias)
+    head.eval()
+    return fit
+
+
+class _Problem:
+    """A head's layer on standardised features, as L-BFGS sees it. The last solution is where the next one begins."""
+
+    def __init__(
+        self, head: LinearReadout, train: Samples, val: Samples, recipe: BranchSettings, loss: Loss | None
+    ) -> None:
+        self.head, self.train, self.val, self.recipe = head, train, val, recipe
+        self.name = train.labels.attribute.name
+        self.labels = train.labels.attribute.labels
+        self.loss: Loss = loss or partial(masked_loss, self.labels)
+        self.device = head.linear.weight.device
+        self.mean, self.deviation = self._moments()  # (F,) each
+        self.layer = torch.zeros_like(head.linear.weight, requires_grad=True)  # (K, F)
+        self.bias = torch.zeros_like(head.linear.bias, requires_grad=True)  # (K,)
+        self._kept: list[tuple[Tensor, ...]] | None = None
+        if len(train) * len(self.mean) * 4 <= IN_MEMORY:
+            self._kept = list(self._read())
+
+    def solve(self, penalty: float, value_weight: Tensor | None = None) -> _Layer:
+        """Return the layer that is best under a penalty. Raises TrainingError if the loss is not a finite number."""
+        optimizer = torch.optim.LBFGS(
+            [self.layer, self.bias], max_iter=STEPS, tolerance_change=_GAIN, line_search_fn="strong_wolfe"
+        )
+        weights = None if value_weight is None else value_weight.to(self.device)
+        smoothing = self.recipe.label_smoothing
+
+        def objective() -> Tensor:
+            optimizer.zero_grad()
+            total = penalty / 2 * self.layer.square().sum()
+            total.backward()  # type: ignore[no-untyped-call]
+            for features, target, weight in self._blocks():
+                logits = features @ self.layer.T + self.bias  # (B, K)
+                said = self.loss(logits, target, weight, value_weight=weights, smoothing=smoothing)
+                share = said * (len(features) / len(self.train))
+                share.backward()  # type: ignore[no-untyped-call]
+                total = total + share.detach()
+            require_finite(self.name, float(total.detach()), "loss")
+            return total.detach()
+
+        optimizer.step(objective)  # type: ignore[no-untyped-call]
+        return self._measured()
+
+    def _measured(self) -> _Layer:
+        """Return the layer on plain features, with its scores on validation."""
+        with torch.no_grad():
+            weight = self.layer / self.deviation
+            bias = self.bias - weight @ self.mean
+            logits = torch.cat(
+                [
+                    (self.head.flat(inputs.to(self.device).float()) @ weight.T + bias).cpu()
+                    for inputs, _, _ in self.val.batches(_ROWS)
+                ]
+            )
+        said = self.loss(
+            logits, self.val.target, torch.from_numpy(self.val.labels.weight), value_weight=None, smoothing=0.0
+        )
+        require_finite(self.name, float(said), "validation loss")
+        scores = score(self.labels, probabilities(self.labels.kind, logits).numpy(), self.val.labels.target)
+        return _Layer(weight, bias, scores.accuracy, scores.macro_f1, float(said))
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation (F,) of the train features."""
+        total, squares = torch.zeros(()), torch.zeros(())
+        for inputs, _, _ in self.train.batches(_ROWS):
+            features = self.head.flat(inputs.to(self.device).float()).double()
+            total, squares = (
+                total.to(features) + features.sum(dim=0),
+                squares.to(features) + features.square().sum(dim=0),
+            )
+        mean = total / len(self.train)
+        deviation = (squares / len(self.train) - mean.square()).clamp(min=0.0).sqrt()
+        return mean.float(), deviation.clamp(min=_LEAST).float()
+
+    def _blocks(self) -> Iterable[tuple[Tensor, ...]]:
+        return self._read() if self._kept is None else self._kept
+
+    def _read(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield standardised features (B, F), targets (B, C) and weights (B,) of the train samples."""
+        for inputs, target, weight in self.train.batches(_ROWS):
+            features = self.head.flat(inputs.to(self.device).float())
+            yield (features - self.mean) / self.deviation, target.to(self.device), weight.to(self.device)

@@ -1,0 +1,153 @@
+"""Heads that are linear in what they read are solved: the best layer of the best penalty, whatever the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from attributree.errors import TrainingError
+from attributree.heads import HEADS, LinearHead, LinearReadout, MultiscaleHead, PyramidHead, new_head
+from attributree.schema import Attribute, Labels, MultiLabel, Ordinal, SingleLabel
+from attributree.settings.models import BranchSettings
+from attributree.training import linear
+from attributree.training.data import Samples
+from attributree.training.fit import predict_logits
+from attributree.training.linear import MOST_LAYERS, PENALTIES, is_linear, solve
+
+Make = Callable[..., Samples]
+KIND = SingleLabel(("crew", "v_neck", "boat"))
+
+
+def split(samples: Samples) -> tuple[Samples, Samples]:
+    return samples.part("train"), samples.part("val", labelled_only=True)
+
+
+def flat(samples: Samples) -> np.ndarray:
+    return np.asarray(samples.inputs[0][samples.rows[:, 0]], dtype=np.float64).mean(axis=(2, 3))
+
+
+@pytest.mark.parametrize("name", ["linear", "multiscale", "pyramid"])
+def test_these_heads_are_linear(name: str) -> None:
+    assert is_linear(HEADS[name](4, 3))
+
+
+@pytest.mark.parametrize("name", ["attention", "multilabel"])
+def test_these_are_not(name: str) -> None:
+    assert not is_linear(new_head(name, Attribute("neckline", KIND), 4))
+
+
+def test_neither_is_a_plugin_s_head_that_does_more() -> None:
+    class Deeper(LinearHead):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.before = nn.Linear(4, 4)
+
+        def flat(self, features: Tensor) -> Tensor:
+            return super().flat(self.before(features))
+
+    class Louder(LinearHead):
+        def forward(self, features: Tensor) -> Tensor:
+            return super().forward(features).exp()
+
+    assert not is_linear(Deeper())
+    assert not is_linear(Louder(4, 3))
+    assert not is_linear(nn.Linear(4, 3))
+
+
+def test_the_layer_is_the_one_that_scikit_learn_finds(
+    make_samples: Make, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    penalty = 0.1
+    monkeypatch.setattr(linear, "PENALTIES", (penalty,))
+    monkeypatch.setattr(linear, "STEPS", 500)
+    monkeypatch.setattr(linear, "_GAIN", 1e-12)
+    train, val = split(make_samples(n=300))
+    head = LinearHead(8, 3)
+    fit = solve(head, train, val, recipe.model_copy(update={"class_balance": False}))
+    known = flat(train)
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    model = LogisticRegression(C=1 / (penalty * len(train)), tol=1e-9, max_iter=1000)
+    model.fit((known - mean) / deviation, train.labels.target.argmax(axis=1))
+    expected = model.predict_proba((flat(val) - mean) / deviation)
+    logits = head(torch.from_numpy(val.inputs[0][val.rows[:, 0]].astype(np.float32)))
+    assert np.allclose(logits.softmax(dim=1).detach().numpy(), expected, atol=2e-3)
+    assert (fit.epochs, fit.best) == (1, 1)
+
+
+@pytest.mark.parametrize("labels", [KIND, Ordinal(("mini", "knee", "maxi")), MultiLabel(("bow", "lace", "zip"))])
+def test_the_least_loss_on_validation_decides_for_every_kind(
+    labels: Labels, make_samples: Make, recipe: BranchSettings
+) -> None:
+    train, val = split(make_samples(labels, n=240))
+    steps: list[int] = []
+    head = LinearHead(8, labels.outputs)
+    fit = solve(head, train, val, recipe.model_copy(update={"class_balance": False}), progress=steps.append)
+    assert steps == list(range(1, fit.epochs + 1))
+    assert fit.epochs - 1 <= fit.best <= fit.epochs <= len(PENALTIES)
+    assert fit.score > 0.8
+
+
+def test_without_chunks_or_with_them_the_layer_is_the_same(
+    make_samples: Make, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, val = split(make_samples(n=240))
+    monkeypatch.setattr(linear, "PENALTIES", (0.1,))
+    plain = recipe.model_copy(update={"class_balance": False})
+    one, other = LinearHead(8, 3), LinearHead(8, 3)
+    solve(one, train, val, plain)
+    monkeypatch.setattr(linear, "_ROWS", 50)
+    monkeypatch.setattr(linear, "IN_MEMORY", 0)
+    solve(other, train, val, plain)
+    assert torch.allclose(one.linear.weight, other.linear.weight, atol=5e-3)
+
+
+def test_rare_values_are_weighed_up_only_where_that_pays(
+    make_samples: Make, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, val = split(make_samples(n=240))
+    fits = iter(
+        [(0.9, 0.5, 0.3), (0.9, 0.5, 0.4), (0.88, 0.53, 0.5), (0.9, 0.5, 0.3), (0.9, 0.5, 0.4), (0.86, 0.53, 0.5)]
+    )
+
+    def pretend(self: linear._Problem, *_: object) -> linear._Layer:
+        accuracy, macro_f1, loss = next(fits)
+        return linear._Layer(torch.zeros(3, 8), torch.zeros(3), accuracy, macro_f1, loss)
+
+    monkeypatch.setattr(linear._Problem, "solve", pretend)
+    balanced = recipe.model_copy(update={"class_balance": True})
+    assert solve(LinearHead(8, 3), train, val, balanced).best == 3  # three points of macro-F1 for two of accuracy
+    assert solve(LinearHead(8, 3), train, val, balanced).best == 1  # for four
+
+
+@pytest.mark.parametrize("head", [PyramidHead(8, 3), MultiscaleHead(2, 3, grids=(1, 1))], ids=["pyramid", "multiscale"])
+def test_what_was_reduced_before_is_read_as_it_is(
+    head: LinearReadout, make_samples: Make, recipe: BranchSettings
+) -> None:
+    maps = make_samples(n=240)
+    vectors = Samples((flat(maps).astype(np.float16)[np.argsort(maps.rows[:, 0])],), maps.rows, maps.labels)
+    train, val = split(vectors)
+    fit = solve(head, train, val, recipe)
+    assert fit.score > 0.8
+    assert 1 <= fit.best <= fit.epochs <= MOST_LAYERS
+    logits = predict_logits(nn.Sequential(_Float(), head), val, torch.device("cpu"))
+    assert float((logits.argmax(dim=1) == val.target.argmax(dim=1)).float().mean()) > 0.8
+
+
+class _Float(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.float()
+
+
+def test_a_loss_that_is_no_number_ends_it(make_samples: Make, recipe: BranchSettings) -> None:
+    train, val = split(make_samples(n=60))
+
+    def loss(logits: Tensor, *_: object, **__: object) -> Tensor:
+        return logits.sum() * torch.inf
+
+    with pytest.raises(TrainingError, match="the loss became"):
+        solve(LinearHead(8, 3), train, val, recipe, loss)
