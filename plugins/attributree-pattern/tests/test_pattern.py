@@ -14,7 +14,8 @@ class TestPattern(AttributeContract):
         ("gingham", "checked"),
         ("Leopard Print", "animal"),
         ("tie dye", "tie_dye"),
-        ("print", None),
+        ("print", "printed"),
+        ("Graphic Print", "graphic"),
     )
 
     def test_it_brings_no_head(self, loaded: LoadedPlugins, declared: Attribute) -> None:
