@@ -41,6 +41,8 @@ class ImageState(NamedTuple):
 
     def under(self, path: str) -> ImageState:
         """Return the same of an image that the catalogue has, or gets, under another path."""
+        if path == self.path:
+            return self
         file = file_of(self)
         return self._replace(path=path, file=None if file == path else file)
 
@@ -154,8 +156,9 @@ class LabelFile:
         urls = {cell: state.path for cell, state in states.items() if is_remote(state.path)}
         local = {cell: state for cell, state in states.items() if cell not in urls}
         by_url = _behind(connection, images, sorted({*urls.values()}))
-        here = images.where(Image.root_id == root_id(connection, self.root))
-        names = sorted({name for state in local.values() for name in (state.path, file_of(state))})
+        root = root_id(connection, self.root)
+        here = images.where(Image.root_id == root)
+        names = sorted({name for state in local.values() for name in (state.path, file_of(state))} if root else ())
         either = (Image.path, Image.file)
         rows: list[Any] = [
             row for part in chunks(names) for name in either for row in connection.execute(here.where(name.in_(part)))
