@@ -63,6 +63,7 @@ class LabelFile:
         self._formats = formats
         self._remote = remote
         self._places = Places(self.root)
+        self._base = self.root.as_posix()
         self._state: tuple[int, int] | None = None
 
     def check(self, database: Database, progress: Callable[[int], None] | None = None) -> None:
@@ -122,7 +123,7 @@ class LabelFile:
             if is_remote(state.path):
                 check_url(state.path, self._remote)
             else:
-                inspect_image(f"{self.root.as_posix()}/{file_of(state)}")
+                inspect_image(f"{self._base}/{file_of(state)}", state.bytes)
         except ImageError as error:
             self.refused[cell] = str(error)
 
@@ -140,7 +141,7 @@ class LabelFile:
             path, file, found = self._places.find(cell)
         except ImageError as error:  # perhaps it has gone since it was inspected
             return ImageState(self._places.path(cell), reason=self.refused.get(cell, str(error)))
-        below = file.removeprefix(self.root.as_posix()).lstrip("/")
+        below = file.removeprefix(self._base).lstrip("/")
         elsewhere = None if below == path else below
         if reason := self.refused.get(cell):
             return ImageState(path, elsewhere, reason)
