@@ -154,23 +154,20 @@ class LabelFile:
         known by its path.
         """
         images = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
-        urls = {cell: state.path for cell, state in states.items() if is_remote(state.path)}
-        local = {cell: state for cell, state in states.items() if cell not in urls}
-        by_url = _behind(connection, images, sorted({*urls.values()}))
         root = root_id(connection, self.root)
         here = images.where(Image.root_id == root)
-        names = sorted({name for state in local.values() for name in (state.path, file_of(state))} if root else ())
-        either = (Image.path, Image.file)
+        urls = {state.path for state in states.values() if is_remote(state.path)}
+        names = {name for state in states.values() for name in (state.path, file_of(state))} - urls
         rows: list[Any] = [
-            row for part in chunks(names) for name in either for row in connection.execute(here.where(name.in_(part)))
+            row
+            for part in chunks(sorted(names) if root else ())
+            for name in (Image.path, Image.file)
+            for row in connection.execute(here.where(name.in_(part)))
         ]
-        rows.sort(key=lambda row: (row.state != "ok", row.id))
+        rows.sort(key=lambda row: (row.state != "ok", row.id), reverse=True)
         by_path = {row.path: row for row in rows}
-        by_file: dict[str, Row[Any]] = {}
-        for row in rows:
-            by_file.setdefault(file_of(row), row)
-        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in local.items()}
-        found |= {cell: by_url.get(url) for cell, url in urls.items()}
+        by_file = {file_of(row): row for row in rows} | _behind(connection, images, sorted(urls))
+        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in states.items()}
         return {cell: row for cell, row in found.items() if row is not None}
 
     def _state_now(self) -> tuple[int, int] | None:
