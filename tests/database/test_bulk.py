@@ -10,7 +10,8 @@ from attributree.database.bulk import insert_numbered, insert_rows
 from attributree.database.engine import make_engine
 from attributree.database.tables import LabelColumn, Product
 
-REST = {"article_type": "top", "title": "", "description": "Cotton\tand\nwool\\N", "split": "train"}
+COLUMNS = ("sku", "article_type", "title", "description", "split")
+REST = ("top", "", "Cotton\tand\nwool\\N", "train")
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def connection(url: str) -> Iterator[Connection]:
 
 
 def add(connection: Connection, *skus: str) -> Sequence[int]:
-    return insert_numbered(connection, Product, [{"sku": sku, **REST} for sku in skus])
+    return insert_numbered(connection, Product, COLUMNS, [(sku, *REST) for sku in skus])
 
 
 @pytest.mark.parametrize("rows", [1, 7, 2500])
@@ -43,18 +44,18 @@ def test_ids_are_those_of_the_rows_also_where_rows_are_gone(connection: Connecti
 
 def test_no_rows_have_no_ids(connection: Connection) -> None:
     assert add(connection) == []
-    insert_rows(connection, LabelColumn, [])
+    insert_rows(connection, LabelColumn, ["name"], [])
 
 
 @pytest.mark.parametrize("rows", [1, 2500])
 def test_rows_without_numbers_go_in_verbatim(connection: Connection, rows: int) -> None:
     odd = ["a\"b'c\\d", "{}[],:", "ärmel \U0001f457", "null", "\\N", " ", "%_", "\u2028\n", "\t"]
     names = [*odd, *(f"other-{i}" for i in range(rows))]
-    insert_rows(connection, LabelColumn, [{"name": name, "observations": i} for i, name in enumerate(names)])
+    insert_rows(connection, LabelColumn, ["observations", "name"], [*enumerate(names)])
     found = connection.execute(select(LabelColumn.name).order_by(LabelColumn.observations)).scalars().all()
     assert found == names
 
 
 def test_a_row_that_is_there_twice_is_an_error_like_any_others(connection: Connection) -> None:
     with pytest.raises(IntegrityError), connection.begin_nested():
-        insert_rows(connection, LabelColumn, [{"name": "hem", "observations": 0}] * 2)
+        insert_rows(connection, LabelColumn, ["name", "observations"], [("hem", 0)] * 2)

@@ -262,11 +262,11 @@ def test_a_lost_connection_begins_the_work_again_without_duplicates(
     begun: list[int] = []
     insert = bulk.insert_numbered
 
-    def cut_the_line_once(connection: Connection, table: Any, rows: Any) -> Sequence[int]:
+    def cut_the_line_once(connection: Connection, table: Any, columns: Any, rows: Any) -> Sequence[int]:
         begun.append(len(rows))
         if len(begun) == 3:
             _end_sessions(url)
-        return insert(connection, table, rows)
+        return insert(connection, table, columns, rows)
 
     monkeypatch.setattr("attributree.labels.ingest.insert_numbered", cut_the_line_once)
     with Catalog.open(url) as catalog:

@@ -370,7 +370,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def locate(root: Path, cell: str) -> Path:
-    return Path(Places(root).locate(cell)[0])
+    return Path(Places(root).find(cell).file)
 
 
 @pytest.mark.parametrize("cell", ["a.jpg", "inner/a.jpg", "./a.jpg", "inner/../a.jpg", "späte Rose.jpg", "a%20b.jpg"])

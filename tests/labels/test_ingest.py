@@ -322,9 +322,9 @@ def test_an_unchanged_picture_is_not_opened_again(
 ) -> None:
     opened: list[Path] = []
 
-    def inspecting(path: str) -> Any:
+    def inspecting(path: str, size: int) -> Any:
         opened.append(Path(path))
-        return inspect_image(path)
+        return inspect_image(path, size)
 
     monkeypatch.setattr(label_file, "inspect_image", inspecting)
     file = shop.labels("image", "a.png", "b.png")

@@ -61,10 +61,14 @@ def _reading() -> Iterator[None]:
         raise ImageError(f"cannot be read: {error or type(error).__name__}") from error
 
 
-def inspect_image(path: Path | str) -> str:
-    """Return the format of the image at `path`; nothing is decoded. Raises ImageError with the reason."""
+def inspect_image(path: Path | str, size: int | None = None) -> str:
+    """Return the format of the image at `path`, nothing is decoded; `size`, in bytes, if the caller has asked for it.
+
+    Raises ImageError with the reason.
+    """
     with _reading():
-        size = Path(path).stat().st_size
+        if size is None:
+            size = Path(path).stat().st_size
         if size == 0:
             raise ImageError("zero bytes")
         if size > MAX_BYTES:

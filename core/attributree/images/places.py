@@ -48,9 +48,9 @@ def normal(cell: str) -> str:
     >>> normal("./a//b/../c.png")
     'a/c.png'
     """
-    if scheme_of(cell):
-        return normal_url(cell)
     if not _NO_NAMES.isdisjoint(cell.split("/")):
+        if scheme_of(cell):
+            return normal_url(cell)
         cell = posixpath.normpath(re.sub("^/+", "/", cell))
     return unicodedata.normalize("NFC", cell)
 
@@ -110,7 +110,7 @@ class Places:
 
     def _below(self, cell: str) -> str:
         """Return a path without what is not needed to name it below the root, or `cell` if it leads out of the root."""
-        if scheme_of(cell) or "\0" in cell or _NO_NAMES.isdisjoint(parts := cell.split("/")):
+        if _NO_NAMES.isdisjoint(parts := cell.split("/")) or "\0" in cell or scheme_of(cell):
             return cell
         if ".." in parts:  # what is before it may be a link, which has to be followed first
             try:
@@ -122,13 +122,11 @@ class Places:
         return plain.removeprefix(root)
 
     def locate(self, cell: str) -> tuple[str, os.stat_result]:
-        """Return the file that `cell`, a path or a file:// URL, names below the root, and its state.
+        """Return the file that the path `cell` names below the root, and its state.
 
         Symbolic links are followed first, so one that leads out of the root is refused as well. Raises ImageError if
         the file lies elsewhere, or is not there.
         """
-        if scheme_of(cell) == "file":
-            cell = file_of(cell)
         if "\0" in cell:
             raise ImageError("the path holds a NUL byte")
         folder, slash, name = cell.rpartition("/")

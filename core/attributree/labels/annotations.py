@@ -260,22 +260,17 @@ def _store(
     change = update(AnnotationRow).where(row)
     restated = [image for image in renamed if now[image].state != stored[image][1].state]
     _for_each(connection, change, [{"row": renamed[image], "state": now[image].state} for image in restated])
-    _for_each(connection, change, [{"row": moved[image], **_columns(now[image], revision)} for image in moved])
-    added = [{"image_id": image, "attribute_id": attribute_id, **_columns(now[image], revision)} for image in fresh]
-    row_ids |= zip(fresh, insert_numbered(connection, AnnotationRow, added), strict=True)
+    said = [{"row": row_id, "state": now[i].state, "weight": now[i].weight} for i, row_id in moved.items()]
+    _for_each(connection, change.values(revision=revision), said)
+    columns = ("image_id", "attribute_id", "state", "weight", "revision")
+    added = [(image, attribute_id, now[image].state, now[image].weight, revision) for image in fresh]
+    row_ids |= zip(fresh, insert_numbered(connection, AnnotationRow, columns, added), strict=True)
     rows = []
     for image, row_id in row_ids.items():
         certain, shares = now[image].certain, dict(now[image].shares)
-        rows += [
-            {"annotation_id": row_id, "value_id": values[key], "certain": key in certain, "share": shares.get(key, 1.0)}
-            for key in now[image].values
-        ]
-    insert_rows(connection, AnnotationValue, rows)
+        rows += [(row_id, values[key], key in certain, shares.get(key, 1.0)) for key in now[image].values]
+    insert_rows(connection, AnnotationValue, ("annotation_id", "value_id", "certain", "share"), rows)
     return len(row_ids) + len(gone)
-
-
-def _columns(annotation: Annotation, revision: int) -> dict[str, Any]:
-    return {"state": annotation.state, "weight": annotation.weight, "revision": revision}
 
 
 def annotation_rows(attribute_id: int) -> Select[*tuple[Any, ...]]:

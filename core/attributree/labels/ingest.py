@@ -176,12 +176,12 @@ class _FileIngest:
         self, known: Mapping[str, Any], states: Mapping[str, ImageState], products: Mapping[str, int]
     ) -> dict[str, int]:
         """Store new images and what changed of the known ones; return the ids of all. `products` is by path too."""
-        new = []
+        new = {}
         for path, product in products.items():
             now = states[path]
             row, reason = known.get(path), now.reason
             if row is None:
-                new.append({"product_id": product, "state": _state(reason), **now._asdict()})
+                new[path] = (product, self._root(path), _state(reason), *now)
             else:
                 change: dict[str, Any] = {"product_id": product, "file": now.file, "root_id": self._root(path)}
                 forbidden = (row.reason or "").startswith(NOT_ALLOWED) or row.root_id != change["root_id"]
@@ -198,12 +198,10 @@ class _FileIngest:
         ids = {path: row.id for path, row in known.items()}
         if new:
             self.writer.revision()
-            numbered = insert_numbered(
-                self.connection, Image, [{**row, "root_id": self._root(row["path"])} for row in new]
-            )
-            ids |= zip((row["path"] for row in new), numbered, strict=True)
+            columns = ("product_id", "root_id", "state", *ImageState._fields)
+            ids |= zip(new, insert_numbered(self.connection, Image, columns, [*new.values()]), strict=True)
             self.images_new += len(new)
-            self.remote_new += sum(row["reason"] is None and is_remote(row["path"]) for row in new)
+            self.remote_new += sum(states[path].reason is None and is_remote(path) for path in new)
         return ids
 
     def _root(self, path: str) -> int:
@@ -258,13 +256,17 @@ class _FileIngest:
                     problem = f"product {sku!r} is in {was} in an earlier row, here in {split}"
                     raise refuse(self.labels.file, problem, row=line, column="split")
                 said[sku]["split"] = split
-        nothing = dict.fromkeys(_WORDS, "")
-        new = [{"sku": sku, **nothing, "split": split_of(sku), **said[sku]} for sku in wanted if sku not in stored]
+        new = {
+            sku: (sku, *(texts.get(name, "") for name in _WORDS), texts.get("split") or split_of(sku))
+            for sku, texts in said.items()
+            if sku not in stored
+        }
         self._save_changes([(row, said[sku]) for sku, row in stored.items()])
         ids = {sku: row.id for sku, row in stored.items()}
         if new:
             self.writer.revision()
-            ids |= zip((row["sku"] for row in new), insert_numbered(self.connection, Product, new), strict=True)
+            columns = ("sku", *_WORDS, "split")
+            ids |= zip(new, insert_numbered(self.connection, Product, columns, [*new.values()]), strict=True)
             self.products_new += len(new)
         for name in _WORDS:
             self._products[name].update(ids[sku] for sku, texts in said.items() if name in texts)

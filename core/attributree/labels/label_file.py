@@ -41,6 +41,8 @@ class ImageState(NamedTuple):
 
     def under(self, path: str) -> ImageState:
         """Return the same of an image that the catalogue has, or gets, under another path."""
+        if path == self.path:
+            return self
         file = file_of(self)
         return self._replace(path=path, file=None if file == path else file)
 
@@ -61,6 +63,7 @@ class LabelFile:
         self._formats = formats
         self._remote = remote
         self._places = Places(self.root)
+        self._base = self.root.as_posix()
         self._state: tuple[int, int] | None = None
 
     def check(self, database: Database, progress: Callable[[int], None] | None = None) -> None:
@@ -120,7 +123,7 @@ class LabelFile:
             if is_remote(state.path):
                 check_url(state.path, self._remote)
             else:
-                inspect_image(f"{self.root.as_posix()}/{file_of(state)}")
+                inspect_image(f"{self._base}/{file_of(state)}", state.bytes)
         except ImageError as error:
             self.refused[cell] = str(error)
 
@@ -138,7 +141,7 @@ class LabelFile:
             path, file, found = self._places.find(cell)
         except ImageError as error:  # perhaps it has gone since it was inspected
             return ImageState(self._places.path(cell), reason=self.refused.get(cell, str(error)))
-        below = file.removeprefix(self.root.as_posix()).lstrip("/")
+        below = file.removeprefix(self._base).lstrip("/")
         elsewhere = None if below == path else below
         if reason := self.refused.get(cell):
             return ImageState(path, elsewhere, reason)
@@ -151,22 +154,20 @@ class LabelFile:
         known by its path.
         """
         images = select(Image, Product.sku).join(Product, Product.id == Image.product_id)
-        urls = {cell: state.path for cell, state in states.items() if is_remote(state.path)}
-        local = {cell: state for cell, state in states.items() if cell not in urls}
-        by_url = _behind(connection, images, sorted({*urls.values()}))
-        here = images.where(Image.root_id == root_id(connection, self.root))
-        names = sorted({name for state in local.values() for name in (state.path, file_of(state))})
-        either = (Image.path, Image.file)
+        root = root_id(connection, self.root)
+        here = images.where(Image.root_id == root)
+        urls = {state.path for state in states.values() if is_remote(state.path)}
+        names = {name for state in states.values() for name in (state.path, file_of(state))} - urls
         rows: list[Any] = [
-            row for part in chunks(names) for name in either for row in connection.execute(here.where(name.in_(part)))
+            row
+            for part in chunks(sorted(names) if root else ())
+            for name in (Image.path, Image.file)
+            for row in connection.execute(here.where(name.in_(part)))
         ]
-        rows.sort(key=lambda row: (row.state != "ok", row.id))
+        rows.sort(key=lambda row: (row.state != "ok", row.id), reverse=True)
         by_path = {row.path: row for row in rows}
-        by_file: dict[str, Row[Any]] = {}
-        for row in rows:
-            by_file.setdefault(file_of(row), row)
-        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in local.items()}
-        found |= {cell: by_url.get(url) for cell, url in urls.items()}
+        by_file = {file_of(row): row for row in rows} | _behind(connection, images, sorted(urls))
+        found = {cell: by_file.get(file_of(state)) or by_path.get(state.path) for cell, state in states.items()}
         return {cell: row for cell, row in found.items() if row is not None}
 
     def _state_now(self) -> tuple[int, int] | None:

@@ -146,11 +146,10 @@ class ObservationWriter:
         if not said:
             return
         ids = self._column_ids(said)
-        same = {"voice_id": self._voice_id(voice), "revision": self.revision()}
-        cells = [(row_id, ids[column], raw) for column, texts in said.items() for row_id, raw in texts.items()]
-        cells.sort()  # as the rows are kept
-        rows = [{about: row_id, "column_id": column, "raw": raw, **same} for row_id, column, raw in cells]
-        insert_rows(self.connection, table, rows)
+        by, at = self._voice_id(voice), self.revision()
+        rows = [(row_id, ids[column], by, at, raw) for column, texts in said.items() for row_id, raw in texts.items()]
+        rows.sort()  # as they are kept
+        insert_rows(self.connection, table, (about, "column_id", "voice_id", "revision", "raw"), rows)
         for column, texts in said.items():
             self.counts[ids[column]] += len(texts)
             self.new += len(texts)

@@ -42,7 +42,6 @@ class LabelStore(Store):
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """Return `work(connection)`, run in one transaction in which annotations follow sources and article types.
 
-
         The first one of a store also keeps images roots relative that an older attributree stored.
         """
 
