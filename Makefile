@@ -9,12 +9,13 @@ STAMP := $(VENV)/.installed
 # Many an image forbids Python to keep bytecode; each of the hundreds of processes of a test run would compile torch anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test acceptance soak bench lint format docs cli-reference hooks-reference constraints clean
+.PHONY: help install demo test acceptance check soak bench lint format docs cli-reference hooks-reference constraints clean
 
 help:
 	@echo "make demo        a partially labelled catalogue gets its attributes, in a few minutes"
 	@echo "make test        lint, types and tests"
 	@echo "make acceptance  wheels, fresh environments, big backbones, two processes, a branch of each plugin"
+	@echo "make check       make test and make acceptance in one run, as CI has them"
 	@echo "make soak        all tests in both databases, with twenty times the kills and the examples"
 	@echo "make bench       real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
 	@echo "make lint        ruff, mypy, import-linter"
@@ -42,8 +43,18 @@ demo: $(STAMP)
 #: Worksteal: the slow tests stand together, and the worker that is done first takes half of what the other one has left.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-test: lint
-	$(PYTEST) -m "not acceptance and not attributree_grows"
+# Lint runs beside the tests, since mypy keeps one core busy; what it has to say comes last.
+define linted
+@$(MAKE) --silent lint >$(VENV)/lint.txt 2>&1 & $(PYTEST) $(1); tests=$$?; \
+wait $$! || { cat $(VENV)/lint.txt; exit 1; }; exit $$tests
+endef
+
+test: $(STAMP)
+	$(call linted,-m "not acceptance and not attributree_grows")
+
+# One run of all of it: by themselves the slow tests of `acceptance` leave a core idle at the end, and are collected again.
+check: $(STAMP)
+	$(call linted)
 
 acceptance: $(STAMP)
 	$(PYTEST) -m "acceptance or attributree_grows"
