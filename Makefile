@@ -6,12 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test acceptance soak bench lint format docs cli-reference hooks-reference constraints clean
+# Many an image forbids Python to keep bytecode; each of the hundreds of processes of a test run would compile torch anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help install demo test acceptance check soak bench lint format docs cli-reference hooks-reference constraints clean
 
 help:
 	@echo "make demo        a partially labelled catalogue gets its attributes, in a few minutes"
 	@echo "make test        lint, types and tests"
 	@echo "make acceptance  wheels, fresh environments, big backbones, two processes, a branch of each plugin"
+	@echo "make check       make test and make acceptance in one run, as CI has them"
 	@echo "make soak        all tests in both databases, with twenty times the kills and the examples"
 	@echo "make bench       real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
 	@echo "make lint        ruff, mypy, import-linter"
@@ -19,11 +23,18 @@ help:
 
 install: $(STAMP)
 
+PACKAGES := -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop -e plugins/attributree-label-studio \
+	-e plugins/attributree-weights-efficientnet-lite0
+
+# uv takes a quarter of pip's time, but does not read where pip is told to look: that is handed on. Where there is no uv
+# for a machine, or it does not find what pip finds, pip installs.
 $(STAMP): pyproject.toml constraints.txt plugins/attributree-drawn-shop/pyproject.toml \
 		plugins/attributree-label-studio/pyproject.toml plugins/attributree-weights-efficientnet-lite0/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e plugins/attributree-drawn-shop -e plugins/attributree-label-studio \
-		-e plugins/attributree-weights-efficientnet-lite0
+	index=$$($(BIN)/python -m pip config list | sed -n "s/.*\.index-url='\(.*\)'/\1/p" | head -1); \
+	$(BIN)/python -m pip install --quiet -c constraints.txt uv \
+	&& $(BIN)/uv pip install --quiet --python $(BIN)/python $${index:+--default-index "$$index"} $(PACKAGES) \
+	|| $(BIN)/python -m pip install --quiet $(PACKAGES)
 	@touch $@
 
 #: auto, resnet34 (the hub's weights), efficientnet-lite0 (packaged ones) or resnet34-random (none).
@@ -35,8 +46,18 @@ demo: $(STAMP)
 #: Worksteal: the slow tests stand together, and the worker that is done first takes half of what the other one has left.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-test: lint
-	$(PYTEST) -m "not acceptance and not attributree_grows"
+# Lint runs beside the tests, since mypy keeps one core busy; what it has to say comes last.
+define linted
+@$(MAKE) --silent lint >$(VENV)/lint.txt 2>&1 & $(PYTEST) $(1); tests=$$?; \
+wait $$! || { cat $(VENV)/lint.txt; exit 1; }; exit $$tests
+endef
+
+test: $(STAMP)
+	$(call linted,-m "not acceptance and not attributree_grows")
+
+# One run of all of it: by themselves the slow tests of `acceptance` leave a core idle at the end, and are collected again.
+check: $(STAMP)
+	$(call linted)
 
 acceptance: $(STAMP)
 	$(PYTEST) -m "acceptance or attributree_grows"

@@ -1,5 +1,6 @@
 """What the tests share stands in tests/support, where they import its classes from; the fixtures are found here."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +17,20 @@ pytest_plugins = [
     "support.soak",
     "support.databases",
     "support.postgresql",
+    "support.processes",
     "support.catalogues",
     "support.projects",
     "support.web",
 ]
+
+# Garbage is looked for in what tests leave, and not over and over in all that imports and the collection have made.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()

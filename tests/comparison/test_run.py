@@ -221,7 +221,6 @@ def test_several_seeds_are_averaged_and_kept(registered: Project, compared: dict
 @pytest.mark.parametrize(
     ("gate", "taken"),
     [
-        ([True, True], True),
         ([False, True, True], True),  # garment is grown once more on the finetuned trunk
         ([True, False, False], False),
     ],

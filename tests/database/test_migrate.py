@@ -205,7 +205,7 @@ def test_there_is_a_catalogue_of_every_former_revision() -> None:
     assert FORMER.keys() == revisions - {migrate.HEAD}
 
 
-def test_a_former_catalogue_is_upgraded_without_loss(former: str) -> None:
+def test_a_former_catalogue_is_upgraded_without_loss_and_what_sources_disagree_on_is_read_again(former: str) -> None:
     assert migrate.upgrade(former) == migrate.HEAD
     assert differences(former) == []
     with Catalog.open(former) as catalog:
@@ -214,10 +214,6 @@ def test_a_former_catalogue_is_upgraded_without_loss(former: str) -> None:
         states = {i: annotation.state for i, annotation in catalog.labels.annotations("neckline", range(1, 7)).items()}
         assert states == {1: "labelled", 2: "ambiguous", 3: "ambiguous", 4: "not_applicable", 5: "labelled"}
 
-
-def test_what_sources_disagree_on_is_read_again_after_the_upgrade(former: str) -> None:
-    migrate.upgrade(former)
-    with Catalog.open(former) as catalog:
         before = catalog.labels.label_set("neckline")
         for name in ("neckline", "details"):
             known = catalog.labels.attributes()[name]

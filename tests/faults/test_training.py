@@ -110,6 +110,7 @@ class Head(torch.nn.Module):
 
 
 @pytest.mark.acceptance
+@pytest.mark.usefixtures("forked_workers")
 def test_fault_2_one_of_two_training_processes_killed_fails_the_run_and_the_rerun_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import LRUCache
 
+from attributree.database import engine as engines
 from attributree.database.engine import make_engine
 from attributree.database.migrate import HEAD, VERSION_TABLE, upgrade
 from attributree.database.tables import Base
@@ -75,6 +77,28 @@ def new_catalogue(
     folder, numbers = tmp_path_factory.mktemp("catalogues"), count()
     upgrade(f"sqlite:///{folder}/empty.db")
     return lambda: f"sqlite:///{shutil.copy(folder / 'empty.db', folder / f'{next(numbers)}.db')}"
+
+
+class _Compiled(LRUCache[Any, Any]):
+    """SQL that was compiled, for all engines of one kind: by itself each compiles everything anew, and a test has some.
+
+    SQLAlchemy's keys begin with the dialect, of which each engine has its own.
+    """
+
+    def get(self, key: tuple[object, ...], default: Any = None) -> Any:
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: tuple[object, ...], compiled: object) -> None:
+        super().__setitem__((type(key[0]), *key[1:]), compiled)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once() -> Iterator[None]:
+    """Let the catalogues of all tests share their compiled SQL."""
+    with pytest.MonkeyPatch.context() as patch:
+        create = partial(create_engine, execution_options={"compiled_cache": _Compiled(2000)})
+        patch.setattr(engines, "create_engine", create)
+        yield
 
 
 class Databases:
@@ -146,8 +170,7 @@ def _empty(url: str) -> bool:
             others = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {others}"))
             connection.execute(text("SET LOCAL session_replication_role = replica"))  # foreign keys are not checked
-            for table in Base.metadata.sorted_tables:
-                connection.execute(table.delete())
+            connection.exec_driver_sql("".join(f"DELETE FROM {table.name};" for table in Base.metadata.sorted_tables))
             connection.execute(text("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"))
             versions = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
         return versions == [HEAD]

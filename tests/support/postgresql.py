@@ -48,6 +48,7 @@ class Server:
         """Start it and wait until it answers."""
         options = f"-p {self._port} -h 127.0.0.1 -k {self._folder} -c fsync=off -c full_page_writes=off"
         options += " -c timezone=Asia/Kolkata"  # a team's server may stand anywhere
+        options += " -c autovacuum=off -c jit=off -c synchronous_commit=off -c wal_level=minimal -c max_wal_senders=0"
         self._call("pg_ctl", "-o", options, "-l", f"{self._folder}/log", "-w", "start")
 
     def stop(self) -> None:

@@ -3,15 +3,19 @@
 They are forked from one that has imported the network already: those imports take longer than most of what is tested.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
+
+import pytest
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["attributree.cli", "attributree.sync.train", "attributree.sync.finetune"])
@@ -96,6 +100,7 @@ def _run(
     environment: dict[str, str],
     ends: tuple[Connection, Connection, Connection],
 ) -> None:
+    gc.freeze()  # no garbage is looked for in what was imported
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)
         end.close()
@@ -106,3 +111,11 @@ def _run(
     warnings.simplefilter("error")
     sys.argv = ["python", *arguments]
     exec(code, {"__name__": "__main__"})
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `Torchrun` fork its processes too: started afresh, as users have it, each imports for ten seconds."""
+    from torch.distributed.launcher import api
+
+    monkeypatch.setattr(api, "LaunchConfig", partial(api.LaunchConfig, start_method="forkserver"))

@@ -92,16 +92,21 @@ def test_a_head_travels_ready_made_and_the_same_each_time(make_samples: Make) ->
 
 
 @pytest.mark.acceptance
-def test_two_processes_train_one_branch_and_what_goes_wrong_is_told(
+def test_two_processes_train_one_branch(
     make_samples: Make, make_units: Callable[..., dict[str, nn.Module]], recipe: BranchSettings
 ) -> None:
-    """One test: starting processes takes seconds."""
     executor, samples = Torchrun(2), make_samples(n=200)
-    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     head = HeadFactory(samples.labels.attribute, 8)
     donors, deep = [Donor("backbone", make_units())], recipe.model_copy(update={"depth": "stage", "epochs": 6})
     grown = executor.run(grow, {MAPS: samples}, donors, head, deep)
     assert grown.scores["val"].macro_f1 > 0.9
+
+
+@pytest.mark.acceptance
+@pytest.mark.usefixtures("forked_workers")
+def test_what_goes_wrong_in_a_training_process_is_told() -> None:
+    executor = Torchrun(2)
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with pytest.raises(HeadError, match="KeyError"):
         executor.run(fail, "head")
     with pytest.raises(TrainingError, match="the loss became nan"):

@@ -22,7 +22,7 @@ weights = "random"
 image_size = 32
 
 [training]
-epochs = 20
+epochs = 8
 learning_rate = 0.01
 min_labels = 20
 min_calibration_labels = 20
