@@ -9,13 +9,12 @@ STAMP := $(VENV)/.installed
 # Many an image forbids Python to keep bytecode; each of the hundreds of processes of a test run would compile torch anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test acceptance check soak bench lint format docs cli-reference hooks-reference constraints clean
+.PHONY: help install demo test acceptance soak bench lint format docs cli-reference hooks-reference constraints clean
 
 help:
 	@echo "make demo        a partially labelled catalogue gets its attributes, in a few minutes"
 	@echo "make test        lint, types and tests"
 	@echo "make acceptance  wheels, fresh environments, big backbones, two processes, a branch of each plugin"
-	@echo "make check       make test and make acceptance in one run, as CI has them"
 	@echo "make soak        all tests in both databases, with twenty times the kills and the examples"
 	@echo "make bench       real photographs: the commands a user types, three ways compared, sixteen attributes, doubt"
 	@echo "make lint        ruff, mypy, import-linter"
@@ -54,10 +53,6 @@ endef
 
 test: $(STAMP)
 	$(call linted,-m "not acceptance and not attributree_grows")
-
-# One run of all of it: by themselves the slow tests of `acceptance` leave a core idle at the end, and are collected again.
-check: $(STAMP)
-	$(call linted)
 
 acceptance: $(STAMP)
 	$(PYTEST) -m "acceptance or attributree_grows"
