@@ -187,7 +187,7 @@ def test_a_last_batch_of_one_is_left_out_of_training_only(make_samples: Make) ->
     samples = make_samples(n=21)
     sizes = [len(inputs) for inputs, _, _ in samples.batches(5, np.random.default_rng(0))]
     assert sizes == [5, 5, 5, 5]
-    lone = samples._take(np.array([3]))
+    lone = samples.take(np.array([3]))
     assert [len(inputs) for inputs, _, _ in lone.batches(5, np.random.default_rng(0))] == [1]
 
 

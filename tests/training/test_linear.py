@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from attributree.heads import HEADS, LinearHead, LinearReadout, MultiscaleHead, 
 from attributree.schema import Attribute, Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.settings.models import BranchSettings
 from attributree.training import linear
+from attributree.training.checkpoint import Fit
 from attributree.training.data import Samples
 from attributree.training.fit import predict_logits
-from attributree.training.linear import MOST_LAYERS, PENALTIES, is_linear, solve
+from attributree.training.linear import MOST_LAYERS, PENALTIES, held_out, is_linear, solve
 
 Make = Callable[..., Samples]
 KIND = SingleLabel(("crew", "v_neck", "boat"))
@@ -114,14 +116,15 @@ def test_rare_values_are_weighed_up_only_where_that_pays(
         [(0.9, 0.5, 0.3), (0.9, 0.5, 0.4), (0.88, 0.53, 0.5), (0.9, 0.5, 0.3), (0.9, 0.5, 0.4), (0.86, 0.53, 0.5)]
     )
 
-    def pretend(self: linear._Problem, *_: object) -> linear._Layer:
+    def pretend(*_: object) -> linear._Layer:
         accuracy, macro_f1, loss = next(fits)
         return linear._Layer(torch.zeros(3, 8), torch.zeros(3), accuracy, macro_f1, loss)
 
-    monkeypatch.setattr(linear._Problem, "solve", pretend)
+    monkeypatch.setattr(linear._Problem, "measured", pretend)
     balanced = recipe.model_copy(update={"class_balance": True})
-    assert solve(LinearHead(8, 3), train, val, balanced).best == 3  # three points of macro-F1 for two of accuracy
-    assert solve(LinearHead(8, 3), train, val, balanced).best == 1  # for four
+    pays, costs = (solve(LinearHead(8, 3), train, val, balanced) for _ in range(2))
+    assert (pays.best, pays.balanced) == (3, True)  # three points of macro-F1 for two of accuracy
+    assert (costs.best, costs.balanced, costs.penalty) == (1, False, PENALTIES[0])  # for four
 
 
 @pytest.mark.parametrize("head", [PyramidHead(8, 3), MultiscaleHead(2, 3, grids=(1, 1))], ids=["pyramid", "multiscale"])
@@ -141,6 +144,49 @@ def test_what_was_reduced_before_is_read_as_it_is(
 class _Float(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.float()
+
+
+# -- what calibration sees ---------------------------------------------------------------------------
+
+
+def test_each_train_image_is_answered_by_a_layer_that_has_not_seen_it(
+    make_samples: Make, recipe: BranchSettings
+) -> None:
+    """Labels that are drawn by lot can be learnt by heart, and not be guessed."""
+    samples = make_samples(n=400)
+    lot = np.eye(3, dtype=np.float32)[np.random.default_rng(1).integers(3, size=400)]
+    wide = np.random.default_rng(2).normal(size=(400, 300)).astype(np.float16)
+    samples = Samples((wide,), samples.rows, replace(samples.labels, target=lot))
+    train, _ = split(samples)
+    head, fit = PyramidHead(300, 3), Fit(1, 1, 0.5, 1.0, penalty=1e-3)
+    before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    logits, target = held_out(head, train, fit, recipe)
+    by_turn = np.argsort(np.arange(len(train)) // linear._TOGETHER % linear.FOLDS, kind="stable")
+    assert torch.equal(target, train.target[by_turn])
+    assert float((logits.argmax(dim=1) == target.argmax(dim=1)).float().mean()) < 0.5
+    assert all(torch.equal(tensor, before[name]) for name, tensor in head.state_dict().items())
+    learnt = solve(head, train, train, recipe.model_copy(update={"class_balance": False}))
+    assert learnt.score > 0.95
+
+
+def test_ambiguous_images_teach_and_are_not_held_out(make_samples: Make, recipe: BranchSettings) -> None:
+    samples = make_samples(n=200)
+    doubtful = np.arange(200) % 7 == 0
+    target = samples.labels.target.copy()
+    target[doubtful, :2] = 1.0
+    train, _ = split(replace(samples, labels=replace(samples.labels, target=target, ambiguous=doubtful)))
+    logits, targets = held_out(LinearHead(8, 3), train, Fit(1, 1, 0.5, 1.0, penalty=0.1), recipe)
+    assert len(logits) == len(targets) == len(train) - int(train.labels.ambiguous.sum())
+    assert bool((targets.sum(dim=1) == 1).all())
+
+
+def test_so_few_images_that_none_can_be_held_out_are_no_obstacle(make_samples: Make, recipe: BranchSettings) -> None:
+    train, _ = split(make_samples(n=20))
+    logits, targets = held_out(LinearHead(8, 3), train, Fit(1, 1, 0.5, 1.0, penalty=0.1), recipe)
+    assert logits.shape == targets.shape == (0, 3)
+
+
+# -- edges -------------------------------------------------------------------------------------------
 
 
 def test_a_loss_that_is_no_number_ends_it(make_samples: Make, recipe: BranchSettings) -> None:

@@ -24,12 +24,17 @@ from ..nn.weights import write_safetensors
 
 @dataclass(frozen=True)
 class Fit:
-    """How a loop went: `epochs` run, the `best` one (0: the weights it began with), its score (0..1) and loss."""
+    """How a loop went: `epochs` run, the `best` one (0: the weights it began with), its score (0..1) and loss.
+
+    Of a head that was solved, `penalty` says under which, and `balanced` whether rare values were weighed up.
+    """
 
     epochs: int
     best: int
     score: float
     loss: float
+    penalty: float | None = None
+    balanced: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,13 +66,14 @@ class Samples:
     def part(self, split: str, *, labelled_only: bool = False) -> Samples:
         """Return the samples of one split, optionally without the ambiguous ones."""
         keep = self.labels.split == SPLITS.index(split)
-        return self._take(keep & ~self.labels.ambiguous if labelled_only else keep)
+        return self.take(keep & ~self.labels.ambiguous if labelled_only else keep)
 
     def few(self, count: int, rng: np.random.Generator) -> Samples:
         """Return at most `count` samples, drawn without replacement."""
-        return self._take(np.sort(rng.permutation(len(self))[:count]))
+        return self.take(np.sort(rng.permutation(len(self))[:count]))
 
-    def _take(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Samples:
+    def take(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Samples:
+        """Return the samples that `keep` names, a boolean mask or indices."""
         return Samples(self.inputs, self.rows[keep], self.labels.take(keep))
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from ..answers import Floats
@@ -23,7 +24,7 @@ from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device
 from .donors import Donor, DonorFeatures, average, choose_donor, pooled_features, run_frozen
 from .fit import BranchTask, predict_logits
-from .linear import MOST_LAYERS, is_linear, solve
+from .linear import MOST_LAYERS, held_out, is_linear, solve
 from .loop import run_loop, seed_everything
 from .metrics import Scores, majority_macro_f1, score
 
@@ -102,8 +103,8 @@ def grow(
         seed_everything(recipe.seed, f"{name} {EXIT}")
         candidates[EXIT] = train_one(Branch({}, new_exit()), None, EXIT)
     if not candidates or (donors and recipe.depth == "auto" and not _is_enough(candidates)):
-        for donor in donors:
-            nn.ModuleDict(dict(donor.units)).to(device).eval()
+        for each in donors:
+            nn.ModuleDict(dict(each.units)).to(device).eval()
         below = samples[read_by(units for donor in donors[:1] for units in donor.units.values())]
         known, unseen = (below.part(split, labelled_only=True) for split in ("train", "val"))
         chosen = choose_donor(donors, known, unseen, features, recipe.seed)
@@ -111,11 +112,16 @@ def grow(
     depth = _cheapest(candidates)
     branch = candidates[depth][0].to(device)
     answer = partial(predict_logits, branch, device=device)
-    calibration, scores, probs = finish(labels, samples[branch.reads], answer, recipe)
+    donor = chosen.donor if chosen and depth != EXIT else None
+    more, head, fitted = None, branch.head, candidates[depth][1]
+    if fitted.penalty is not None and is_linear(head):
+        seen, _ = _readable(branch, donor, depth, samples[branch.reads], features, device)
+        more = partial(held_out, head, seen, fitted, recipe, loss)
+    calibration, scores, probs = finish(labels, samples[branch.reads], answer, recipe, more)
     return Grown(
         branch=branch.cpu(),
         depth=depth,
-        donor=chosen.donor.name if chosen and depth != EXIT else None,
+        donor=donor.name if donor else None,
         probe=chosen.scores if chosen else {},
         depths={name: fitted for name, (_, fitted) in candidates.items()},
         calibration=calibration,
@@ -126,18 +132,26 @@ def grow(
 
 
 def finish(
-    labels: Labels, samples: Samples, logits: Callable[[Samples], Tensor], recipe: BranchSettings
+    labels: Labels,
+    samples: Samples,
+    logits: Callable[[Samples], Tensor],
+    recipe: BranchSettings,
+    more: Callable[[], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Calibration, dict[str, Scores], dict[str, Floats]]:
     """Calibrate a trained branch on validation and score it there and, if it has labels, on test.
 
-    `logits` gives the branch's (N, K) for a part of `samples`. Returns the calibration, and by split the scores and the
-    calibrated probabilities (N, C) of the unambiguous samples.
+    `logits` gives the branch's (N, K) for a part of `samples`; `more` logits (M, K) and targets (M, C) of other images
+    that were held out, to calibrate on as well. Returns the calibration, and by split the scores and the calibrated
+    probabilities (N, C) of the unambiguous samples.
     """
     parts = {split: samples.part(split, labelled_only=True) for split in ("val", "test")}
     made = {split: logits(part) for split, part in parts.items() if len(part)}
     enough = len(samples) - int(samples.labels.ambiguous.sum()) >= recipe.min_calibration_labels
     precision = recipe.target_precision
-    calibration = calibrate(labels, made["val"], parts["val"].target, precision=precision, enough=enough)
+    held, target = made["val"], parts["val"].target
+    if enough and more:
+        held, target = (torch.cat(pair) for pair in zip((held, target), more(), strict=True))
+    calibration = calibrate(labels, held, target, precision=precision, enough=enough)
     probs = {split: probabilities(labels.kind, each, calibration.temperature).numpy() for split, each in made.items()}
     scores = {split: score(labels, each, parts[split].labels.target, calibration.cut) for split, each in probs.items()}
     return calibration, scores, probs
@@ -189,17 +203,8 @@ def fit_branch(
 
     `samples` of what the branch reads, all splits.
     """
-    train, val = samples.part("train"), samples.part("val", labelled_only=True)
-    device = pick_device(recipe.device)
-    averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
-    deeper = depth not in (EXIT, "head")
-    if donor and averaged and not deeper:
-        train, val = features(donor, train), features(donor, val)
-    elif branch.frozen or not deeper:
-        units = dict(list(branch.units.items())[: branch.frozen])
-        reduce = None if deeper else average if averaged else reduced
-        if units or reduce:
-            train, val = run_frozen(units, train, device, reduce), run_frozen(units, val, device, reduce)
+    device, deeper = pick_device(recipe.device), depth not in (EXIT, "head")
+    train, val = _readable(branch, donor, depth, samples, features, device)
     head = branch.head.to(device)
     if not deeper and is_linear(head):
         return solve(head, train, val, recipe, loss, _counter(progress, depth, MOST_LAYERS))
@@ -218,6 +223,23 @@ def fit_branch(
         from_start=deeper,
         progress=_counter(progress, depth, recipe.epochs),
     )
+
+
+def _readable(
+    branch: Branch, donor: Donor | None, depth: str, samples: Samples, features: DonorFeatures, device: torch.device
+) -> tuple[Samples, Samples]:
+    """Return the train and the unambiguous validation samples of what is above the frozen part of `branch`."""
+    train, val = samples.part("train"), samples.part("val", labelled_only=True)
+    averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
+    deeper = depth not in (EXIT, "head")
+    if donor and averaged and not deeper:
+        return features(donor, train), features(donor, val)
+    if branch.frozen or not deeper:
+        units = dict(list(branch.units.items())[: branch.frozen])
+        reduce = None if deeper else average if averaged else reduced
+        if units or reduce:
+            return run_frozen(units, train, device, reduce), run_frozen(units, val, device, reduce)
+    return train, val
 
 
 def _counter(progress: Progress | None, what: str, of: int) -> Callable[[int], None] | None:

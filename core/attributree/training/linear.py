@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
@@ -31,6 +32,8 @@ PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 MOST_LAYERS = len(PENALTIES) + 1
 #: Steps of L-BFGS for one penalty, at most; a step that gains less than `_GAIN` of the loss ends it.
 STEPS, _GAIN = 40, 1e-5
+#: Train images are held out in so many turns, so many neighbours together: a product's pictures lie side by side.
+FOLDS, _TOGETHER = 5, 16
 #: Features that fit into so many bytes as float32 are converted once, others at each step.
 IN_MEMORY = 2_000_000_000
 _ROWS = 8192
@@ -73,28 +76,28 @@ def solve(
     accuracy loses. In the Fit, `epochs` is how many layers were solved and `best` which of them won. Raises
     TrainingError if a loss is not a finite number.
     """
-    problem = _Problem(head, train, val, recipe, loss)
+    problem = _Problem(head, train, recipe, loss)
     solved: list[_Layer] = []
 
-    def add(layer: _Layer) -> _Layer:
-        solved.append(layer)
+    def add(penalty: float, value_weight: Tensor | None = None) -> _Layer:
+        solved.append(problem.measured(problem.solve(penalty, value_weight), val))
         if progress:
             progress(len(solved))
-        return layer
+        return solved[-1]
 
-    best = add(problem.solve(PENALTIES[0]))
     chosen = PENALTIES[0]
+    best = add(chosen)
     for penalty in PENALTIES[1:]:
-        layer = add(problem.solve(penalty))
+        layer = add(penalty)
         if layer.loss >= best.loss:
             break
         best, chosen = layer, penalty
+    pays = False
     if recipe.class_balance:
-        weights = balance(train.labels.attribute.labels, train.target)
-        balanced = add(problem.solve(chosen, weights))
-        if balanced.macro_f1 - best.macro_f1 > best.accuracy - balanced.accuracy:
-            best = balanced
-    fit = Fit(len(solved), solved.index(best) + 1, best.macro_f1, best.loss)
+        balanced = add(chosen, balance(train.labels.attribute.labels, train.target))
+        pays = balanced.macro_f1 - best.macro_f1 > best.accuracy - balanced.accuracy
+        best = balanced if pays else best
+    fit = Fit(len(solved), solved.index(best) + 1, best.macro_f1, best.loss, chosen, pays)
     accelerator = start(recipe)
     if accelerator.num_processes > 1:  # each has solved the same; the last digits are the first one's
         told: list[Any] = [best, fit]
@@ -107,13 +110,33 @@ def solve(
     return fit
 
 
+def held_out(
+    head: LinearReadout, train: Samples, fit: Fit, recipe: BranchSettings, loss: Loss | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return logits (M, K) and targets (M, C) of the unambiguous train samples, as if they were validation's.
+
+    Each is answered by a layer that was solved as `fit` says, without it and its neighbours. So calibration sees as
+    many images as there are labels, and not only a validation split that may be easier or harder than the rest. The
+    head itself is left as it is. M may be 0.
+    """
+    labels = train.labels.attribute.labels
+    turns = np.arange(len(train)) // _TOGETHER % FOLDS
+    weights = balance(labels, train.target) if fit.balanced else None
+    logits, targets = [torch.zeros(0, labels.outputs)], [torch.zeros(0, labels.size)]
+    for turn in range(FOLDS):
+        kept, out = train.take(turns != turn), train.take((turns == turn) & ~train.labels.ambiguous)
+        if len(out) and len(kept) > 1 and fit.penalty is not None:
+            problem = _Problem(head, kept, recipe, loss)
+            logits.append(problem.logits(problem.solve(fit.penalty, weights), out))
+            targets.append(out.target)
+    return torch.cat(logits), torch.cat(targets)
+
+
 class _Problem:
     """A head's layer on standardised features, as L-BFGS sees it. The last solution is where the next one begins."""
 
-    def __init__(
-        self, head: LinearReadout, train: Samples, val: Samples, recipe: BranchSettings, loss: Loss | None
-    ) -> None:
-        self.head, self.train, self.val, self.recipe = head, train, val, recipe
+    def __init__(self, head: LinearReadout, train: Samples, recipe: BranchSettings, loss: Loss | None) -> None:
+        self.head, self.train, self.recipe = head, train, recipe
         self.name = train.labels.attribute.name
         self.labels = train.labels.attribute.labels
         self.loss: Loss = loss or partial(masked_loss, self.labels)
@@ -125,8 +148,11 @@ class _Problem:
         if len(train) * len(self.mean) * 4 <= IN_MEMORY:
             self._kept = list(self._read())
 
-    def solve(self, penalty: float, value_weight: Tensor | None = None) -> _Layer:
-        """Return the layer that is best under a penalty. Raises TrainingError if the loss is not a finite number."""
+    def solve(self, penalty: float, value_weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the weight (K, F) and bias (K,), on plain features, that are best under a penalty.
+
+        Raises TrainingError if the loss is not a finite number.
+        """
         optimizer = torch.optim.LBFGS(
             [self.layer, self.bias], max_iter=STEPS, tolerance_change=_GAIN, line_search_fn="strong_wolfe"
         )
@@ -147,25 +173,24 @@ class _Problem:
             return total.detach()
 
         optimizer.step(objective)  # type: ignore[no-untyped-call]
-        return self._measured()
-
-    def _measured(self) -> _Layer:
-        """Return the layer on plain features, with its scores on validation."""
         with torch.no_grad():
             weight = self.layer / self.deviation
-            bias = self.bias - weight @ self.mean
-            logits = torch.cat(
-                [
-                    (self.head.flat(inputs.to(self.device).float()) @ weight.T + bias).cpu()
-                    for inputs, _, _ in self.val.batches(_ROWS)
-                ]
-            )
-        said = self.loss(
-            logits, self.val.target, torch.from_numpy(self.val.labels.weight), value_weight=None, smoothing=0.0
-        )
-        require_finite(self.name, float(said), "validation loss")
-        scores = score(self.labels, probabilities(self.labels.kind, logits).numpy(), self.val.labels.target)
-        return _Layer(weight, bias, scores.accuracy, scores.macro_f1, float(said))
+            return weight, self.bias - weight @ self.mean
+
+    @torch.no_grad()
+    def logits(self, layer: tuple[Tensor, Tensor], samples: Samples) -> Tensor:
+        """Return a layer's logits (N, K) of `samples` in order, on the CPU."""
+        weight, bias = layer
+        blocks = (self.head.flat(inputs.to(self.device).float()) for inputs, _, _ in samples.batches(_ROWS))
+        return torch.cat([(features @ weight.T + bias).cpu() for features in blocks])
+
+    def measured(self, layer: tuple[Tensor, Tensor], val: Samples) -> _Layer:
+        """Return a layer with its scores on `val`. Raises TrainingError if its loss is not a finite number."""
+        logits, weight = self.logits(layer, val), torch.from_numpy(val.labels.weight)
+        said = float(self.loss(logits, val.target, weight, value_weight=None, smoothing=0.0))
+        require_finite(self.name, said, "validation loss")
+        scores = score(self.labels, probabilities(self.labels.kind, logits).numpy(), val.labels.target)
+        return _Layer(*layer, scores.accuracy, scores.macro_f1, said)
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and deviation (F,) of the train features."""
