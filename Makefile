@@ -70,6 +70,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/ambiguous.py
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/text_mining.py
+	$(BIN)/python benchmarks/real_shop.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """A real shop's file as it comes, with half of its labels hidden, beside a linear classifier on the same features.
 
-    python benchmarks/real_shop.py --shop FOLDER [--wardrobe FOLDER] [--hidden 0.5] [--seed 0 --seed 1 --seed 2]
+    python benchmarks/real_shop.py [--shop FOLDER] [--wardrobe FOLDER] [--hidden 0.5] [--seed 0 --seed 1 --seed 2]
 
 FOLDER holds `products.csv` (`image`, `sku`, `article_type`, `title`, and one column an attribute) and `photos/`. A
 share of each column's cells is hidden, and the user's commands run on what is left: init, ingest, sync-catalog,
@@ -12,13 +12,15 @@ Written as build/bench/real_shop.json; build/bench/real_shop/mined.csv lists 200
 a person to judge. Features are computed by the first seed and read again by the others.
 
 The measured folders are not part of this repository: `shop` is 5,771 products of "Fashion Product Images" (Kaggle,
-MIT licence), `wardrobe` "clothing-dataset-small" (CC0).
+MIT licence), `wardrobe` "clothing-dataset-small" (CC0). By default they are looked for in the folder that the variable
+ATTRIBUTREE_DATA names; without a shop nothing is measured.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
 import sys
@@ -326,12 +328,18 @@ def show(seeds: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def below(name: str) -> Path | None:
+    """Return the folder of that name where the data are, None if it is not there."""
+    data = os.environ.get("ATTRIBUTREE_DATA")
+    return Path(data) / name if data and (Path(data) / name).is_dir() else None
+
+
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--shop", type=FOLDER, envvar="ATTRIBUTREE_SHOP", required=True, help="products.csv and photos/.")
-@click.option("--wardrobe", type=FOLDER, help="Other photographs: products.csv and photos/.")
+@click.option("--shop", type=FOLDER, default=lambda: below("shop"), help="products.csv and photos/.")
+@click.option("--wardrobe", type=FOLDER, default=lambda: below("wardrobe"), help="Other photographs, as those.")
 @click.option("--hidden", default=0.5, show_default=True, help="Share of each column's cells that is hidden.")
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True)
 @click.option("--image-size", default=224, show_default=True)
@@ -339,7 +347,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--titles/--no-titles", default=True, show_default=True, help="Article types and mined titles too.")
 @click.option("--warm", is_flag=True, help="Keep the features of the last run.")
 def main(
-    shop: Path,
+    shop: Path | None,
     wardrobe: Path | None,
     hidden: float,
     seeds: tuple[int, ...],
@@ -349,6 +357,9 @@ def main(
     warm: bool,
 ) -> None:
     """Fill the gaps of a real shop, and compare with what was hidden."""
+    if shop is None:
+        click.echo("skipped: no --shop FOLDER, and no shop/ in ATTRIBUTREE_DATA; see the top of this file")
+        return
     work = ROOT / "build" / "bench" / "real_shop"
     if not warm:
         shutil.rmtree(work / "cache", ignore_errors=True)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from attributree import Attribute, SingleLabel, Value
 
@@ -71,3 +72,15 @@ def test_confidence_that_keeps_its_word_has_no_error(real_shop: ModuleType) -> N
     confidence, right = np.full(10, 0.8), np.arange(10) < 8
     assert real_shop.calibration_error(confidence, right) == pytest.approx(0.0)
     assert real_shop.calibration_error(np.ones(10), right) == pytest.approx(0.2)
+
+
+def test_data_that_are_not_there_are_no_error(
+    real_shop: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ATTRIBUTREE_DATA", raising=False)
+    assert real_shop.below("shop") is None
+    assert "skipped" in CliRunner().invoke(real_shop.main, [], catch_exceptions=False).output
+    monkeypatch.setenv("ATTRIBUTREE_DATA", str(tmp_path))
+    assert real_shop.below("shop") is None
+    (tmp_path / "shop").mkdir()
+    assert real_shop.below("shop") == tmp_path / "shop"
