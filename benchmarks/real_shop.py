@@ -9,7 +9,8 @@ types, mine, and a branch that is grown from what was mined. `--wardrobe` is a f
 `article` says what is on them: what of the answers for `subCategory` is accepted there, and how much of that is right.
 
 Written as build/bench/real_shop.json; build/bench/real_shop/mined.csv lists 200 titles with what was read off them, for
-a person to judge. Features are computed by the first seed and read again by the others.
+a person to judge. The first seed's tree is asked about the other photographs. Features are computed by the first seed
+and read again by the others.
 
 The measured folders are not part of this repository: `shop` is 5,771 products of "Fashion Product Images" (Kaggle,
 MIT licence), `wardrobe` "clothing-dataset-small" (CC0). By default they are looked for in the folder that the variable
@@ -375,7 +376,7 @@ def main(
     document: dict[str, Any] = {"settings": given, "seeds": []}
     try:
         for seed in seeds:
-            document["seeds"].append(one_seed(told, hidden, seed, wardrobe))
+            document["seeds"].append(one_seed(told, hidden, seed, wardrobe if seed == seeds[0] else None))
             write(work, document)
         if titles:
             document["titles"] = types_and_titles(told, seeds[0])

@@ -45,6 +45,13 @@ def test_ambiguous_images_can_be_left_out_of_a_part(labels: LabelSet) -> None:
     assert labels.part("test", labelled_only=True).image_ids.tolist() == [15]
 
 
+def test_a_part_knows_the_products_of_its_images(labels: LabelSet) -> None:
+    assert labels.part("val").product_ids is None
+    told = replace(labels, product_ids=np.array([1, 1, 2, 2, 3, 3])).part("val").product_ids
+    assert told is not None
+    assert told.tolist() == [1, 3]
+
+
 def test_a_part_without_images_keeps_its_width(labels: LabelSet) -> None:
     empty = labels.take(np.array([0])).part("val")
     assert len(empty) == 0

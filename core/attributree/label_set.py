@@ -29,6 +29,7 @@ class LabelSet:
     target: npt.NDArray[np.float32]  # (N, C)
     ambiguous: npt.NDArray[np.bool_]  # (N,)
     weight: npt.NDArray[np.float32]  # (N,), > 0
+    product_ids: npt.NDArray[np.int64] | None = None  # (N,); None if each image is a product of its own
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -50,8 +51,8 @@ class LabelSet:
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> LabelSet:
         """Return the label set of `rows`, a boolean mask or indices."""
-        arrays = ("image_ids", "split", "target", "ambiguous", "weight")
-        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
+        arrays = ("image_ids", "split", "target", "ambiguous", "weight", "product_ids")
+        return replace(self, **{n: array[rows] for n in arrays if (array := getattr(self, n)) is not None})
 
     def different(self) -> int:
         """Return how many values any image may have, and one more if an image has none of them."""

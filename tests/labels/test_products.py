@@ -61,6 +61,16 @@ def test_a_row_without_an_image_speaks_of_all_pictures_of_its_product(
     assert (again.observations_new, again.observations_same, again.revision) == (0, 1, summary.revision)
 
 
+def test_a_label_set_says_which_images_are_of_one_product(shown: Catalog, shop: Shop) -> None:
+    shown.labels.ingest(shop.labels("sku,neckline", "S1,crew", "S2,boat", name="products.csv", images=False))
+    skus = {image.id: image.sku for image in shown.labels.images()}
+    found = shown.labels.label_set("neckline")
+    assert found.product_ids is not None
+    pairs = set(zip([skus[i] for i in found.image_ids.tolist()], found.product_ids.tolist(), strict=True))
+    assert len(found) == 4
+    assert len(pairs) == len({product for _, product in pairs}) == 2
+
+
 def test_a_picture_that_comes_later_has_heard_it(shown: Catalog, shop: Shop) -> None:
     shown.labels.ingest(shop.labels("sku,neckline", "S1,crew", name="p.csv", images=False))
     shown.labels.ingest(shop.labels("image,sku", "e.png,S1", "d.png,S1", name="more.csv"))  # d.png came from S2

@@ -161,7 +161,7 @@ def test_each_train_image_is_answered_by_a_layer_that_has_not_seen_it(
     head, fit = PyramidHead(300, 3), Fit(1, 1, 0.5, 1.0, penalty=1e-3)
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     logits, target = held_out(head, train, fit, recipe)
-    by_turn = np.argsort(np.arange(len(train)) // linear._TOGETHER % linear.FOLDS, kind="stable")
+    by_turn = np.argsort(linear._turns(train, recipe.seed), kind="stable")
     assert torch.equal(target, train.target[by_turn])
     assert float((logits.argmax(dim=1) == target.argmax(dim=1)).float().mean()) < 0.5
     assert all(torch.equal(tensor, before[name]) for name, tensor in head.state_dict().items())
@@ -180,9 +180,18 @@ def test_ambiguous_images_teach_and_are_not_held_out(make_samples: Make, recipe:
     assert bool((targets.sum(dim=1) == 1).all())
 
 
-def test_so_few_images_that_none_can_be_held_out_are_no_obstacle(make_samples: Make, recipe: BranchSettings) -> None:
+def test_the_images_of_a_product_are_held_out_together(make_samples: Make) -> None:
+    samples = make_samples(n=120)
+    products = np.arange(120) // 4
+    turns = linear._turns(replace(samples, labels=replace(samples.labels, product_ids=products)), 0)
+    assert all(len(set(turns[products == product])) == 1 for product in products)
+    assert np.unique(turns, return_counts=True)[1].tolist() == [24] * linear.TURNS
+
+
+def test_a_single_product_cannot_be_held_out(make_samples: Make, recipe: BranchSettings) -> None:
     train, _ = split(make_samples(n=20))
-    logits, targets = held_out(LinearHead(8, 3), train, Fit(1, 1, 0.5, 1.0, penalty=0.1), recipe)
+    alone = replace(train, labels=replace(train.labels, product_ids=np.zeros(len(train), np.int64)))
+    logits, targets = held_out(LinearHead(8, 3), alone, Fit(1, 1, 0.5, 1.0, penalty=0.1), recipe)
     assert logits.shape == targets.shape == (0, 3)
 
 

@@ -252,20 +252,22 @@ def label_set(connection: Connection, name: str) -> LabelSet:
     absent = 0.0 if not multi or getattr(labels, "closed_world", True) else np.nan
     query = (
         annotation_rows(row_id)
-        .add_columns(Product.split)
+        .add_columns(Product.split, Product.id)
         .join(Image, Image.id == AnnotationRow.image_id)
         .join(Product, Product.id == Image.product_id)
         .where(IN_USE, or_(AnnotationValue.value_id.is_not(None), AnnotationRow.state == "labelled"))
     )
     image_ids: list[int] = []
+    product_ids: list[int] = []
     split: list[int] = []
     ambiguous: list[bool] = []
     weight: list[float] = []
     cells: list[tuple[int, int, float]] = []  # row, column, target
     none_of_them: list[int] = []  # rows
-    for _, image_id, state, said_weight, key, certain, share, in_split in connection.execute(query):
+    for _, image_id, state, said_weight, key, certain, share, in_split, product_id in connection.execute(query):
         if not image_ids or image_ids[-1] != image_id:
             image_ids.append(image_id)
+            product_ids.append(product_id)
             split.append(SPLITS.index(in_split))
             ambiguous.append(state == "ambiguous")
             weight.append(said_weight)
@@ -286,6 +288,7 @@ def label_set(connection: Connection, name: str) -> LabelSet:
         target=target,
         ambiguous=np.asarray(ambiguous, dtype=np.bool_),
         weight=np.asarray(weight, dtype=np.float32),
+        product_ids=np.asarray(product_ids, dtype=np.int64),
     )
     # An open world with uncertain candidates only says nothing about any value.
     return whole.take(np.flatnonzero(~np.isnan(target).all(axis=1)))

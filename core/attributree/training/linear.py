@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
@@ -32,8 +33,8 @@ PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 MOST_LAYERS = len(PENALTIES) + 1
 #: Steps of L-BFGS for one penalty, at most; a step that gains less than `_GAIN` of the loss ends it.
 STEPS, _GAIN = 40, 1e-5
-#: Train images are held out in so many turns, so many neighbours together: a product's pictures lie side by side.
-FOLDS, _TOGETHER = 5, 16
+#: Train images are held out in so many turns, those of a product together.
+TURNS = 5
 #: Features that fit into so many bytes as float32 are converted once, others at each step.
 IN_MEMORY = 2_000_000_000
 _ROWS = 8192
@@ -115,21 +116,29 @@ def held_out(
 ) -> tuple[Tensor, Tensor]:
     """Return logits (M, K) and targets (M, C) of the unambiguous train samples, as if they were validation's.
 
-    Each is answered by a layer that was solved as `fit` says, without it and its neighbours. So calibration sees as
-    many images as there are labels, and not only a validation split that may be easier or harder than the rest. The
-    head itself is left as it is. M may be 0.
+    Each is answered by a layer that was solved as `fit` says, without it and the other images of its product. So
+    calibration sees as many images as there are labels, and not only a validation split that may be easier or harder
+    than the rest. The head itself is left as it is. M may be 0.
     """
     labels = train.labels.attribute.labels
-    turns = np.arange(len(train)) // _TOGETHER % FOLDS
+    turns = _turns(train, recipe.seed)
     weights = balance(labels, train.target) if fit.balanced else None
     logits, targets = [torch.zeros(0, labels.outputs)], [torch.zeros(0, labels.size)]
-    for turn in range(FOLDS):
+    for turn in range(TURNS):
         kept, out = train.take(turns != turn), train.take((turns == turn) & ~train.labels.ambiguous)
         if len(out) and len(kept) > 1 and fit.penalty is not None:
             problem = _Problem(head, kept, recipe, loss)
             logits.append(problem.logits(problem.solve(fit.penalty, weights), out))
             targets.append(out.target)
     return torch.cat(logits), torch.cat(targets)
+
+
+def _turns(samples: Samples, seed: int) -> npt.NDArray[np.int64]:
+    """Return in which of the turns (N,) each sample is held out."""
+    ids = samples.labels.image_ids if samples.labels.product_ids is None else samples.labels.product_ids
+    products, of = np.unique(ids, return_inverse=True)
+    drawn: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(len(products)) % TURNS
+    return drawn[of]
 
 
 class _Problem:
