@@ -11,6 +11,7 @@ from attributree.errors import AttributreeError, CatalogVersionError, ConfigErro
 from attributree.inference.predict import Prediction
 from attributree.labels.records import IngestSummary
 from attributree.reports import SyncReport
+from attributree.training.linear import MOST_LAYERS
 from support.projects import Project
 
 
@@ -117,7 +118,7 @@ def test_progress_is_told_to_its_end(grown: Project) -> None:
         workspace.sync(progress=lambda what, done, of: told.append((what, done, of)))
     ends = {what: (done, of) for what, done, of in told}
     assert ends["decoding"] == ends["trunk features"] == (200 - 29, 200 - 29)  # the known and the ambiguous
-    assert ends["tone: head"][1] == 8  # epochs
+    assert ends["tone: head"][1] == MOST_LAYERS
     assert all(0 <= done <= of for _, done, of in told)
 
 
