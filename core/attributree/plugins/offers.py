@@ -56,9 +56,9 @@ def offered_weights(plugins: LoadedPlugins | None) -> tuple[dict[str, Offer], li
 def no_such_weights(name: str, offers: Mapping[str, Offer], problems: Sequence[str]) -> str:
     """Return why there are no weights of that name, and what there is."""
     near = get_close_matches(name, [*offers, *OWN], n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"did you mean {near[0]!r}? There are: " if near else "there are: "
     broken = f" ({'; '.join(problems)})" if problems else ""
     return (
-        f"trunk -> weights: no installed plugin offers {name!r}{broken}; {hint}There are: "
+        f"trunk -> weights: no installed plugin offers {name!r}{broken}; {hint}"
         f"{', '.join([*OWN, *offers])}. A file's name ends in .safetensors. See `attributree weights list`"
     )
