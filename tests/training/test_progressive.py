@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attributree.errors import TrainingError
-from attributree.heads import LinearHead
+from attributree.heads import LinearHead, new_head
 from attributree.nn.heads import HeadFactory
 from attributree.nn.sources import HUB, RANDOM
 from attributree.nn.tree import Branch, digest_of, weights_of
@@ -127,3 +127,25 @@ def test_a_trunk_is_learnt_without_the_attributes_that_fail(
         trained, _ = learn()
         assert trained == ["hem", "tone"]
         assert asked == [names, ["hem", "tone"]]
+
+
+@pytest.mark.parametrize(
+    ("depth", "name", "mirrors"),
+    [
+        ("exit", "linear", False),
+        ("head", "linear", False),
+        ("head", "attention", True),
+        ("exit", "attention", True),
+        ("block", "linear", True),
+        ("auto", "linear", True),
+    ],
+)
+def test_mirrored_features_are_read_unless_the_head_alone_is_learnt_and_solved(
+    depth: str, name: str, mirrors: bool, recipe: BranchSettings
+) -> None:
+    def head() -> nn.Module:
+        return new_head(name, NECKLINE, 8)
+
+    grown = BranchSetup(NECKLINE, recipe.model_copy(update={"depth": depth, "flip": True}), head, head)
+    assert grown.mirrors() is mirrors
+    assert not replace(grown, recipe=grown.recipe.model_copy(update={"flip": False})).mirrors()

@@ -179,13 +179,13 @@ class Trial:
         reads = frozenset[Reads]().union(*(setup.reads() for setup in self._setups.values()))
         with self._timed(FEATURES):
             cold.features(tree.backbone, tree.digest, pictures, reads)
-            if (twice := reads - {PYRAMID}) and any(recipe.flip for recipe in self._recipes.values()):
+            if (twice := reads - {PYRAMID}) and any(setup.mirrors() for setup in self._setups.values()):
                 cold.features(tree.backbone, tree.digest, pictures, twice, mirrored=True)
         branches, details = dict[str, KeyedBranch](), dict[str, dict[str, Any]]()
         for name, setup in self._setups.items():
             part = f"branch {name}"
             with self._timed(part):
-                labels, reads, flip = self._seen[name], setup.reads(), setup.recipe.flip
+                labels, reads, flip = self._seen[name], setup.reads(), setup.mirrors()
                 grown, verdict = grow_branch(
                     cold.samples(labels, pictures, tree.backbone, tree.digest, reads, flip=flip),
                     tree.donors,

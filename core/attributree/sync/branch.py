@@ -135,7 +135,7 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
     )
     replaced = live if live and name in live.loaded.tree.branches else None
     grown, verdict = grow_branch(
-        data.samples(labels, pictures, tree.backbone, tree.digest, setup.reads(), flip=setup.recipe.flip),
+        data.samples(labels, pictures, tree.backbone, tree.digest, setup.reads(), flip=setup.mirrors()),
         tree.donors,
         setup,
         may_exit=may_exit,

@@ -32,6 +32,7 @@ from .executors import Executor, Inline
 from .gate import Verdict, gate_new, gate_replaced
 from .grow import Grown, grow
 from .guard import GuardedHead, GuardedLoss, HeadError
+from .linear import is_linear
 from .loop import seed_everything
 from .trunk import TrainedTrunk, train_trunk
 
@@ -72,6 +73,11 @@ class BranchSetup:
             return frozenset((self.below,))
         at_exit = Branch({}, self.exit_head()).reads
         return frozenset((at_exit,) if self.recipe.depth == EXIT else (self.below, PYRAMID, at_exit))
+
+    def mirrors(self) -> bool:
+        """Return whether a growth reads mirrored features: if the attribute allows it, and its head is not solved."""
+        alone = {EXIT: self.exit_head, "head": self.head}.get(self.recipe.depth)
+        return self.recipe.flip and not (alone and is_linear(alone()))
 
 
 @dataclass(frozen=True, eq=False)
