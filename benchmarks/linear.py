@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -55,12 +55,11 @@ class Pyramids:
 
 @dataclass(frozen=True)
 class Linear:
-    """What a linear classifier says of images, by id, and the seconds that learning took. `tried` scores penalties."""
+    """What a linear classifier says of images, by id, and the seconds that learning took."""
 
     said: dict[int, str]
     penalty: float
     seconds: float
-    tried: dict[float, float] = field(default_factory=dict)
 
 
 def classify(pyramids: Pyramids, labels: LabelSet, ask: Sequence[int]) -> Linear:
@@ -81,4 +80,4 @@ def classify(pyramids: Pyramids, labels: LabelSet, ask: Sequence[int]) -> Linear
             best = penalty, fitted
     assert best is not None
     said = best[1].predict(scaler.transform(pyramids.part(ask)))
-    return Linear(dict(zip(ask, said.tolist(), strict=True)), best[0], time.perf_counter() - start, tried)
+    return Linear(dict(zip(ask, said.tolist(), strict=True)), best[0], time.perf_counter() - start)

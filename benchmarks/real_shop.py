@@ -39,16 +39,16 @@ from rich.table import Table
 from sklearn.metrics import f1_score
 
 from attributree import Workspace
-from attributree.schema import Attribute, fold
+from attributree.schema import Attribute, fold, reserved_column
+from attributree.training.metrics import confidence_error
 from commands import ROOT, BenchmarkError, Runner, other_plugins, read_report, with_plugins
 from linear import Pyramids, classify
 
-WEIGHTS, TYPES, PATTERN = "attributree-weights-efficientnet-lite0", "attributree-fashion-types", "attributree-pattern"
+WEIGHTS, TYPES = "attributree-weights-efficientnet-lite0", "attributree-fashion-types"
 FIRST_PARTY = tuple(
     f"attributree-{name}"
     for name in "closure collar colour dresses hem-length jeans neckline occasion pattern silhouette sleeves".split()
 )
-RESERVED = ("image", "sku", "article_type", "title", "description", "split")
 #: What the other photographs' articles are in the shop's column `subCategory`.
 SHIFTED = {
     "dress": "Dress",
@@ -65,7 +65,6 @@ SHIFTED = {
 SHIFT = "subCategory"
 TARGET = 0.9
 JUDGED = 200
-BINS = 15
 
 CONFIG = """\
 [catalog]
@@ -104,7 +103,7 @@ class Answers:
 def hide(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], dict[str, Row]]:
     """Return the rows with a share of each column's cells emptied, and the hidden cells by column and sku."""
     kept, hidden = [dict(row) for row in rows], dict[str, Row]()
-    for name in (column for column in rows[0] if column not in RESERVED):
+    for name in (column for column in rows[0] if not reserved_column(column)):
         stated = [row for row in kept if row[name]]
         drawn = random.Random(f"{seed} {name}").sample(stated, round(share * len(stated)))
         hidden[name] = {row["sku"]: row[name] for row in drawn}
@@ -145,17 +144,10 @@ def of_predictions(wanted: Mapping[str, str], lines: Sequence[dict[str, Any]], k
     accepted = np.array([mine[sku]["decision"] == "accept" for sku in wanted])
     return replace(
         plain,
-        ece=calibration_error(confidence, right),
+        ece=confidence_error(confidence, right),
         accepted=float(accepted.mean()),
         right_of_accepted=float(right[accepted].mean()) if accepted.any() else None,
     )
-
-
-def calibration_error(confidence: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> float:
-    """Return the expected calibration error of (N,) confidences over equal bins."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    parts = [bins == b for b in range(BINS)]
-    return float(sum(part.mean() * abs(confidence[part].mean() - right[part].mean()) for part in parts if part.any()))
 
 
 class Shop:
@@ -165,7 +157,7 @@ class Shop:
         self.photos = (shop / "photos").resolve()
         with (shop / "products.csv").open(encoding="utf-8", newline="") as file:
             self.rows = list(csv.DictReader(file))
-        self.columns = [name for name in self.rows[0] if name not in RESERVED]
+        self.columns = [name for name in self.rows[0] if not reserved_column(name)]
         self.work, self.size, self.depth, self.runner = work, size, depth, Runner()
 
     def project(self, name: str, rows: Sequence[Row], seed: int, *plugins: str) -> Path:
@@ -287,7 +279,7 @@ def _accepted(told: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
 
 def types_and_titles(shop: Shop, seed: int) -> dict[str, Any]:
     """Ingest the file with every first-party plugin; see what is asked, mine the titles, grow what was mined."""
-    rows = [{name: text for name, text in row.items() if name in RESERVED} for row in shop.rows]
+    rows = [{name: text for name, text in row.items() if reserved_column(name)} for row in shop.rows]
     with with_plugins(shop.runner, *FIRST_PARTY):
         folder = shop.project("all-plugins", rows, seed, *FIRST_PARTY)
         types = json.loads(shop("attributree", "types", "--json", cwd=folder, capture=True))

@@ -70,8 +70,8 @@ def test_a_hidden_cell_without_an_answer_is_an_error(real_shop: ModuleType, line
 
 def test_confidence_that_keeps_its_word_has_no_error(real_shop: ModuleType) -> None:
     confidence, right = np.full(10, 0.8), np.arange(10) < 8
-    assert real_shop.calibration_error(confidence, right) == pytest.approx(0.0)
-    assert real_shop.calibration_error(np.ones(10), right) == pytest.approx(0.2)
+    assert real_shop.confidence_error(confidence, right) == pytest.approx(0.0)
+    assert real_shop.confidence_error(np.ones(10), right) == pytest.approx(0.2)
 
 
 def test_data_that_are_not_there_are_no_error(

@@ -100,6 +100,11 @@ def calibration_error(labels: Labels, probabilities: Floats, target: Floats, ans
         right = (answers.said == (target > 0))[known]
     else:
         confidence, right = answers.confidence, answers.right(target)
+    return confidence_error(confidence, right)
+
+
+def confidence_error(confidence: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """Return the expected calibration error of (N,) confidences in 0..1, whose answers were `right` (N,) or not."""
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gap = 0.0
     for b in np.unique(bins):
