@@ -91,7 +91,8 @@ def test_fault_29_a_loss_that_does_not_fit_fails_its_attribute_alone_before_any_
 def test_an_attribute_that_tells_left_from_right_is_never_mirrored_whatever_the_settings_say(
     grown: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grown.settings(training={"flip": True}, attributes_tone={"flip": True})
+    by_steps = {"depth": "block"}  # a head alone is solved, and reads nothing mirrored
+    grown.settings(training={"flip": True}, attributes_garment=by_steps, attributes_tone={"flip": True, **by_steps})
     grown.plugin("tone", more=AUGMENTATION)
     views: dict[str, int] = {}
     take = TrainingData.samples
