@@ -336,7 +336,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--hidden", default=0.5, show_default=True, help="Share of each column's cells that is hidden.")
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True)
 @click.option("--image-size", default=224, show_default=True)
-@click.option("--depth", default="auto", show_default=True, help="Of the branches; auto, exit, head, block or stage.")
+@click.option("--depth", default="auto", show_default=True, help="Of the branches, as in the settings.")
 @click.option("--titles/--no-titles", default=True, show_default=True, help="Article types and mined titles too.")
 @click.option("--warm", is_flag=True, help="Keep the features of the last run.")
 def main(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attributree.heads import LinearHead, PyramidHead
 from attributree.nn.tree import Branch, KeyedBranch, Tree, copy_units
-from attributree.nn.trunk import MAPS, PYRAMID, Trunk
+from attributree.nn.trunk import MAPS, OWN, PIXELS, PYRAMID, Trunk, own_trunk
 
 FEATURES = torch.rand(4, 8, 2, 2, generator=torch.Generator().manual_seed(1))
 
@@ -197,3 +197,40 @@ def test_a_head_reads_the_pyramid_only_where_there_are_no_units() -> None:
     assert Branch(make_units(), PyramidHead(8, 3)).reads == MAPS
     assert Branch({}, LinearHead(8, 3)).reads == MAPS
     assert Branch({}, PyramidHead(160, 3)).reads == PYRAMID
+
+
+# -- networks --------------------------------------------------------------------------------------
+
+
+def test_a_network_of_its_own_moves_no_other_and_leaves_the_shared_trunk_alone() -> None:
+    pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    branches, trunk = make_branches(), make_trunk()
+    before = Tree(trunk, branches)(pixels)
+    own = own_trunk(trunk)
+    nn.init.normal_(own.units[0].weight)  # type: ignore[arg-type]
+    network = Branch({OWN: own, **copy_units(make_units(seed=5))}, LinearHead(8, 2)).eval()
+    assert network.reads == PIXELS
+    assert not network.on_trunk
+    tree = Tree(trunk, {**branches, "surface": KeyedBranch.of(network)})
+    after = tree(pixels)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    with torch.no_grad():
+        assert torch.equal(after["surface"], network(pixels))
+    assert after["surface"].dtype == torch.float32
+    assert tree.reads() == {MAPS, PIXELS}
+
+
+def test_the_shared_trunk_is_not_run_for_a_network_alone() -> None:
+    trunk = make_trunk()
+    network = Branch({OWN: own_trunk(trunk), **make_units()}, LinearHead(8, 2)).eval()
+    trunk.units = nn.Sequential(nn.Linear(1, 1))  # would fail on any picture
+    tree = Tree(trunk, {"surface": KeyedBranch.of(network)})
+    assert tree(torch.zeros(2, 16, 16, 3, dtype=torch.uint8))["surface"].shape == (2, 2)
+
+
+def test_a_network_that_begins_at_the_trunk_makes_what_the_trunk_s_branches_make() -> None:
+    pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    trunk, units, head = make_trunk(), make_units(), LinearHead(8, 3)
+    whole = Branch({OWN: own_trunk(trunk), **copy_units(units)}, head)
+    logits = Tree(trunk, {"a": KeyedBranch(Branch(units, head), ("u", "v")), "b": KeyedBranch.of(whole)})(pixels)
+    assert torch.allclose(logits["a"], logits["b"], atol=2e-3)  # but for the rounding to float16

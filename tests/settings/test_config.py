@@ -266,7 +266,7 @@ def test_the_home_folder_is_understood(shop: Path, monkeypatch: pytest.MonkeyPat
         ("[attributes.neckline]\ndept = 'head'", "attributes -> neckline -> dept: unknown key; did you mean depth?"),
         (
             "[attributes.neckline]\ndepth = 'deep'",
-            "attributes -> neckline -> depth: input should be 'auto', 'exit', 'head', 'block' or 'stage'",
+            "attributes -> neckline -> depth: input should be 'auto', 'exit', 'head', 'block', 'stage' or 'network'",
         ),
         (
             "[attributes.neckline]\nhead = 'lstm'",

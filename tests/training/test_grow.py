@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from torch import nn
 from attributree.errors import TrainingError
 from attributree.heads import LinearHead, MultiscaleHead, PyramidHead, spatial_pyramid
 from attributree.nn.tree import Branch
-from attributree.nn.trunk import MAPS, PYRAMID
+from attributree.nn.trunk import MAPS, PIXELS, PYRAMID, Reads, Trunk
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
-from attributree.settings.models import EXIT, BranchSettings
+from attributree.settings.models import EXIT, NETWORK, BranchSettings
 from attributree.training.checkpoint import Fit
 from attributree.training.data import Samples
 from attributree.training.donors import Donor, run_frozen
@@ -43,10 +43,18 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, fit: Callable[..., Fit]) -> None:
-    """Let `fit` stand in for what trains a branch: the loop, and what solves heads that are linear."""
+def pretend(monkeypatch: pytest.MonkeyPatch, scores: Mapping[str, float]) -> list[str]:
+    """Let each phase of a growth come to its score without any training; return the phases, as they come."""
+    seen: list[str] = []
+
+    def fit(*_: object, phase: str = "", **__: object) -> Fit:
+        solved = [depth for depth in (EXIT, "head") if depth in scores and depth not in seen]
+        seen.append(phase or solved[0])
+        return Fit(1, 1, scores[seen[-1]], 0.1)
+
     monkeypatch.setattr(grow_module, "run_loop", fit)
     monkeypatch.setattr(grow_module, "solve", fit)
+    return seen
 
 
 # -- what is learnt --------------------------------------------------------------------------------
@@ -163,15 +171,16 @@ def test_units_below_the_depth_stay_the_donor_s_bit_by_bit(
 @pytest.mark.parametrize(
     ("scores", "chosen"),
     [
-        ({"head": 0.90, "block": 0.95, "stage": 0.99}, "stage"),
-        ({"head": 0.90, "block": 0.981, "stage": 0.99}, "block"),
-        ({"head": 0.985, "block": 0.981, "stage": 0.99}, "head"),
-        ({"head": 0.98, "block": 0.90, "stage": 0.80}, "head"),
+        ({"head": 0.90, "stage trial": 0.9, "stage": 0.99, "block trial": 0.95, "block": 0.95}, "stage"),
+        ({"head": 0.90, "stage trial": 0.9, "stage": 0.99, "block trial": 0.95, "block": 0.981}, "block"),
+        ({"head": 0.985, "stage trial": 0.95, "stage": 0.99}, "head"),
+        ({"head": 0.98, "stage trial": 0.94, "stage": 0.80}, "head"),
+        ({"head": 0.98, "stage trial": 0.92}, "head"),
+        ({"head": 0.90, "stage trial": 0.9, "stage": 0.95, "block trial": 0.89}, "stage"),
         ({"head": 0.99}, "head"),
-        ({"head": 0.90, "block": 0.995}, "block"),
     ],
 )
-def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best_there_can_be(
+def test_auto_goes_down_from_the_dearest_depth_while_it_gains_and_takes_the_cheapest_within_a_point(
     scores: dict[str, float],
     chosen: str,
     make_samples: Make,
@@ -179,49 +188,70 @@ def test_auto_picks_the_cheapest_depth_within_one_point_of_the_best_there_can_be
     recipe: BranchSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = iter(scores.values())
-    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    phases = pretend(monkeypatch, scores)
     branch = grown(make_samples(), [make_donor()], recipe)
+    assert phases == list(scores)
     assert branch.depth == chosen
-    assert {depth: fitted.score for depth, fitted in branch.depths.items()} == scores
+    assert {depth: fitted.score for depth, fitted in branch.depths.items()} == {
+        depth: score for depth, score in scores.items() if "trial" not in depth
+    }
     assert branch.branch.frozen == {"head": 2, "block": 1, "stage": 0}[chosen]
 
 
-def test_auto_tries_the_stage_even_if_the_last_block_gained_nothing(
+def test_auto_says_what_it_left_out_after_a_trial_and_what_its_budget_forbids(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On drawn garments a stage gained eight points of macro-F1 where the block alone had gained none."""
-    fits = iter([Fit(5, 4, 0.7, 0.1), Fit(3, 0, 0.7, 0.1), Fit(3, 2, 0.9, 0.1)])
-    pretend(monkeypatch, lambda *_, **__: next(fits))
+    pretend(monkeypatch, {"head": 0.9, "stage trial": 0.849})
+    tried = grown(make_samples(), [make_donor()], recipe)
+    assert tried.left_out == {"stage": "scored 0.849 after 2 epochs, others 0.900"}
+    phases = pretend(monkeypatch, {"head": 0.9})
+    monkeypatch.setattr(grow_module, "seconds_of_step", lambda *_: 10.0)  # 4 steps an epoch, 8 epochs
+    frugal = grown(make_samples(), [make_donor()], recipe)
+    why = "would take some 5.3 minutes, training -> budget_minutes is 5"
+    assert (phases, frugal.left_out) == (["head"], {"stage": why, "block": why})
+    assert frugal.depth == "head"
+
+
+def test_what_the_budget_allows_is_tried_where_something_dearer_is_forbidden(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases = pretend(monkeypatch, {"head": 0.8, "block trial": 0.8, "block": 0.9})
+    parts = {2: 100.0, 1: 1.0}  # seconds a step, by how many units are trained
+    monkeypatch.setattr(grow_module, "seconds_of_step", lambda task, _: parts[len(task.module.units)])
     branch = grown(make_samples(), [make_donor()], recipe)
-    assert list(branch.depths) == ["head", "block", "stage"]
-    assert branch.depth == "stage"
+    assert phases == ["head", "block trial", "block"]
+    assert (branch.depth, list(branch.left_out)) == ("block", ["stage"])
 
 
 def test_each_depth_starts_from_the_probed_head_and_changes_no_other_candidate(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    starts: list[float] = []
+    starts: dict[str, float] = {}
+    scores = iter([0.9, 0.9, 0.92, 0.9, 0.92])
 
-    def fit(trained: BranchTask | LinearHead, *_: object, **__: object) -> Fit:
+    def fit(trained: BranchTask | LinearHead, *_: object, phase: str = "head", **__: object) -> Fit:
         head: Any = trained.module.head if isinstance(trained, BranchTask) else trained
         bias = head.linear.bias
-        starts.append(bias[0].item())
+        starts[phase] = bias[0].item()
         nn.init.constant_(bias, float(len(starts)))
-        return Fit(1, 1, 0.9, 0.1)
+        return Fit(1, 1, next(scores), 0.1)
 
-    pretend(monkeypatch, fit)
+    monkeypatch.setattr(grow_module, "run_loop", fit)
+    monkeypatch.setattr(grow_module, "solve", fit)
     branch = grown(make_samples(), [make_donor()], recipe)
-    assert starts[1:] == [1.0, 1.0]
-    assert branch.depth == "head"
-    assert branch.branch.head.linear.bias.tolist() == [1.0, 1.0, 1.0]
+    del starts["head"]
+    assert starts == {"stage trial": 1.0, "stage": 2.0, "block trial": 1.0, "block": 4.0}  # a trial is gone on with
+    assert branch.depth == "block"
+    assert branch.branch.head.linear.bias.tolist() == [5.0, 5.0, 5.0]
 
 
 def test_a_stage_of_one_unit_is_not_measured_twice(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, 0.5, 0.1))
+    phases = pretend(monkeypatch, {"head": 0.5, "stage trial": 0.6, "stage": 0.7})
     assert list(grown(make_samples(), [make_donor(count=1)], recipe, epochs=1).depths) == ["head", "stage"]
+    assert phases == ["head", "stage trial", "stage"]
+    pretend(monkeypatch, {"head": 0.5, "block": 0.6})
     assert list(grown(make_samples(), [make_donor(count=1)], recipe, epochs=1, depth="block").depths) == ["block"]
 
 
@@ -239,6 +269,54 @@ def test_cached_and_whole_branches_agree(make_samples: Make, make_donor: MakeDon
             halves = upper(torch.from_numpy(cached._gather(index, np.full(len(part), view))))
             assert torch.allclose(whole, halves, atol=0.01)
         assert np.array_equal(cached.labels.target, part.labels.target)
+
+
+# -- networks --------------------------------------------------------------------------------------
+
+
+def make_pictures(samples: Samples) -> tuple[Trunk, dict[Reads, Samples]]:
+    """A trunk that sees nothing, its features of pictures whose colour says the value, and the pictures."""
+    torch.manual_seed(0)
+    trunk = Trunk({"stem": nn.Conv2d(3, 8, 3, stride=4, padding=1)}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), ["stem"]).eval()
+    nn.init.zeros_(trunk.units[0].weight)  # type: ignore[arg-type]
+    noise = np.random.default_rng(0).integers(0, 120, (len(samples), 16, 16, 3), dtype=np.uint8)
+    pictures = noise + 120 * samples.labels.target.astype(np.uint8)[:, None, None, :]
+    pixels = Samples((pictures,), np.arange(len(samples))[:, None], samples.labels)
+    maps = pixels.through(lambda photos: trunk.features(photos, (MAPS,))[MAPS], torch.device("cpu"), 64)
+    return trunk, {MAPS: maps, PIXELS: pixels}
+
+
+def test_auto_takes_a_network_of_its_own_where_frozen_features_show_nothing(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+) -> None:
+    trunk, samples = make_pictures(make_samples(n=200))
+    before = weights(trunk)
+    branch = grow(samples, [make_donor()], lambda: LinearHead(8, 3), recipe, trunk=trunk)
+    assert branch.depth == NETWORK
+    assert branch.depths["head"].score < 0.6
+    assert branch.scores["test"].accuracy > 0.9
+    assert branch.branch.reads == PIXELS
+    assert equal(weights(trunk), before)
+    assert not branch.branch.training
+
+
+def test_a_network_is_trained_if_it_is_asked_for_whatever_the_budget(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+) -> None:
+    trunk, samples = make_pictures(make_samples())
+    asked = recipe.model_copy(update={"depth": NETWORK, "budget_minutes": 0.0, "epochs": 1})
+    branch = grow(samples, [make_donor()], lambda: LinearHead(8, 3), asked, trunk=trunk)
+    assert (branch.depth, list(branch.depths), branch.left_out) == (NETWORK, [NETWORK], {})
+
+
+def test_a_budget_of_nothing_leaves_all_units_alone(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+) -> None:
+    trunk, samples = make_pictures(make_samples())
+    frugal = recipe.model_copy(update={"budget_minutes": 0.0})
+    branch = grow(samples, [make_donor()], lambda: LinearHead(8, 3), frugal, trunk=trunk)
+    assert list(branch.depths) == ["head"]
+    assert list(branch.left_out) == [NETWORK, "stage", "block"]
 
 
 # -- exits -----------------------------------------------------------------------------------------
@@ -268,7 +346,7 @@ def test_an_exit_may_read_the_pyramid_and_needs_no_maps_then(make_samples: Make,
 def test_an_exit_on_the_pyramid_is_measured_beside_what_is_deeper(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grow_module, "_is_enough", lambda _: False)
+    monkeypatch.setattr(grow_module._Growth, "enough", False)
     maps, short = make_samples(), recipe.model_copy(update={"epochs": 2})
     pyramid = make_pyramid(maps)
 
@@ -297,7 +375,7 @@ def test_an_exit_is_learnt_from_the_trunk_s_features_without_any_donor(
 def test_nothing_deeper_is_probed_or_tried_where_an_exit_is_as_good_as_can_be(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, 0.99, 0.1))
+    pretend(monkeypatch, {EXIT: 0.99})
     monkeypatch.setattr(grow_module, "choose_donor", lambda *_: pytest.fail("a donor was looked for"))
     branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
     assert list(branch.depths) == [EXIT]
@@ -312,17 +390,16 @@ def test_an_exit_is_taken_within_one_point_of_the_best(
     recipe: BranchSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = iter([exit_score, 0.9, 0.9, 0.9])
-    pretend(monkeypatch, lambda *_, **__: Fit(1, 1, next(left), 0.1))
+    pretend(monkeypatch, {EXIT: exit_score, "head": 0.9, "stage trial": 0.9, "stage": 0.9})
     branch = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), recipe, new_exit=exit_head)
-    assert list(branch.depths) == [EXIT, "head", "block", "stage"]
+    assert list(branch.depths) == [EXIT, "head", "stage"]
     assert (branch.depth, branch.donor) == (chosen, None if chosen == EXIT else "backbone")
 
 
 def test_an_exit_changes_nothing_of_what_deeper_depths_come_to(
     make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grow_module, "_is_enough", lambda _: False)
+    monkeypatch.setattr(grow_module._Growth, "enough", False)
     short = recipe.model_copy(update={"epochs": 2})
     without = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), short)
     beside = grow({MAPS: make_samples()}, [make_donor()], lambda: LinearHead(8, 3), short, new_exit=exit_head)

@@ -14,9 +14,9 @@ from attributree.heads import LinearHead, new_head
 from attributree.nn.heads import HeadFactory
 from attributree.nn.sources import HUB, RANDOM
 from attributree.nn.tree import Branch, digest_of, weights_of
-from attributree.nn.trunk import MAPS, PYRAMID, Backbone, Trunk, TrunkSpec
+from attributree.nn.trunk import MAPS, PIXELS, PYRAMID, Backbone, Trunk, TrunkSpec
 from attributree.schema import Attribute, SingleLabel
-from attributree.settings.models import EXIT, BranchSettings
+from attributree.settings.models import EXIT, NETWORK, BranchSettings
 from attributree.training.checkpoint import Checkpoints
 from attributree.training.data import Samples
 from attributree.training.donors import Donor
@@ -72,7 +72,8 @@ def test_a_growth_reads_what_its_depth_may_need(recipe: BranchSettings) -> None:
     def of(depth: str) -> frozenset[str]:
         return frozenset(setup(recipe.model_copy(update={"depth": depth})).reads())
 
-    assert (of("auto"), of("head"), of(EXIT)) == ({MAPS, PYRAMID}, {MAPS}, {MAPS})
+    assert (of("auto"), of("head"), of(EXIT)) == ({MAPS, PYRAMID, PIXELS}, {MAPS}, {MAPS})
+    assert of(NETWORK) == {MAPS, PIXELS}
     on_pyramid = replace(setup(recipe), exit_head=HeadFactory(NECKLINE, 8, pyramid=160))
     assert replace(on_pyramid, recipe=recipe.model_copy(update={"depth": EXIT})).reads() == {PYRAMID}
 
@@ -137,7 +138,8 @@ def test_a_trunk_is_learnt_without_the_attributes_that_fail(
         ("head", "attention", True),
         ("exit", "attention", True),
         ("block", "linear", True),
-        ("auto", "linear", True),
+        ("auto", "attention", False),
+        ("network", "linear", False),  # pixels are mirrored when they are read
     ],
 )
 def test_mirrored_features_are_read_unless_the_head_alone_is_learnt_and_solved(

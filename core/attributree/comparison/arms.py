@@ -17,7 +17,7 @@ from ..errors import TrainingError
 from ..inference.features import Pictures
 from ..nn.sources import RANDOM
 from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
-from ..nn.trunk import PYRAMID, Reads, Trunk
+from ..nn.trunk import PIXELS, PYRAMID, Reads, Trunk
 from ..reports import progress_of
 from ..schema import SPLITS
 from ..settings.models import EXIT, BranchSettings
@@ -27,9 +27,8 @@ from ..training.checkpoint import Checkpoints
 from ..training.data import Samples
 from ..training.donors import Donor
 from ..training.finetune import Refined, finetune
-from ..training.grow import UNIT_RATE
 from ..training.guard import GuardedHead, HeadError
-from ..training.joint import Rates, Teacher, teach, train_joint
+from ..training.joint import Teacher, teach, train_joint
 from ..training.loop import seed_everything
 from ..training.progressive import BACKBONE, GrowingTree, grow_branch, learn_trunk
 from ..training.trunk import TrainedTrunk, one_for_all, reset
@@ -145,10 +144,7 @@ class Trial:
         return learnt
 
     def _network(self, part: str, names: Sequence[str], recipe: BranchSettings) -> tuple[Tree, int]:
-        """Train one whole network for `names`; return it and its best epoch.
-
-        Weights that were learnt before take the same share of the learning rate as a branch's units do.
-        """
+        """Train one whole network for `names`; return it and its best epoch."""
         backbone, fresh = copy.deepcopy(self._backbone), self._data.spec.weights == RANDOM
         if fresh:
             reset(backbone, recipe.seed)
@@ -160,7 +156,6 @@ class Trial:
                 {name: self._samples[name] for name in names},
                 recipe,
                 name="trunk" if part == NETWORK else part,
-                rates=Rates() if fresh else Rates(body=UNIT_RATE),
                 losses={name: loss for name in names if (loss := self._setups[name].loss)},
                 checkpoints=self._checkpoints(part),
                 progress=lambda _, epoch, of: self._tell(part, epoch, of),
@@ -179,7 +174,7 @@ class Trial:
         reads = frozenset[Reads]().union(*(setup.reads() for setup in self._setups.values()))
         with self._timed(FEATURES):
             cold.features(tree.backbone, tree.digest, pictures, reads)
-            if (twice := reads - {PYRAMID}) and any(setup.mirrors() for setup in self._setups.values()):
+            if (twice := reads - {PYRAMID, PIXELS}) and any(setup.mirrors() for setup in self._setups.values()):
                 cold.features(tree.backbone, tree.digest, pictures, twice, mirrored=True)
         branches, details = dict[str, KeyedBranch](), dict[str, dict[str, Any]]()
         for name, setup in self._setups.items():
@@ -191,6 +186,7 @@ class Trial:
                     tree.donors,
                     setup,
                     may_exit=tree.may_exit(name, setup.recipe),
+                    trunk=tree.trunk,
                     features=cold.donor_features(tree.backbone, tree.digest, pictures),
                     checkpoints=self._checkpoints(part),
                     progress=progress_of(name, self._tell),

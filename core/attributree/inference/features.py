@@ -19,7 +19,7 @@ from ..images.pixels import Photo, PixelStore
 from ..images.remote import RemoteFiles
 from ..labels.records import FileState
 from ..nn.transform import Transform
-from ..nn.trunk import Backbone, Reads
+from ..nn.trunk import PIXELS, Backbone, Reads
 from ..reports import Progress
 
 
@@ -109,19 +109,24 @@ class CatalogImages:
         reads: Collection[Reads],
         *,
         mirrored: bool = False,
-    ) -> dict[Reads, ActivationStore]:
-        """Return the stores of what `reads` asks for of the trunk; what is missing of `pictures` is computed first."""
+    ) -> dict[Reads, RecordStore]:
+        """Return the stores of what `reads` asks for of the trunk; what is missing of `pictures` is computed first.
+
+        Pixels are the pictures' own, which are never `mirrored`.
+        """
         cache, size, key = self.bound.cache, backbone.spec.image_size, backbone.transform.key(trunk_digest)
         stores = {
             what: ActivationStore(
                 cache, key, size, backbone.shapes[what], mirrored=mirrored, kind=what, room=self.bound
             )
             for what in reads
+            if what != PIXELS
         }
         digests = list(dict.fromkeys(pictures.digests.values()))
         tell = self._counter("trunk features, mirrored" if mirrored else "trunk features", len(digests))
-        fill_features(stores, backbone.trunk.to(self.device), pictures.pixels, digests, self.device, tell)
-        return stores
+        if stores:
+            fill_features(stores, backbone.trunk.to(self.device), pictures.pixels, digests, self.device, tell)
+        return {**stores, PIXELS: pictures.pixels} if PIXELS in reads else dict(stores)
 
     def _counter(self, what: str, of: int) -> Callable[[int], None]:
         """Return what adds up the counts that it is told, and reports the sum as progress."""

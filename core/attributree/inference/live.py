@@ -14,8 +14,8 @@ from ..answers import Floats
 from ..catalog import Catalog
 from ..errors import CatalogError, ImageError, UnknownNameError
 from ..images.addresses import file_of, is_remote, normal_url, scheme_of
+from ..images.array_store import RecordStore
 from ..images.cache import Bound
-from ..images.features import ActivationStore
 from ..images.places import why_no_image
 from ..images.remote import Place, RemoteFiles
 from ..labels.records import ImageRecord, PredictionRecord
@@ -216,12 +216,12 @@ class LiveTree:
 
     def _features(
         self, ids: Sequence[int], reads: Collection[Reads], *, quietly: bool = False
-    ) -> tuple[Pictures, dict[Reads, ActivationStore]]:
+    ) -> tuple[Pictures, dict[Reads, RecordStore]]:
         backbone, images = self.loaded.backbone, replace(self._images, progress=None) if quietly else self._images
         pictures = images.decode(ids, backbone.transform)
         return pictures, images.features(backbone, self.loaded.trunk.digest, pictures, reads)
 
-    def _read(self, stores: Mapping[Reads, ActivationStore], pictures: Pictures, ids: Sequence[int]) -> Features:
+    def _read(self, stores: Mapping[Reads, RecordStore], pictures: Pictures, ids: Sequence[int]) -> Features:
         return {
             what: torch.from_numpy(np.ascontiguousarray(store.records()[pictures.rows(store, ids)])).to(self.device)
             for what, store in stores.items()

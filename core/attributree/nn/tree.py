@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..heads import PyramidHead
-from .trunk import PYRAMID, Features, Reads, Trunk, read_by
+from .trunk import PIXELS, PYRAMID, Features, Reads, Trunk, read_by
 
 Weights = dict[str, Tensor]
 
@@ -20,7 +20,8 @@ Weights = dict[str, Tensor]
 class Branch(nn.Module):
     """What one attribute owns: units (blocks of the upper stages, each with its own BatchNorm) and a head.
 
-    At an exit there are no units: the head reads the trunk's maps, or its pyramid if it is a PyramidHead.
+    At an exit there are no units: the head reads the trunk's maps, or its pyramid if it is a PyramidHead. A branch that
+    is a whole network has a trunk of its own as its first unit, and reads pixels.
     The first `frozen` units are shared with the donor and never trained: their parameters take no gradient
     and their BatchNorm statistics stand still.
     """
@@ -38,6 +39,11 @@ class Branch(nn.Module):
         """What of the trunk's features this branch reads."""
         return PYRAMID if not self.units and isinstance(self.head, PyramidHead) else read_by(self.units.values())
 
+    @property
+    def on_trunk(self) -> bool:
+        """Whether it has units that stand on the shared trunk: another branch may start from them."""
+        return bool(self.units) and self.reads != PIXELS
+
     def named_units(self) -> dict[str, nn.Module]:
         """Return the units by name, in order."""
         return dict(self.units.items())
@@ -53,7 +59,7 @@ class Branch(nn.Module):
         return self
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits (B, outputs) for what it reads of the trunk, (B, C, H, W) or (B, P)."""
+        """Return logits (B, outputs) for what it reads of the trunk."""
         top = features.float()
         for unit in self.units.values():
             top = unit(top)
@@ -142,7 +148,7 @@ class JointModel(nn.Module):
             if not branch.units:
                 logits[name] = branch.head(features[branch.reads].float())
                 continue
-            path: tuple[str, ...] = ()
+            path: tuple[str, ...] = (branch.reads,)
             if path not in done:
                 done[path] = features[branch.reads].float()
             for key, unit in zip(self.keys[name], branch.units.values(), strict=True):

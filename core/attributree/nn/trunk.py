@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import TrunkError
 from ..heads import spatial_pyramid
 from ..plugins import LoadedPlugins
-from ..settings.models import AUTO
+from ..settings.models import AUTO, EXIT, NETWORK
 from . import tokens
 from .cut import Cut, Load, cut, said
 from .sources import HUB, RANDOM, Source, find_weights, prepared_as_timm_has_it
@@ -23,13 +24,18 @@ from .transform import BICUBIC, Three, Transform
 from .weights import Fit, standard_names
 
 #: What may be read of a trunk: its maps (B, C, H, W) at the branch point, its pyramid (B, P), see `Trunk`, or a
-#: transformer's tokens (B, T, D) at the branch point, which its upper units take instead of maps.
-Reads = Literal["maps", "pyramid", "tokens"]
+#: transformer's tokens (B, T, D) at the branch point, which its upper units take instead of maps. A branch with a trunk
+#: of its own reads what is below the shared one: the pixels (B, S, S, 3).
+Reads = Literal["maps", "pyramid", "tokens", "pixels"]
 MAPS: Final[Reads] = "maps"
 PYRAMID: Final[Reads] = "pyramid"
 TOKENS: Final[Reads] = "tokens"
+PIXELS: Final[Reads] = "pixels"
 #: What a trunk made of a batch, by what was asked for.
 Features = Mapping[Reads, Tensor]
+
+#: What a trunk is called that is a branch's own first unit.
+OWN: Final = "trunk"
 
 #: The cells of the pyramid: the whole map and nine parts of it. Stored heads read these; another choice needs another
 #: name for the head that reads it.
@@ -37,8 +43,11 @@ _GRIDS = ((1, 1), (3, 3))
 
 
 def read_by(units: Iterable[nn.Module]) -> Reads:
-    """Return what the first of some upper units reads of the trunk; without units, what a head reads: maps."""
-    return TOKENS if getattr(next(iter(units), None), "tokens", False) else MAPS
+    """Return what the first of a branch's units reads of the trunk; without units, what a head reads: maps."""
+    first = next(iter(units), None)
+    if isinstance(first, Trunk):
+        return PIXELS
+    return TOKENS if getattr(first, "tokens", False) else MAPS
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,8 @@ class Trunk(nn.Module):
 
     The rounding to float16 belongs to the model: features that are read from the activation store and
     features that are computed now are the same numbers, so cached training, evaluation and prediction
-    agree. While the trunk itself is trained it hands on float32.
+    agree. While the trunk itself is trained it hands on float32, and so does one that a branch owns (`own_trunk`): what
+    it makes is kept nowhere.
     """
 
     mean: Tensor
@@ -93,6 +103,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.stages = frozenset(stages)
         self.grid = grid
+        self.shared = True
         self.units = nn.Sequential(OrderedDict(units))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -108,6 +119,9 @@ class Trunk(nn.Module):
 
     def features(self, pixels: Tensor, reads: Collection[Reads] = (MAPS, PYRAMID)) -> dict[Reads, Tensor]:
         """Return what `reads` asks for of (B, S, S, 3) uint8 pixels."""
+        untouched: dict[Reads, Tensor] = {PIXELS: pixels} if PIXELS in reads else {}
+        if untouched.keys() == set(reads):
+            return untouched
         images = pixels.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
         top, cells = (images - self.mean) / self.std, []
         for name, unit in self.units.named_children():
@@ -121,7 +135,16 @@ class Trunk(nn.Module):
             found[MAPS] = self.grid.maps(top)  # (B, D, H, W)
         if PYRAMID in reads:
             found[PYRAMID] = torch.cat(cells, dim=1)  # (B, P)
-        return found if self.training else {what: tensor.half() for what, tensor in found.items()}
+        if self.shared and not self.training:
+            found = {what: tensor.half() for what, tensor in found.items()}
+        return found | untouched
+
+
+def own_trunk(trunk: Trunk) -> Trunk:
+    """Return a trunk of a branch's own, its first unit: a copy, trainable, that hands on float32."""
+    own = copy.deepcopy(trunk).requires_grad_(True)
+    own.shared = False
+    return own
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +170,12 @@ class Backbone:
     def pyramid_features(self) -> int:
         """The numbers P of the pyramid."""
         return self.shapes[PYRAMID][0]
+
+    def units_of(self, depth: str) -> dict[str, nn.Module]:
+        """Return the units that a branch of `depth` has, by name in order, with the weights that they have here."""
+        if depth == EXIT:
+            return {}
+        return {OWN: own_trunk(self.trunk), **self.upper} if depth == NETWORK else self.upper
 
     def width(self, units: int) -> int:
         """Return how many features the head of a branch of so many `units`, none or all of them, sees."""

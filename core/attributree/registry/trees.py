@@ -19,7 +19,6 @@ from ..nn.trunk import Backbone, TrunkSpec, build_backbone
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
 from ..settings.head_names import EXIT_HEAD
-from ..settings.models import EXIT
 from .artifacts import ArtifactStore
 from .records import BranchRecord, TrunkRecord
 
@@ -94,18 +93,18 @@ def load_units(
 
     Raises ArtifactError if a part does not fit.
     """
-    upper = {} if record.depth == EXIT else backbone.upper
-    if len(record.parts) != len(upper) + 1:
+    units = backbone.units_of(record.depth)
+    if len(record.parts) != len(units) + 1:
         raise ArtifactError(
-            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(upper) + 1}"
+            f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(units) + 1}"
         )
     loaded = {} if loaded is None else loaded
-    for unit, digest in zip(upper.values(), record.parts[:-1], strict=True):
+    for unit, digest in zip(units.values(), record.parts[:-1], strict=True):
         if digest not in loaded:
             fresh = copy.deepcopy(unit)
             fresh.load_state_dict(store.get(digest, fresh.state_dict()))
             loaded[digest] = fresh
-    return {name: loaded[digest] for name, digest in zip(upper, record.parts[:-1], strict=True)}
+    return {name: loaded[digest] for name, digest in zip(units, record.parts[:-1], strict=True)}
 
 
 @dataclass(frozen=True, eq=False)

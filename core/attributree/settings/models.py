@@ -22,9 +22,13 @@ from .head_names import HeadName
 #: `BranchSettings.loss` where no plugin is asked for a loss.
 STANDARD_LOSS: Final = "standard"
 
-Depth = Literal["auto", "exit", "head", "block", "stage"]
+Depth = Literal["auto", "exit", "head", "block", "stage", "network"]
 #: The depth of a branch without units: a head on the trunk's own features.
 EXIT: Final = "exit"
+#: The depth of a branch that shares nothing: a whole network.
+NETWORK: Final = "network"
+#: The depths of branches without units on the shared trunk, from which others could start.
+NO_DONORS: Final = (EXIT, NETWORK)
 
 #: `branch_at` where the backbone's last stage is meant.
 AUTO: Final = "auto"
@@ -172,6 +176,8 @@ class TrainingSettings(_Section):
     """Images in one training step."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     """Peak learning rate of a branch and its head."""
+    budget_minutes: float = Field(default=5.0, ge=0, le=100_000)
+    """Most minutes that `depth = "auto"` may train units of one depth for, as it forecasts them; 0: heads alone."""
     patience: int = Field(default=5, ge=1)
     """Epochs without a better validation score before training stops."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -262,13 +268,15 @@ class AttributeSettings(_Section):
     """What is different for one attribute; what is left out comes from [training]."""
 
     depth: Depth = "auto"
-    """What the branch is above the trunk: "auto" (measured), "exit", "head", "block" or "stage"."""
+    """What the branch is above the trunk: "auto" (measured), "exit", "head", "block", "stage" or "network"."""
     head: HeadName | None = Field(default=None, examples=["multiscale"])
     """Instead of the plugin's: "linear", "multiscale", "attention", "ordinal" or "multilabel"."""
     epochs: int | None = Field(default=None, ge=1, le=10_000, examples=[30])
     """Most epochs to train."""
     min_labels: int | None = Field(default=None, ge=1, examples=[100])
     """Labelled images needed before it is trained."""
+    budget_minutes: float | None = Field(default=None, ge=0, le=100_000, examples=[60.0])
+    """Most minutes that units of one depth may be trained for."""
     target_precision: float | None = Field(default=None, gt=0, le=1, examples=[0.95])
     """Precision of accepted predictions."""
     flip: bool | None = Field(default=None, examples=[False])

@@ -139,6 +139,7 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
         tree.donors,
         setup,
         may_exit=may_exit,
+        trunk=tree.trunk,
         live=(lambda: _live_answers(data, replaced, labels)) if replaced else None,
         features=data.donor_features(tree.backbone, tree.digest, pictures),
         executor=job.executor,

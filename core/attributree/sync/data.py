@@ -21,7 +21,7 @@ from ..inference.features import CatalogImages, Pictures
 from ..label_set import LabelSet
 from ..nn.sources import find_weights
 from ..nn.transform import Transform
-from ..nn.trunk import PYRAMID, Backbone, Reads, TrunkSpec, build_backbone, transform_of
+from ..nn.trunk import PIXELS, PYRAMID, Backbone, Reads, TrunkSpec, build_backbone, transform_of
 from ..plugins import LoadedPlugins
 from ..registry.artifacts import ArtifactStore
 from ..reports import Progress
@@ -108,11 +108,12 @@ class TrainingData:
         """Return the trunk's features of a label set's images, mirrored ones as a second view if `flip`.
 
         Pyramids have one view: what reads them is linear, and solved; mirrored copies taught such a layer nothing.
+        Pixels are mirrored when they are read.
         """
         ids = label_set.image_ids.tolist()
         features = partial(self.features, backbone, trunk_digest, pictures)
         views = [features(reads)]
-        if flip and (twice := frozenset(reads) - {PYRAMID}):
+        if flip and (twice := frozenset(reads) - {PYRAMID, PIXELS}):
             views.append(features(twice, mirrored=True))
         out = {}
         for what in reads:

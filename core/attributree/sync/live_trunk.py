@@ -9,7 +9,7 @@ from ..errors import ArtifactError, OvertakenError
 from ..nn.sources import RANDOM
 from ..registry.trees import load_units
 from ..reports import PROMOTED, Action, Result
-from ..settings.models import EXIT
+from ..settings.models import NO_DONORS
 from ..training.donors import Donor
 from ..training.progressive import BACKBONE, GrowingTree
 from .branch import Claim, GatedBranch, Job, StoredTrunk, attempt, grow_gated
@@ -47,14 +47,15 @@ def _with_branches(data: TrainingData, trunk: StoredTrunk, live: Live | None) ->
         return trunk.tree
     tree, loaded = trunk.tree, live.loaded
     for name, keyed in loaded.tree.keyed_branches().items():
-        if keyed.keys:  # an exit has no units to start from
+        if keyed.branch.on_trunk:
             tree = tree.with_donor(Donor.of(name, keyed))
     for name in sorted(loaded.missing):  # its head is gone or broken, what it learnt below is not
-        if loaded.branches[name].depth != EXIT:
+        if loaded.branches[name].depth not in NO_DONORS:
             with suppress(ArtifactError):
                 units = load_units(data.store, loaded.branches[name], loaded.backbone)
                 tree = tree.with_donor(Donor(name, units, loaded.branches[name].parts[:-1]))
-    return replace(tree, with_units=frozenset(name for name, b in loaded.branches.items() if b.depth != EXIT))
+    with_units = {name for name, branch in loaded.branches.items() if branch.depth not in NO_DONORS}
+    return replace(tree, with_units=frozenset(with_units))
 
 
 def _promote(

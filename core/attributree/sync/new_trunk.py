@@ -17,7 +17,7 @@ from ..nn.trunk import Backbone, TrunkSpec, build_backbone
 from ..plugins import LoadedPlugins
 from ..registry.trees import save_trunk
 from ..reports import PROMOTED, Action, Result
-from ..settings.models import EXIT, BranchSettings, Settings
+from ..settings.models import BranchSettings, Settings
 from ..settings.recipes import outcome_settings
 from ..training.checkpoint import Checkpoints
 from ..training.data import Samples
@@ -124,7 +124,7 @@ def move_tree(job: Job, trunk: StoredTrunk, live: Live, actions: Sequence[Action
         results[result.attribute] = result
         if gated and gated.passed:
             grown[result.attribute] = gated
-            if gated.trained.metrics["depth"] != EXIT:
+            if gated.trained.branch.on_trunk:
                 tree = replace(tree, with_units=tree.with_units | {result.attribute})
     orphans = _orphans(job, live)
     lost = sorted(live.branches.keys() - grown.keys() - orphans)

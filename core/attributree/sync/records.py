@@ -82,8 +82,9 @@ def describe(grown: Grown) -> dict[str, Any]:
         "donor": grown.donor,
         "probe": {name: round(f1, 4) for name, f1 in grown.probe.items()},
         "depths": {
-            name: {"macro_f1": round(fitted.score, 4), "epochs": fitted.epochs} for name, fitted in grown.depths.items()
+            name: {"score": round(fitted.score, 4), "epochs": fitted.epochs} for name, fitted in grown.depths.items()
         },
+        "left_out": dict(grown.left_out),
         "floor": round(grown.floor, 4),
     }
 

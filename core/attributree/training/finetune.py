@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from ..answers import Floats
 from ..nn.tree import Branch, JointModel
-from ..nn.trunk import Trunk
+from ..nn.trunk import OWN, PIXELS, Reads, Trunk
 from ..reports import Progress, progress_of
-from ..settings.models import EXIT, BranchSettings
+from ..settings.models import EXIT, NETWORK, BranchSettings
 from .calibrate import Calibration
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device
@@ -124,20 +126,33 @@ def _regrow(
 ) -> Refined:
     """Grow a branch on the finetuned trunk, from any of the finetuned branches.
 
-    An exit stays one, and no other branch becomes one: their heads are not alike.
+    An exit stays one, and no other branch becomes one: their heads are not alike. A whole network begins at itself.
     """
     name, branches = setup.attribute.name, model.keyed_branches()
-    reads, at_exit = model.branch(name).reads, not branches[name].keys
-    depth = EXIT if at_exit else "auto" if setup.recipe.depth == EXIT else setup.recipe.depth
-    donors = [Donor.of(other, keyed) for other, keyed in branches.items() if keyed.keys]
-    model.trunk.to(device).eval()
-    features = part.through(lambda pixels: model.trunk.features(pixels, (reads,))[reads], device, _BATCH)
+    branch, trunk, below = model.branch(name), model.trunk, model.trunk.below
+    if not branch.units:
+        depth, donors, reads = EXIT, [], {branch.reads}
+    elif branch.on_trunk:
+        depth = "auto" if setup.recipe.depth in (EXIT, NETWORK) else setup.recipe.depth
+        donors, reads = [Donor.of(other, keyed) for other, keyed in branches.items() if keyed.branch.on_trunk], {below}
+    else:
+        units = branch.named_units()
+        own = units.pop(OWN)
+        assert isinstance(own, Trunk)
+        depth, donors, reads, trunk = NETWORK, [Donor(name, units)], {below}, own
+    trunk.to(device).eval()
+    samples = {what: part.through(partial(_features, trunk, what), device, _BATCH) for what in reads}
     grown, verdict = grow_branch(
-        {reads: features},
-        [] if at_exit else donors,
+        samples | ({PIXELS: part} if depth == NETWORK else {}),
+        donors,
         replace(setup, recipe=setup.recipe.model_copy(update={"depth": depth})),
-        may_exit=at_exit,
+        may_exit=depth == EXIT,
+        trunk=trunk,
         live=lambda: live,
         progress=progress_of(f"{name} again", progress),
     )
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)
+
+
+def _features(trunk: Trunk, what: Reads, pixels: Tensor) -> Tensor:
+    return trunk.features(pixels, (what,))[what]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from ..settings.models import BranchSettings
 from .data import Samples, Share
 from .metrics import score
 
+#: Largest shift of a training picture, as a share of its size.
+SHIFT = 0.08
 _EVAL_BATCH = 128
 
 
@@ -28,10 +31,29 @@ def predict_logits(module: nn.Module, samples: Samples, device: torch.device) ->
     return torch.cat(out)
 
 
-class BranchTask:
-    """One attribute's supervision, as the loop sees it: its score is the macro-F1 on `val`, unambiguous samples.
+def augment(pixels: npt.NDArray[np.uint8], rng: np.random.Generator, recipe: BranchSettings) -> npt.NDArray[np.uint8]:
+    """Return the pictures (B, S, S, 3) shifted a little, their edge repeated, if `recipe.crop`.
 
-    `module` makes logits (B, K) of inputs (B, ...); `loss` is `masked_loss` by default.
+    By chance they are mirrored if `recipe.flip`.
+    """
+    size = pixels.shape[1]
+    reach = round(size * SHIFT) if recipe.crop else 0
+    padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    out = np.empty_like(pixels)
+    for i, (y, x) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(pixels), 2))):
+        out[i] = padded[i, y : y + size, x : x + size]
+    mirrored = rng.random(len(pixels)) < 0.5
+    if recipe.flip:
+        out[mirrored] = out[mirrored, :, ::-1]
+    return out
+
+
+class BranchTask:
+    """One attribute's supervision, as the loop sees it: its score is the merit (accuracy and macro-F1) on `val`,
+    unambiguous samples.
+
+    `module` makes logits (B, K) of inputs (B, ...); `loss` is `masked_loss` by default. Pictures are shifted and
+    mirrored anew each time, as the recipe has it.
     """
 
     partial = False
@@ -56,7 +78,9 @@ class BranchTask:
 
     def batches(self, rng: np.random.Generator, share: Share) -> Iterator[tuple[Tensor, ...]]:
         """Yield (inputs, target, weight) of one epoch's train samples, this process's share."""
-        return self._train.batches(self._recipe.batch_size, rng, share)
+        for inputs, target, weight in self._train.batches(self._recipe.batch_size, rng, share):
+            picture = inputs.dtype == torch.uint8
+            yield torch.from_numpy(augment(inputs.numpy(), rng, self._recipe)) if picture else inputs, target, weight
 
     def loss(self, module: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the attribute's loss of a batch, a scalar."""
@@ -71,11 +95,11 @@ class BranchTask:
         )
 
     def validate(self) -> tuple[float, float]:
-        """Return the macro-F1 (0..1) and the loss on `val`; 0 and the loss if that is not finite."""
+        """Return the merit (0..1) and the loss on `val`; 0 and the loss if that is not finite."""
         logits = predict_logits(self.module, self._val, next(self.module.parameters()).device)
         target, weight = self._val.target, torch.from_numpy(self._val.labels.weight)
         loss = float(self._loss(logits, target, weight, value_weight=None, smoothing=0.0))
         if not math.isfinite(loss):
             return 0.0, loss  # the loop says so
         probs = probabilities(self._labels.kind, logits).numpy()
-        return score(self._labels, probs, self._val.labels.target).macro_f1, loss
+        return score(self._labels, probs, self._val.labels.target).merit, loss

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -14,29 +14,29 @@ from ..answers import Floats
 from ..errors import TrainingError
 from ..nn.losses import probabilities
 from ..nn.tree import Branch, copy_units
-from ..nn.trunk import Reads, read_by
+from ..nn.trunk import OWN, PIXELS, Reads, Trunk, own_trunk, read_by
 from ..plugins.hookspecs import Loss
 from ..reports import Progress
 from ..schema import Labels
-from ..settings.models import EXIT, BranchSettings
+from ..settings.models import EXIT, NETWORK, BranchSettings
 from .calibrate import Calibration, calibrate
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, pick_device
 from .donors import Donor, DonorFeatures, average, choose_donor, pooled_features, run_frozen
 from .fit import BranchTask, predict_logits
 from .linear import MOST_LAYERS, held_out, is_linear, solve
-from .loop import run_loop, seed_everything
+from .loop import agreed, run_loop, seconds_of_step, seed_everything
 from .metrics import Scores, majority_macro_f1, score
 
 #: What a branch is above the trunk, from cheap to dear: a head alone, or with a donor's units, none, one or all of them
-#: its own. "auto" measures as many as could be worth it.
-DEPTHS = (EXIT, "head", "block", "stage")
-#: A cheaper depth is taken if it is at most so far below the best, in macro-F1 (0.01 is one point).
+#: its own, or a whole network, a trunk of its own too. "auto" measures as many as could be worth it.
+DEPTHS = (EXIT, "head", "block", "stage", NETWORK)
+#: A cheaper depth is taken if its score, the merit on validation, is at most so far below the best (0.01 is one point).
 GOOD_ENOUGH = 0.01
-#: Units that start from learnt weights take this share of the head's learning rate.
-UNIT_RATE = 0.1
-#: Beginning at a trained head, a deeper depth that gains nothing in so many epochs is given up.
-DEEPER_PATIENCE = 3
+#: With depth "auto", units are trained for this share of the epochs first.
+TRIAL = 0.25
+#: They are given up after it if they score so far below what is there already.
+HOPELESS = 0.05
 
 #: A branch as one depth made it, and how that went.
 Candidate = tuple[Branch, Fit]
@@ -55,6 +55,7 @@ class Grown:
     scores: dict[str, Scores]  # "val", and "test" if it has labels
     floor: float  # macro-F1 of always giving the most frequent answer
     answers: Floats  # calibrated probabilities (N, C) of the unambiguous validation samples
+    left_out: dict[str, str] = field(default_factory=dict)  # depths that "auto" did not train to the end, and why
 
 
 def grow(
@@ -64,6 +65,7 @@ def grow(
     recipe: BranchSettings,
     *,
     new_exit: Callable[[], nn.Module] | None = None,
+    trunk: Trunk | None = None,
     features: DonorFeatures | None = None,
     loss: Loss | None = None,
     checkpoints: Checkpoints | None = None,
@@ -73,7 +75,8 @@ def grow(
 
     What units read of it, its maps (C, H, W) or tokens (T, D), is there if anything but an exit is to be tried, and
     what the heads that `new_exit` makes read, maps or pyramids (P,), for the same images. Without `new_exit` no exit is
-    tried.
+    tried. A whole network begins at a copy of `trunk` and is tried if there are pixels (S, S, 3).
+
     Linear probe first, then fine-tuning (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022):
     the head is trained on the donor's frozen features, and what is unfrozen starts from there. `features` gives the
     donors' features, by default computed on the spot; `loss` is `masked_loss` by default. Raises TrainingError if
@@ -94,28 +97,25 @@ def grow(
     if recipe.depth == EXIT and new_exit is None:
         raise TrainingError(f'{name}: depth = "{EXIT}" needs a head for the trunk\'s features, and none was given')
 
-    def train_one(branch: Branch, donor: Donor | None, depth: str) -> Candidate:
-        fitted = fit_branch(branch, donor, depth, samples[branch.reads], recipe, features, loss, checkpoints, progress)
-        return branch.eval(), fitted
-
-    candidates, chosen = dict[str, Candidate](), None
+    growth, chosen = _Growth(name, samples, recipe, features, loss, checkpoints, progress), None
     if new_exit and recipe.depth in ("auto", EXIT):
         seed_everything(recipe.seed, f"{name} {EXIT}")
-        candidates[EXIT] = train_one(Branch({}, new_exit()), None, EXIT)
-    if not candidates or (donors and recipe.depth == "auto" and not _is_enough(candidates)):
+        growth.made[EXIT] = growth.fit(Branch({}, new_exit()), None, EXIT)
+    if not growth.made or (donors and recipe.depth == "auto" and not growth.enough):
         for each in donors:
             nn.ModuleDict(dict(each.units)).to(device).eval()
         below = samples[read_by(units for donor in donors[:1] for units in donor.units.values())]
         known, unseen = (below.part(split, labelled_only=True) for split in ("train", "val"))
         chosen = choose_donor(donors, known, unseen, features, recipe.seed)
-        candidates |= _try_depths(name, chosen.donor, new_head, recipe.depth, recipe.seed, train_one)
-    depth = _cheapest(candidates)
-    branch = candidates[depth][0].to(device)
+        growth.grow_on(chosen.donor, new_head, trunk)
+    depth = growth.cheapest()
+    branch, fitted = growth.made[depth]
+    branch.to(device)
     answer = partial(predict_logits, branch, device=device)
     donor = chosen.donor if chosen and depth != EXIT else None
-    more, head, fitted = None, branch.head, candidates[depth][1]
+    more, head = None, branch.head
     if fitted.penalty is not None and is_linear(head):
-        seen, _ = _readable(branch, donor, depth, samples[branch.reads], features, device)
+        seen, _ = growth.readable(branch, donor, depth)
         more = partial(held_out, head, seen, fitted, recipe, loss)
     calibration, scores, probs = finish(labels, samples[branch.reads], answer, recipe, more)
     return Grown(
@@ -123,7 +123,8 @@ def grow(
         depth=depth,
         donor=donor.name if donor else None,
         probe=chosen.scores if chosen else {},
-        depths={name: fitted for name, (_, fitted) in candidates.items()},
+        depths={name: fitted for name, (_, fitted) in growth.made.items()},
+        left_out=growth.left_out,
         calibration=calibration,
         scores=scores,
         floor=majority_macro_f1(labels, label_set.part("train", labelled_only=True).target, val.target),
@@ -157,89 +158,122 @@ def finish(
     return calibration, scores, probs
 
 
-def _try_depths(
-    name: str,
-    donor: Donor,
-    new_head: Callable[[], nn.Module],
-    depth: str,
-    seed: int,
-    train_one: Callable[[Branch, Donor, str], Candidate],
-) -> dict[str, Candidate]:
-    """Train the head on the donor's features, then from there each depth that is wanted; return what each made."""
-    wanted = DEPTHS if depth == "auto" else (depth,)
-    seed_everything(seed, f"{name} head")
-    head = new_head()
-    out: dict[str, Candidate] = {}
-    for depth, owned in (("head", 0), ("block", 1), ("stage", len(donor.units))):
-        if depth != "head" and depth not in wanted:
-            continue
-        if depth == "block" and len(donor.units) == 1 and "stage" in wanted:
-            continue  # the stage is one block
-        branch = Branch(copy_units(donor.units), copy.deepcopy(head), len(donor.units) - owned)
-        trained = train_one(branch, donor, depth)
-        if depth == "head":
-            head = branch.head  # what is trained next begins at it
-        if depth in wanted:
-            out[depth] = trained
-        if len(wanted) > 1 and _is_enough(out):
-            break
-    return out
+@dataclass(frozen=True, eq=False)
+class _Growth:
+    """The branches of one attribute that were made, by depth, and why others were not."""
 
+    name: str
+    samples: Mapping[Reads, Samples]
+    recipe: BranchSettings
+    features: DonorFeatures
+    loss: Loss | None
+    checkpoints: Checkpoints | None
+    progress: Progress | None
+    made: dict[str, Candidate] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
-def fit_branch(
-    branch: Branch,
-    donor: Donor | None,
-    depth: str,
-    samples: Samples,
-    recipe: BranchSettings,
-    features: DonorFeatures,
-    loss: Loss | None = None,
-    checkpoints: Checkpoints | None = None,
-    progress: Progress | None = None,
-) -> Fit:
-    """Train what is not frozen of `branch`, in place; what is frozen is run once, and training reads its output.
+    @property
+    def best(self) -> float:
+        """The best score so far."""
+        return max((fitted.score for _, fitted in self.made.values()), default=0.0)
 
-    A head alone that is linear in what it reads is solved, anything else goes through the loop.
+    @property
+    def enough(self) -> bool:
+        """Whether nothing deeper could be better by enough."""
+        return self.best >= 1 - GOOD_ENOUGH
 
-    `samples` of what the branch reads, all splits.
-    """
-    device, deeper = pick_device(recipe.device), depth not in (EXIT, "head")
-    train, val = _readable(branch, donor, depth, samples, features, device)
-    head = branch.head.to(device)
-    if not deeper and is_linear(head):
-        return solve(head, train, val, recipe, loss, _counter(progress, depth, MOST_LAYERS))
-    upper = _Upper(branch)
-    groups = [
-        {"params": list(branch.head.parameters()), "lr": recipe.learning_rate * (0.3 if deeper else 1.0)},
-        {"params": list(upper.units.parameters()), "lr": recipe.learning_rate * UNIT_RATE},
-    ]
-    task = BranchTask(upper, [group for group in groups if group["params"]], train, val, recipe, loss)
-    return run_loop(
-        task,
-        recipe,
-        phase=depth,
-        checkpoints=checkpoints,
-        patience=min(recipe.patience, DEEPER_PATIENCE) if deeper else None,
-        from_start=deeper,
-        progress=_counter(progress, depth, recipe.epochs),
-    )
+    def cheapest(self) -> str:
+        """Return the cheapest depth whose score is within GOOD_ENOUGH of the best."""
+        return next(d for d in DEPTHS if d in self.made and self.made[d][1].score >= self.best - GOOD_ENOUGH)
 
+    def grow_on(self, donor: Donor, new_head: Callable[[], nn.Module], trunk: Trunk | None) -> None:
+        """Train the head on the donor's features, then from there each depth that is wanted."""
+        wanted, count = self.recipe.depth, len(donor.units)
+        seed_everything(self.recipe.seed, f"{self.name} head")
+        head = new_head()
+        trained = self.fit(Branch(copy_units(donor.units), head, count), donor, "head")
+        if wanted in ("auto", "head"):
+            self.made["head"] = trained
 
-def _readable(
-    branch: Branch, donor: Donor | None, depth: str, samples: Samples, features: DonorFeatures, device: torch.device
-) -> tuple[Samples, Samples]:
-    """Return the train and the unambiguous validation samples of what is above the frozen part of `branch`."""
-    train, val = samples.part("train"), samples.part("val", labelled_only=True)
-    averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
-    deeper = depth not in (EXIT, "head")
-    if donor and averaged and not deeper:
-        return features(donor, train), features(donor, val)
-    if branch.frozen or not deeper:
-        units = dict(list(branch.units.items())[: branch.frozen])
-        reduce = None if deeper else average if averaged else reduced
-        if units or reduce:
-            return run_frozen(units, train, device, reduce), run_frozen(units, val, device, reduce)
-    return train, val
+        def start(depth: str) -> Branch:
+            units, begun = copy_units(donor.units), copy.deepcopy(head)
+            if depth == NETWORK and trunk:
+                return Branch({OWN: own_trunk(trunk), **units}, begun)
+            return Branch(units, begun, count - 1 if depth == "block" else 0)
+
+        if wanted not in ("auto", "head"):
+            self.made[wanted] = self.fit(start(wanted), donor, wanted)
+        elif wanted == "auto" and not self.enough:
+            whole = [NETWORK] if trunk and PIXELS in self.samples else []
+            self._descend(donor, start, [*whole, "stage", *(["block"] if count > 1 else [])])
+
+    def _descend(self, donor: Donor, start: Callable[[str], Branch], depths: Sequence[str]) -> None:
+        """Try `depths` from the dearest down, as long as they gain: what trains more can learn more."""
+        for depth in depths:
+            before, branch = self.best, start(depth)
+            task = self._task(branch, donor, depth)
+            trial = max(1, round(TRIAL * self.recipe.epochs))
+            seconds = agreed(self.recipe, seconds_of_step(task, self.recipe)) * task.steps * self.recipe.epochs
+            if seconds > 60 * self.recipe.budget_minutes:
+                allowed = f"training -> budget_minutes is {self.recipe.budget_minutes:g}"
+                self.left_out[depth] = f"would take some {seconds / 60:.1f} minutes, {allowed}"
+                continue
+            tried = self._loop(task, f"{depth} trial", trial, patience=trial)
+            if tried.score < before - HOPELESS:
+                self.left_out[depth] = f"scored {tried.score:.3f} after {trial} epochs, others {before:.3f}"
+                return
+            fitted = self._loop(task, depth, max(1, self.recipe.epochs - trial))
+            self.made[depth] = branch.eval(), fitted
+            if fitted.score < before + GOOD_ENOUGH:
+                return
+
+    def fit(self, branch: Branch, donor: Donor | None, depth: str) -> Candidate:
+        """Train what is not frozen of `branch`, in place; what is frozen is run once, and training reads its output.
+
+        A head alone that is linear in what it reads is solved, anything else goes through the loop.
+        """
+        head = branch.head.to(pick_device(self.recipe.device))
+        if depth in (EXIT, "head") and is_linear(head):
+            train, val = self.readable(branch, donor, depth)
+            solved = solve(head, train, val, self.recipe, self.loss, _counter(self.progress, depth, MOST_LAYERS))
+            return branch.eval(), solved
+        task = self._task(branch, donor, depth)
+        return branch.eval(), self._loop(task, depth, self.recipe.epochs, from_start=depth not in (EXIT, "head"))
+
+    def readable(self, branch: Branch, donor: Donor | None, depth: str) -> tuple[Samples, Samples]:
+        """Return the train and the unambiguous validation samples of what is above the frozen part of `branch`."""
+        samples, device = self.samples[branch.reads], pick_device(self.recipe.device)
+        train, val = samples.part("train"), samples.part("val", labelled_only=True)
+        averaged, reduced = getattr(branch.head, "pooled", False), getattr(branch.head, "reduced", None)
+        deeper = depth not in (EXIT, "head")
+        if donor and averaged and not deeper:
+            return self.features(donor, train), self.features(donor, val)
+        if branch.frozen or not deeper:
+            units = dict(list(branch.units.items())[: branch.frozen])
+            reduce = None if deeper else average if averaged else reduced
+            if units or reduce:
+                return run_frozen(units, train, device, reduce), run_frozen(units, val, device, reduce)
+        return train, val
+
+    def _task(self, branch: Branch, donor: Donor | None, depth: str) -> BranchTask:
+        train, val = self.readable(branch, donor, depth)
+        upper = _Upper(branch)
+        groups = [{"params": list(upper.parameters()), "lr": self.recipe.learning_rate}]
+        return BranchTask(upper, groups, train, val, self.recipe, self.loss)
+
+    def _loop(
+        self, task: BranchTask, phase: str, epochs: int, *, patience: int | None = None, from_start: bool = True
+    ) -> Fit:
+        recipe = self.recipe.model_copy(update={"epochs": epochs})
+        return run_loop(
+            task,
+            recipe,
+            phase=phase,
+            checkpoints=self.checkpoints,
+            patience=patience,
+            from_start=from_start,
+            progress=_counter(self.progress, phase, epochs),
+        )
 
 
 def _counter(progress: Progress | None, what: str, of: int) -> Callable[[int], None] | None:
@@ -257,14 +291,3 @@ class _Upper(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.units(features.float()))
         return logits
-
-
-def _is_enough(candidates: dict[str, Candidate]) -> bool:
-    """Return whether nothing deeper could be better by enough."""
-    return max(fitted.score for _, fitted in candidates.values()) >= 1 - GOOD_ENOUGH
-
-
-def _cheapest(candidates: dict[str, Candidate]) -> str:
-    """Return the cheapest depth whose macro-F1 is within GOOD_ENOUGH of the best."""
-    best = max(fitted.score for _, fitted in candidates.values())
-    return next(d for d in DEPTHS if d in candidates and candidates[d][1].score >= best - GOOD_ENOUGH)

@@ -27,11 +27,10 @@ from ..schema import Labels
 from ..settings.models import BranchSettings
 from .checkpoint import Checkpoints, Fit
 from .data import Samples, Share
+from .fit import augment
 from .loop import run_loop
 from .metrics import score
 
-#: Largest shift of a training picture, as a share of its size.
-SHIFT = 0.08
 _EVAL_BATCH = 64
 
 
@@ -254,23 +253,6 @@ def attribute_aware(weights: Sequence[Tensor]) -> npt.NDArray[np.float64]:
     each = labelled / labelled.sum(dim=1, keepdim=True).clamp(min=1)
     p = (0.5 / labelled.shape[1] + 0.5 * each.mean(dim=0)).numpy()
     return np.asarray(p / p.sum(), dtype=np.float64)
-
-
-def augment(pixels: npt.NDArray[Any], rng: np.random.Generator, recipe: BranchSettings) -> npt.NDArray[np.uint8]:
-    """Return the pictures (B, S, S, 3) shifted a little, their edge repeated, if `recipe.crop`.
-
-    By chance they are mirrored if `recipe.flip`.
-    """
-    size = pixels.shape[1]
-    reach = round(size * SHIFT) if recipe.crop else 0
-    padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
-    out = np.empty_like(pixels)
-    for i, (y, x) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(pixels), 2))):
-        out[i] = padded[i, y : y + size, x : x + size]
-    mirrored = rng.random(len(pixels)) < 0.5
-    if recipe.flip:
-        out[mirrored] = out[mirrored, :, ::-1]
-    return out
 
 
 def _by_row(part: Samples, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -48,8 +48,7 @@ class _Layer:
 
     weight: Tensor
     bias: Tensor
-    accuracy: float
-    macro_f1: float
+    merit: float
     loss: float
 
 
@@ -96,9 +95,9 @@ def solve(
     pays = False
     if recipe.class_balance:
         balanced = add(chosen, balance(train.labels.attribute.labels, train.target))
-        pays = balanced.macro_f1 - best.macro_f1 > best.accuracy - balanced.accuracy
+        pays = balanced.merit > best.merit
         best = balanced if pays else best
-    fit = Fit(len(solved), solved.index(best) + 1, best.macro_f1, best.loss, chosen, pays)
+    fit = Fit(len(solved), solved.index(best) + 1, best.merit, best.loss, chosen, pays)
     accelerator = start(recipe)
     if accelerator.num_processes > 1:  # each has solved the same; the last digits are the first one's
         told: list[Any] = [best, fit]
@@ -199,7 +198,7 @@ class _Problem:
         said = float(self.loss(logits, val.target, weight, value_weight=None, smoothing=0.0))
         require_finite(self.name, said, "validation loss")
         scores = score(self.labels, probabilities(self.labels.kind, logits).numpy(), val.labels.target)
-        return _Layer(*layer, scores.accuracy, scores.macro_f1, said)
+        return _Layer(*layer, scores.merit, said)
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and deviation (F,) of the train features."""

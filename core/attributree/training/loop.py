@@ -29,6 +29,8 @@ from .checkpoint import Checkpoints, Fit, LoopState
 from .data import Share, pick_device
 
 WEIGHT_DECAY = 0.05
+#: Learning rates warm up over this share of the steps.
+WARMUP = 0.1
 #: Gradients longer than this are cut.
 MAX_NORM = 5.0
 
@@ -93,8 +95,9 @@ def run_loop(
 
     AdamW; the learning rates warm up and then fall along a cosine over `recipe.epochs`. The best epoch has the
     highest validation score, the lower loss breaking ties; after `patience` (default: the recipe's) epochs without a
-    better one it ends. `from_start`: the weights it begins with count as epoch 0. With `checkpoints`, `phase` is
-    written at epoch bounds and taken up again. Raises TrainingError if a loss is not a finite number.
+    better one it ends, those of the warm-up not counted. `from_start`: the weights it begins with count as epoch 0.
+    With `checkpoints`, `phase` is written at epoch bounds and taken up again. Raises TrainingError if a loss is not a
+    finite number.
     """
     accelerator = start(recipe, partial=task.partial)
     device = accelerator.device if accelerator.num_processes > 1 else pick_device(recipe.device)
@@ -145,6 +148,29 @@ def run_loop(
     task.module.load_state_dict(state.best)
     task.module.eval()
     return state.fit
+
+
+def seconds_of_step(task: Task, recipe: TrainingSettings) -> float:
+    """Return the seconds that a step of training takes here. `task.module` is moved to its device and left as it is."""
+    device = pick_device(recipe.device)
+    task.module.to(device)
+    tried, state = copy.deepcopy(task.module).train(), torch.get_rng_state()
+    batch, seconds = next(task.batches(np.random.default_rng(recipe.seed), Share())), 0.0
+    for _ in range(2):  # the first one pays for what is prepared once
+        begun = time.perf_counter()
+        task.loss(tried, batch).backward()  # type: ignore[no-untyped-call]
+        float(next(tried.parameters()).detach().flatten()[0])  # a GPU is waited for
+        seconds = time.perf_counter() - begun
+    torch.set_rng_state(state)
+    return seconds
+
+
+def agreed(recipe: TrainingSettings, number: float) -> float:
+    """Return the first process's `number`, where there are several: they must decide alike."""
+    said = [number]
+    if start(recipe).num_processes > 1:
+        broadcast_object_list(said)
+    return said[0]
 
 
 def _writer(folder: Path) -> Any:
@@ -200,13 +226,14 @@ def _advance(
     fit, best = replace(state.fit, epochs=state.fit.epochs + 1), state.best
     if (score, -loss) > (fit.score, -fit.loss):
         fit, best = Fit(fit.epochs, fit.epochs, score, loss), copy.deepcopy(module.state_dict())
-    done = fit.epochs >= epochs or fit.epochs - fit.best >= patience
+    since = max(fit.best, math.ceil(WARMUP * epochs))  # what is still warming up is not expected to gain
+    done = fit.epochs >= epochs or fit.epochs - since >= patience
     return LoopState(fit, state.steps + steps, done, best)
 
 
 def rate_share(step: int, steps: int) -> float:
-    """Return the share of the learning rate at `step`: linear over the first tenth, then a cosine to 1 %."""
-    warmup = max(1, steps // 10)
+    """Return the share of the learning rate at `step`: linear while it warms up, then a cosine to 1 %."""
+    warmup = max(1, int(WARMUP * steps))
     if step < warmup:
         return (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, steps - warmup))

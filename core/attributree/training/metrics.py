@@ -36,6 +36,14 @@ class Scores:
     accepted_accuracy: float | None
     per_value: dict[str, dict[str, float]]
 
+    @property
+    def merit(self) -> float:
+        """What trainings are chosen by: the mean of accuracy and macro-F1.
+
+        Macro-F1 alone would pay for a few answers of rare values with any number of common ones, accuracy the reverse.
+        """
+        return (self.accuracy + self.macro_f1) / 2
+
     def to_json(self) -> dict[str, Any]:
         """Return the scores as JSON-ready data, shares rounded to four digits."""
         out: dict[str, Any] = {"n": self.n}

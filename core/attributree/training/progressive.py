@@ -1,7 +1,7 @@
 """Progressive growing: a frozen trunk and branches that are grown on it in turn. Knows no database.
 
     tree = GrowingTree.on(backbone, Donor(BACKBONE, backbone.upper))      # or learn_trunk, if its weights are random
-    grown, verdict = grow_branch(samples, tree.donors, setup, may_exit=tree.may_exit(name, recipe))
+    grown, verdict = grow_branch(samples, tree.donors, setup, may_exit=tree.may_exit(name, recipe), trunk=tree.trunk)
     tree = tree.with_branch(name, grown.branch)                           # the next one may start from its units
 
 sync-catalog, finetune and compare grow through here, so they grow the same.
@@ -20,11 +20,11 @@ from ..nn.heads import HeadFactory
 from ..nn.losses import build_loss
 from ..nn.sources import RANDOM
 from ..nn.tree import Branch, KeyedBranch, digest_of, unit_digests, weights_of
-from ..nn.trunk import MAPS, PYRAMID, Backbone, Reads
+from ..nn.trunk import MAPS, PIXELS, PYRAMID, Backbone, Reads, Trunk
 from ..plugins import LoadedPlugins
 from ..reports import Progress
 from ..schema import Attribute
-from ..settings.models import EXIT, BranchSettings
+from ..settings.models import EXIT, NETWORK, BranchSettings
 from .checkpoint import Checkpoints
 from .data import Samples
 from .donors import Donor, DonorFeatures
@@ -64,20 +64,27 @@ class BranchSetup:
     def reads(self) -> frozenset[Reads]:
         """Return what a growth needs of the trunk's features.
 
-        With depth "auto" both, even if there may be no exit this time: the next branch reads them, and the trunk is
+        With depth "auto" all, even if there may be no exit this time: the next branch reads them, and the trunk is
         run once.
         """
-        if self.recipe.depth == "auto" and self.below == MAPS:
-            return frozenset((MAPS, PYRAMID))
-        if self.recipe.depth not in ("auto", EXIT):
-            return frozenset((self.below,))
-        at_exit = Branch({}, self.exit_head()).reads
-        return frozenset((at_exit,) if self.recipe.depth == EXIT else (self.below, PYRAMID, at_exit))
+        if self.recipe.depth == EXIT:
+            return frozenset((self._at_exit(),))
+        if self.recipe.depth == "auto":
+            return frozenset((self.below, PYRAMID, self._at_exit(), PIXELS))
+        return frozenset((self.below, PIXELS) if self.recipe.depth == NETWORK else (self.below,))
 
     def mirrors(self) -> bool:
-        """Return whether a growth reads mirrored features: if the attribute allows it, and its head is not solved."""
+        """Return whether a growth reads mirrored features: where the attribute allows it and units are trained on them.
+
+        With depth "auto" it reads none: they would double the price of finding out what suffices.
+        """
+        if self.recipe.depth in ("auto", NETWORK):
+            return False
         alone = {EXIT: self.exit_head, "head": self.head}.get(self.recipe.depth)
         return self.recipe.flip and not (alone and is_linear(alone()))
+
+    def _at_exit(self) -> Reads:
+        return Branch({}, self.exit_head()).reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +101,11 @@ class GrowingTree:
     donors: tuple[Donor, ...]
     with_units: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def trunk(self) -> Trunk:
+        """The trunk alone."""
+        return self.backbone.trunk
+
     @classmethod
     def on(cls, backbone: Backbone, *donors: Donor) -> GrowingTree:
         """Return a tree without branches."""
@@ -101,8 +113,8 @@ class GrowingTree:
         return cls(backbone, digest_of(weights_of(backbone.trunk)), named)
 
     def with_branch(self, name: str, branch: Branch) -> GrowingTree:
-        """Return the tree with one more branch. One without units is no donor."""
-        if not branch.units:
+        """Return the tree with one more branch. One without units above this trunk is no donor."""
+        if not branch.on_trunk:
             return replace(self, with_units=self.with_units - {name})
         return self.with_donor(Donor.of(name, KeyedBranch.of(branch)))
 
@@ -129,6 +141,7 @@ def grow_branch(
     setup: BranchSetup,
     *,
     may_exit: bool,
+    trunk: Trunk | None = None,
     live: Callable[[], Floats] | None = None,
     features: DonorFeatures | None = None,
     executor: Executor | None = None,
@@ -138,7 +151,8 @@ def grow_branch(
     """Grow a branch on `samples` of the trunk's features, all splits, and gate it.
 
     `live` returns the probabilities (N, C) that the branch to be replaced gives the unambiguous validation samples;
-    without one, the branch is measured against the commonest answer. `features`: where the donors' come from.
+    without one, the branch is measured against the commonest answer. `features`: where the donors' come from; `trunk`:
+    what a whole network begins at.
     Raises what `grow` raises.
     """
     grown = (executor or Inline()).run(
@@ -148,6 +162,7 @@ def grow_branch(
         setup.head,
         setup.recipe,
         new_exit=setup.exit_head if may_exit else None,
+        trunk=trunk,
         features=features,
         loss=setup.loss,
         checkpoints=checkpoints,
