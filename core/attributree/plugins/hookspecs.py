@@ -267,9 +267,9 @@ def attributree_augmentation(attribute: Attribute) -> Augmentation | None:
 
     A mirrored image is wrong for what tells left from right, a cropped one for lengths. Asked once when plugins are
     loaded, so it must be quick and import no torch. Where several attributes train together (trunk, finetune,
-    pretrain) an image is only changed in ways that all of them allow. A branch that is grown reads stored features:
-    of the image, and of the mirrored one if `flip`; it is never cropped. If the hook fails, the attribute is trained
-    without any augmentation until the plugin is mended.
+    pretrain) an image is only changed in ways that all of them allow. A branch that is grown reads stored features, of
+    the image and perhaps of the mirrored one, never of a cropped one; a network of its own reads pictures, changed anew
+    each time. If the hook fails, the attribute is trained without any augmentation until the plugin is mended.
     """
     raise NotImplementedError
 
