@@ -146,7 +146,7 @@ def _show_report(report: dict[str, Any]) -> None:
         print_table("held-out results", ("attribute", "status", *_SCORES, "depth", "donor", "seconds"), map(_row, rows))
     told = Told()
     for row in rows:
-        left_out = [f"{depth} {why}" for depth, why in row["metrics"]["left_out"].items()]
+        left_out = [f"{depth} {why}" for depth, why in row["metrics"].get("left_out", {}).items()]
         if left_out:
             say(f"{row['attribute']}: left out: {'; '.join(left_out)}")
         unchanged = row["unchanged"]

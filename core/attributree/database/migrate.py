@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VERSION_TABLE = "attributree_version"
 #: The revision that `tables.py` describes: the newest file in migrations/versions.
-HEAD = "0010"
+HEAD = "0011"
 #: Seconds to wait for another process that is upgrading.
 _PATIENCE = 300.0
 

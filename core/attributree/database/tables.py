@@ -338,6 +338,7 @@ class Branch(Base):
     metrics: Mapped[Json]
     config: Mapped[Json]
     made_with: Mapped[Json]
+    familiarity: Mapped[Digest | None]
     created_at: Mapped[Now]
 
 

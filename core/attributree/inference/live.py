@@ -38,11 +38,13 @@ _CHUNK = 512
 class LookedAt:
     """What the live tree sees on the images `ids`, N of them: by attribute, calibrated probabilities (N, K).
 
-    K are the values that the attribute's branch learnt. `failed` are images that could not be read, and why.
+    K are the values that the attribute's branch learnt. `novelty` (N,) is that of the branches that can tell, above 1
+    if an image is unlike what it learnt from. `failed` are images that could not be read, and why.
     """
 
     ids: tuple[int, ...]
     probabilities: dict[str, Floats]
+    novelty: dict[str, Floats]
     failed: dict[int, str]
 
 
@@ -106,16 +108,17 @@ class LiveTree:
         part = part.take(np.isin(part.image_ids, list(pictures.digests)))
         if not len(part):
             return dict(NO_SCORES)
-        logits = []
+        logits, novel = [], []
         ids = part.image_ids.tolist()
         for start in range(0, len(ids), _CHUNK):
             features = self._read(stores, pictures, ids[start : start + _CHUNK])
             logits.append(self.predictor.tree.from_features(features, [name])[name].cpu())
+            novel.append(self.loaded.novelty(features, [name]).get(name, np.zeros(len(logits[-1]), np.float32)))
         record = self.version.branches[name]
         attribute = self.attributes[name]
         probs = branch_probabilities(record, attribute, torch.cat(logits))
         cut = record.cut if record.calibrated else None
-        return score(attribute.labels, probs, part.target, cut).to_json()
+        return score(attribute.labels, probs, part.target, cut, held_back=np.concatenate(novel) > 1).to_json()
 
     # -- predict -----------------------------------------------------------------------------------
 
@@ -190,17 +193,21 @@ class LiveTree:
         Images that cannot be decoded are quarantined.
         """
         if not ids:
-            return LookedAt((), {name: np.zeros((0, 0), np.float32) for name in names}, {})
+            return LookedAt((), {name: np.zeros((0, 0), np.float32) for name in names}, {}, {})
         pictures, stores = self._features(ids, self._reads(names), quietly=True)
         good = [image_id for image_id in ids if image_id in pictures.digests]
         parts: dict[str, list[Floats]] = {name: [] for name in names}
+        novelty: dict[str, list[Floats]] = {name: [] for name in names if name in self.loaded.familiarities}
         for start in range(0, len(good), _CHUNK):
             features = self._read(stores, pictures, good[start : start + _CHUNK])
             for name, logits in self.predictor.tree.from_features(features, names).items():
                 parts[name].append(own_probabilities(self.loaded.branches[name], logits))
+            for name, found in self.loaded.novelty(features, names).items():
+                novelty[name].append(found)
         none = np.zeros((0, 0), np.float32)
         seen = {name: np.concatenate(part) if part else none for name, part in parts.items()}
-        return LookedAt(tuple(good), seen, pictures.failed)
+        novel = {name: np.concatenate(part) for name, part in novelty.items() if part}
+        return LookedAt(tuple(good), seen, novel, pictures.failed)
 
     def files(self, predictions: Sequence[Prediction]) -> dict[int | str, Place]:
         """Return where the file of each predicted image is, or its URL, by `sheet.key_of`."""
@@ -212,7 +219,7 @@ class LiveTree:
 
     def _reads(self, names: Iterable[str]) -> frozenset[Reads]:
         """Return what those of the named branches that can answer read of the trunk."""
-        return self.predictor.tree.reads(name for name in names if name not in self.predictor.failing)
+        return self.loaded.reads(name for name in names if name not in self.predictor.failing)
 
     def _features(
         self, ids: Sequence[int], reads: Collection[Reads], *, quietly: bool = False

@@ -30,13 +30,18 @@ ACCEPT, REVIEW, NOT_APPLICABLE, ERROR = "accept", "review", "not_applicable", "e
 UNMAPPED_TYPE = "its article type is unmapped, so it is not known whether this is asked of it; see attributree types"
 #: The reason of an answer whose value was split after its branch had learnt it.
 SPLIT = "the branch learnt these as one value, which was split since; label some of each to have it retrained"
+#: The reason of an answer about a picture that is unlike those that the branch learnt from.
+UNFAMILIAR = "it is unlike the pictures that this was learnt from; label some of its kind, and they will be learnt"
 #: The reason why there is no answer where all that the branch can imagine are values that were retired.
 RETIRED = "the branch sees a value that was retired, and gives no chance to any of today's"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer about one image. `values` are keys; `confidence` is None where nothing was computed."""
+    """One answer about one image. `values` are keys; `confidence` is None where nothing was computed.
+
+    `novelty` is how unlike the pictures that the branch learnt from the image is: above 1 unlike them, None if unknown.
+    """
 
     image: str
     sku: str | None
@@ -48,6 +53,7 @@ class Prediction:
     version: int
     reason: str | None = None
     image_id: int | None = None
+    novelty: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as one line of `attributree predict`."""
@@ -62,6 +68,8 @@ class Prediction:
         }
         if self.kind == "multi":
             out["values"] = list(self.values)
+        if self.novelty is not None and self.novelty > 1:
+            out["novelty"] = round(self.novelty, 3)
         if self.reason is not None:
             out["reason"] = self.reason
         return out
@@ -158,7 +166,7 @@ class Predictor:
         if pixels:
             with torch.inference_mode():
                 batch = torch.from_numpy(np.stack(pixels)).to(self.device)
-                features = self.tree.trunk.features(batch, self.tree.reads(self._present(names)))
+                features = self.tree.trunk.features(batch, self.loaded.reads(self._present(names)))
                 good = [subject for i, subject in enumerate(subjects) if i not in unread]
                 answered = iter(self.predict_features(good, features, names))
         # One prediction a name either way, so the answers come in the order of the subjects.
@@ -184,13 +192,14 @@ class Predictor:
         present = self._present(names)
         logits = self.tree.from_features(features, present)
         answers = {name: self._answer(name, logits[name]) for name in present}
+        novelty = self.loaded.novelty(features, present)
         out: list[Prediction] = []
         for i, subject in enumerate(subjects):
             for name in names:
                 if self.asks(name, subject.article_type) == OUTSIDE:
                     out.append(self._plain(subject, name, NOT_APPLICABLE))
                 elif name in answers:
-                    out.append(self._answered(subject, name, answers[name], i))
+                    out.append(self._answered(subject, name, answers[name], novelty.get(name), i))
                 else:
                     out += self.failed(subject, [name], self.failing[name])
         return out
@@ -207,7 +216,7 @@ class Predictor:
         record = self.loaded.branches[name]
         return answer_today(attribute.labels, own_probabilities(record, logits), record.values)
 
-    def _answered(self, subject: Subject, name: str, answers: Answers, row: int) -> Prediction:
+    def _answered(self, subject: Subject, name: str, answers: Answers, novelty: Floats | None, row: int) -> Prediction:
         record = self.loaded.branches[name]
         confidence = float(answers.confidence[row])
         keys = self.attributes[name].labels.keys
@@ -215,10 +224,14 @@ class Predictor:
         undecided = answers.undecided is not None and bool(answers.undecided[row])
         if self.attributes[name].labels.exclusive and confidence == 0:
             return self._plain(subject, name, ERROR, RETIRED)
+        novel = None if novelty is None else float(novelty[row])
         decision, reason = (REVIEW, SPLIT) if undecided else (decide(record, confidence), None)
+        if decision == ACCEPT and novel is not None and novel > 1:
+            decision, reason = REVIEW, UNFAMILIAR
         if self.asks(name, subject.article_type) == UNMAPPED:
             decision, reason = REVIEW, UNMAPPED_TYPE
-        return replace(self._plain(subject, name, decision, reason), values=values, confidence=confidence)
+        plain = self._plain(subject, name, decision, reason)
+        return replace(plain, values=values, confidence=confidence, novelty=novel)
 
     def _plain(self, subject: Subject, name: str, decision: str, reason: str | None = None) -> Prediction:
         kind = self.attributes[name].labels.kind

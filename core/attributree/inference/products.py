@@ -17,7 +17,17 @@ from ..schema import SEPARATOR, Labels
 from ..settings.recipes import Recipes
 from ..training.metrics import NO_SCORES, score
 from .live import LiveTree
-from .predict import ERROR, NOT_APPLICABLE, RETIRED, REVIEW, SPLIT, UNMAPPED_TYPE, decide
+from .predict import (
+    ACCEPT,
+    ERROR,
+    NOT_APPLICABLE,
+    RETIRED,
+    REVIEW,
+    SPLIT,
+    UNFAMILIAR,
+    UNMAPPED_TYPE,
+    decide,
+)
 
 #: Pictures, about, that are looked at together.
 _PICTURES = 512
@@ -179,6 +189,11 @@ class _LookedAt:
         labels = self.live.attributes[name].labels
         return pool(labels, own, numbers), np.split(own, np.flatnonzero(np.diff(numbers)) + 1)
 
+    def unfamiliar(self, product: ProductPictures, name: str) -> bool:
+        """Return whether all pictures that show `name` are unlike what its branch learnt from."""
+        novelty = self.seen.novelty.get(name)
+        return novelty is not None and all(novelty[self.row[image.id]] > 1 for image in self.shown(product, name))
+
     def predict(self, products: Sequence[ProductPictures], name: str) -> dict[int, ProductPrediction]:
         """Return the answers about products, by their ids."""
         failing, known = self.live.predictor.failing.get(name), self.known[name]
@@ -216,6 +231,8 @@ class _LookedAt:
             return self._plain(product, name, ERROR, RETIRED)
         today = translate(own, branch.values, labels)
         decision, reason = decide(branch, confidence), None
+        if decision == ACCEPT and self.unfamiliar(product, name):
+            decision, reason = REVIEW, UNFAMILIAR
         best, against, witnesses = shown[shown_by(labels, said, today)], None, None
         alone = answer_today(labels, own, branch.values)
         if found := contradiction(alone, _sure(self.live, name), said):
@@ -284,7 +301,8 @@ def evaluate_products(live: LiveTree, split: str, names: Collection[str] = ()) -
     """Return the scores of pooled answers on the labelled products of one split, by attribute.
 
     As `LiveTree.evaluate` has them by picture, and `pictures`, how many a product has on average. A product whose
-    pictures are sure of different answers is not accepted, however sure the pooled answer is.
+    pictures are sure of different answers, or all unlike what was learnt, is not accepted, however sure the pooled
+    answer is.
     """
     asked = live.names(names)
     found: dict[str, list[tuple[Floats, Floats, bool, int]]] = {name: [] for name in asked}
@@ -310,8 +328,8 @@ def evaluate_products(live: LiveTree, split: str, names: Collection[str] = ()) -
 def _labelled(
     looked_at: _LookedAt, products: Sequence[ProductPictures], name: str
 ) -> list[tuple[Floats, Floats, bool, int]]:
-    """Return of each labelled product its pooled probabilities (C,), target (C,), whether two pictures contradict
-    each other, and how many there are.
+    """Return of each labelled product its pooled probabilities (C,), target (C,), whether it is held back (two pictures
+    contradict each other, or all are unlike what was learnt), and how many there are.
     """
     labels, branch = looked_at.live.attributes[name].labels, looked_at.live.version.branches[name]
     known = looked_at.known[name]
@@ -326,5 +344,6 @@ def _labelled(
     for product, said, probabilities, pictures in zip(wanted, answers.said, today, own, strict=True):
         target = np.array([1.0 if key in known[product.id].values else absent for key in labels.keys], dtype=np.float32)
         against = contradiction(answer_today(labels, pictures, branch.values), sure, said)
-        rows.append((probabilities, target, against is not None, len(pictures)))
+        held_back = against is not None or looked_at.unfamiliar(product, name)
+        rows.append((probabilities, target, held_back, len(pictures)))
     return rows

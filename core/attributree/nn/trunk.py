@@ -171,6 +171,12 @@ class Backbone:
         """The numbers P of the pyramid."""
         return self.shapes[PYRAMID][0]
 
+    def overall(self, pyramid: Tensor) -> Tensor:
+        """Return what of a pyramid (B, P) sums up the last map, its average and maximum: (B, 2 C)."""
+        width, token = self.shapes[MAPS][0], bool(self.trunk.grid and self.trunk.grid.class_token)
+        start = pyramid.shape[1] - (2 * sum(rows * columns for rows, columns in _GRIDS) + token) * width
+        return pyramid[:, start : start + 2 * width]
+
     def units_of(self, depth: str) -> dict[str, nn.Module]:
         """Return the units that a branch of `depth` has, by name in order, with the weights that they have here."""
         if depth == EXIT:

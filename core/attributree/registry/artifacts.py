@@ -59,16 +59,10 @@ class ArtifactStore:
 
         Raises ArtifactError if it is missing, damaged or something else.
         """
-        path = self.check(digest)
-        try:
-            with safe_open(path, framework="pt") as file:
-                names = set(file.keys())
-                if names != set(expected):
-                    odd = sorted(names ^ set(expected))[:3]
-                    raise ArtifactError(f"{path} does not hold what its branch needs; differing: {', '.join(odd)}")
-                weights: Weights = {name: file.get_tensor(name) for name in names}
-        except SafetensorError as error:
-            raise ArtifactError(f"{path} is not a safetensors file: {error}") from error
+        path, weights = self.path(digest), self.read(digest)
+        if weights.keys() != expected.keys():
+            odd = sorted(weights.keys() ^ expected.keys())[:3]
+            raise ArtifactError(f"{path} does not hold what its branch needs; differing: {', '.join(odd)}")
         for name, tensor in weights.items():
             want = expected[name]
             if tensor.shape != want.shape or tensor.dtype != want.dtype:
@@ -76,6 +70,15 @@ class ArtifactStore:
                     f"{path}: {name} is {tuple(tensor.shape)} {tensor.dtype}, expected {tuple(want.shape)} {want.dtype}"
                 )
         return weights
+
+    def read(self, digest: str) -> Weights:
+        """Return the part of that digest as it is. Raises ArtifactError if it is missing or damaged."""
+        path = self.check(digest)
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ArtifactError(f"{path} is not a safetensors file: {error}") from error
 
     def check(self, digest: str) -> Path:
         """Return where the part of that digest lies. Raises ArtifactError if it is missing or damaged."""

@@ -26,7 +26,8 @@ class BranchRecord:
     """A trained branch. `values` are the keys its outputs stand for, in order; `trunk` is a digest.
 
     `revision` is the catalogue's revision of its training set, `fingerprint` names that set; `parts` are the SHA-256 of
-    the weights of each of its units, in order, and of its head last. `made_with` is the schema that it learnt, and the
+    the weights of each of its units, in order, and of its head last; `familiarity` is that of what its pictures have in
+    common, None if that is not known. `made_with` is the schema that it learnt, and the
     code and plugins that taught it.
     `id` and `created_at` are None until the catalogue has stored it.
     """
@@ -52,6 +53,12 @@ class BranchRecord:
     run_id: int | None = None
     created_at: datetime | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
+    familiarity: str | None = None
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The SHA-256 of all that is stored of it."""
+        return (*self.parts, self.familiarity) if self.familiarity else self.parts
 
     @property
     def head_options(self) -> Mapping[str, Any]:

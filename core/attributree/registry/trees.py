@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,10 @@ from torch import nn
 
 from ..errors import ArtifactError, PluginError
 from ..heads import HEADS
+from ..nn.familiarity import Familiarity
 from ..nn.heads import HeadFactory
 from ..nn.tree import Branch, KeyedBranch, Tree, weights_of
-from ..nn.trunk import Backbone, TrunkSpec, build_backbone
+from ..nn.trunk import PYRAMID, Backbone, Features, Reads, TrunkSpec, build_backbone
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
 from ..settings.head_names import EXIT_HEAD
@@ -109,13 +110,30 @@ def load_units(
 
 @dataclass(frozen=True, eq=False)
 class LoadedTree:
-    """A tree in memory, with the records it was made from. `missing` says of each branch left out why."""
+    """A tree in memory, with the records it was made from. `missing` says of each branch left out why.
+
+    `familiarities` are those of the branches that know what they have seen.
+    """
 
     trunk: TrunkRecord
     branches: dict[str, BranchRecord]
     backbone: Backbone
     tree: Tree
     missing: dict[str, str]
+    familiarities: dict[str, Familiarity] = field(default_factory=dict)
+
+    def reads(self, names: Iterable[str]) -> frozenset[Reads]:
+        """Return what the named branches, and their familiarities, read of the trunk's features."""
+        names = tuple(names)
+        return self.tree.reads(names) | ({PYRAMID} if self.familiarities.keys() & set(names) else set())
+
+    def novelty(self, features: Features, names: Iterable[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return how novel pictures are to the named branches that can tell: (B,), above 1 if unlike what they know."""
+        asked = [name for name in names if name in self.familiarities]
+        if not asked:
+            return {}
+        overall = self.backbone.overall(features[PYRAMID])
+        return {name: self.familiarities[name].novelty(overall).numpy() for name in asked}
 
 
 def load_tree(
@@ -128,14 +146,25 @@ def load_tree(
     """
     backbone = load_backbone(store, trunk)
     keyed: dict[str, KeyedBranch] = {}
+    familiarities: dict[str, Familiarity] = {}
     missing: dict[str, str] = {}
     loaded: dict[str, nn.Module] = {}  # a unit that several branches share is read, kept and run once
     for name, record in sorted(branches.items()):
         try:
-            keyed[name] = KeyedBranch(load_branch(store, record, backbone, plugins, loaded), record.parts[:-1])
+            branch = load_branch(store, record, backbone, plugins, loaded)
+            if record.familiarity:
+                familiarities[name] = _load_familiarity(store, record.familiarity)
+            keyed[name] = KeyedBranch(branch, record.parts[:-1])
         except (ArtifactError, PluginError) as error:
             missing[name] = str(error)
-    return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, keyed), missing)
+    return LoadedTree(trunk, dict(branches), backbone, Tree(backbone.trunk, keyed), missing, familiarities)
+
+
+def _load_familiarity(store: ArtifactStore, digest: str) -> Familiarity:
+    try:
+        return Familiarity.from_weights(store.read(digest))
+    except TypeError as error:
+        raise ArtifactError(f"{store.path(digest)} is no familiarity: {error}") from error
 
 
 @dataclass(frozen=True)

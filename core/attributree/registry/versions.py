@@ -59,7 +59,8 @@ def named_parts(connection: Connection) -> frozenset[str]:
     """Return the digest of every part that a trunk or a branch is made of."""
     trunks = connection.execute(select(Trunk.digest)).scalars()
     parts = connection.execute(select(Branch.parts).distinct()).scalars()
-    return frozenset(trunks).union(*parts)
+    familiarities = connection.execute(select(Branch.familiarity).distinct()).scalars()
+    return frozenset(trunks).union(*parts, filter(None, familiarities))
 
 
 # -- tree versions ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ..answers import Floats
 from ..errors import AttributreeError, ConfigError, LeaseError, PluginError, TrainingError
 from ..inference.predict import branch_probabilities
 from ..label_set import LabelSet
+from ..nn.trunk import PYRAMID
 from ..registry.records import TrainingRun, TrunkRecord, Work
 from ..reports import BUSY, FAILED, REJECTED, SKIPPED, Action, Result, progress_of
 from ..settings.models import EXIT
@@ -24,7 +25,7 @@ from ..training.executors import Executor
 from ..training.fit import predict_logits
 from ..training.guard import HeadError
 from ..training.progressive import GrowingTree, grow_branch
-from .data import TrainingData, probe_of, usable
+from .data import TrainingData, familiar, probe_of, usable
 from .lease import Leases
 from .promote import Live
 from .records import TrainedBranch, describe
@@ -134,8 +135,10 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
         executor=job.executor.name,
     )
     replaced = live if live and name in live.loaded.tree.branches else None
+    reads = setup.reads() | {PYRAMID}
+    samples = data.samples(labels, pictures, tree.backbone, tree.digest, reads, flip=setup.mirrors())
     grown, verdict = grow_branch(
-        data.samples(labels, pictures, tree.backbone, tree.digest, setup.reads(), flip=setup.mirrors()),
+        samples,
         tree.donors,
         setup,
         may_exit=may_exit,
@@ -156,7 +159,8 @@ def grow_gated(job: Job, claim: Claim, tree: GrowingTree, live: Live | None) -> 
         "verdict": verdict.reason,
     }
     head, seconds = heads[EXIT if grown.depth == EXIT else ""], time.monotonic() - claim.begun
-    trained = TrainedBranch(claim.run, labels, grown.branch, head, grown.calibration, metrics, seconds)
+    familiarity = familiar(tree.backbone, samples[PYRAMID], setup.recipe)
+    trained = TrainedBranch(claim.run, labels, grown.branch, head, grown.calibration, familiarity, metrics, seconds)
     return GatedBranch(trained, verdict.promoted, checkpoints, probe_of(labels.image_ids.tolist(), pictures))
 
 

@@ -19,14 +19,15 @@ from ..images.features import ActivationStore, top_key
 from ..images.remote import RemoteFiles
 from ..inference.features import CatalogImages, Pictures
 from ..label_set import LabelSet
+from ..nn.familiarity import Familiarity
 from ..nn.sources import find_weights
 from ..nn.transform import Transform
 from ..nn.trunk import PIXELS, PYRAMID, Backbone, Reads, TrunkSpec, build_backbone, transform_of
 from ..plugins import LoadedPlugins
 from ..registry.artifacts import ArtifactStore
 from ..reports import Progress
-from ..schema import Attribute
-from ..settings.models import Settings
+from ..schema import SPLITS, Attribute
+from ..settings.models import BranchSettings, Settings
 from ..settings.recipes import Recipes
 from ..training.checkpoint import Checkpoints
 from ..training.data import Samples, pick_device
@@ -155,6 +156,14 @@ def probe_of(ids: Sequence[int], pictures: Pictures) -> npt.NDArray[np.uint8]:
     """Return pixels (P, S, S, 3) of the first of `ids` that could be decoded: what a promotion is proved on."""
     digests = [pictures.digests[i] for i in ids if i in pictures.digests][:PROBE_IMAGES]
     return pictures.pixels.read(digests).astype(np.uint8)
+
+
+def familiar(backbone: Backbone, pyramids: Samples, recipe: BranchSettings) -> Familiarity | None:
+    """Return what the pictures of an attribute have in common, by their `pyramids`; those of the test split apart."""
+    seen = pyramids.take(pyramids.labels.split != SPLITS.index("test"))
+    rows, labels = torch.from_numpy(np.ascontiguousarray(seen.inputs[0][seen.rows[:, 0]])), seen.labels
+    groups = labels.image_ids if labels.product_ids is None else labels.product_ids
+    return Familiarity.of(backbone.overall(rows), groups, recipe.seed)
 
 
 @dataclass(frozen=True, eq=False)

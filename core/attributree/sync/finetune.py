@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..errors import CatalogError, TrainingError
 from ..inference.predict import branch_probabilities
 from ..label_set import LabelSet
 from ..nn.tree import JointModel
+from ..nn.trunk import PYRAMID
 from ..plugins import LoadedPlugins
 from ..registry.records import BranchRecord, TrainingRun, Work
 from ..registry.trees import LoadedTree, head_factory, save_trunk
@@ -25,10 +27,10 @@ from ..settings.models import Settings
 from ..settings.recipes import outcome_settings
 from ..training.data import Samples
 from ..training.executors import Executor, Inline
-from ..training.finetune import Finetuned, Refined, finetune
+from ..training.finetune import PICTURES, Finetuned, Refined, features_of, finetune
 from ..training.guard import HeadError
 from ..training.joint import predict_joint, teach
-from .data import TrainingData, probe_of
+from .data import TrainingData, familiar, probe_of
 from .lease import Leases
 from .promote import Live, commit, load_live
 from .records import TrainedBranch, describe, describe_scores
@@ -163,11 +165,15 @@ def _conclude(
     """Store the finetuned tree, promote it if every attribute passed, and report."""
     backbone = replace(live.loaded.backbone, trunk=tuned.trunk)
     trunk = replace(save_trunk(data.store, backbone), spec=live.loaded.trunk.spec)
-    branches = {}
+    branches, pyramid_of = {}, partial(features_of, tuned.trunk.to(data.device).eval(), PYRAMID)
     for name, refined in tuned.branches.items():
         former, labels = live.branches[name], samples[name].labels
         head, metrics = (former.head, former.head_options), _describe(former, refined)
-        branches[name] = TrainedBranch(runs[name], labels, refined.branch, head, refined.calibration, metrics, seconds)
+        pyramids = samples[name].through(pyramid_of, data.device, PICTURES)
+        known = familiar(backbone, pyramids, data.recipes.of(name))
+        branches[name] = TrainedBranch(
+            runs[name], labels, refined.branch, head, refined.calibration, known, metrics, seconds
+        )
     lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
     status = REJECTED if lost else PROMOTED
     now, proof = commit(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..jsonable import jsonable
 from ..label_set import LabelSet
+from ..nn.familiarity import Familiarity
 from ..nn.tree import Branch
 from ..registry.records import BranchRecord, FinishedRun, TrainingRun
 from ..registry.trees import Proof, save_branch
@@ -32,6 +33,7 @@ class TrainedBranch:
     branch: Branch
     head: tuple[str, Mapping[str, Any]]
     calibration: Calibration
+    familiarity: Familiarity | None
     metrics: dict[str, Any]
     seconds: float
 
@@ -70,6 +72,7 @@ class TrainedBranch:
             metrics=self.metrics,
             config={**data.recipes.of(attribute.name).model_dump(), "head_options": dict(options)},
             run_id=self.run.id,
+            familiarity=data.store.put(self.familiarity.weights()) if self.familiarity else None,
             made_with={**made_with(data.plugins), "schema": attribute.to_json()},
         )
 

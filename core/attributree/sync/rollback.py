@@ -83,7 +83,7 @@ def _require_parts(store: ArtifactStore, version: TreeVersion) -> None:
     """Raise ArtifactError, naming what it belongs to, if a part of the version is missing or damaged."""
     load_backbone(store, version.trunk)
     for name, branch in version.branches.items():
-        for digest in branch.parts:
+        for digest in branch.stored:
             try:
                 store.check(digest)
             except ArtifactError as error:
