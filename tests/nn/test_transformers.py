@@ -14,8 +14,8 @@ from attributree.errors import TrunkError
 from attributree.heads import LinearHead, PyramidHead, spatial_pyramid
 from attributree.nn.sources import RANDOM
 from attributree.nn.tokens import STAGES, TokenGrid, stage_names
-from attributree.nn.tree import Branch, KeyedBranch, Tree, weights_of
-from attributree.nn.trunk import MAPS, PYRAMID, TOKENS, Backbone, TrunkSpec, build_backbone
+from attributree.nn.tree import Branch, KeyedBranch, Tree, copy_units, weights_of
+from attributree.nn.trunk import MAPS, OWN, PYRAMID, TOKENS, Backbone, TrunkSpec, build_backbone, own_trunk
 from attributree.nn.weights import write_weights
 from attributree.training.trunk import reset
 
@@ -175,3 +175,17 @@ def test_a_transformer_that_does_more_between_its_blocks_is_refused() -> None:
     """CaiT brings its class token in after the blocks: units that are run one after the other would not."""
     with pytest.raises(TrunkError, match="cait_xxs24_224 cannot be cut"):
         build_backbone(TrunkSpec("cait_xxs24_224", image_size=32, weights=RANDOM))
+
+
+def test_a_transformer_may_be_a_branch_s_own_network() -> None:
+    backbone = vit()
+    stirred(nn.ModuleList([backbone.trunk, *backbone.upper.values()]))
+    head = LinearHead(backbone.out_channels, 3).eval()
+    shared = Branch(copy_units(backbone.upper), head)
+    whole = Branch({OWN: own_trunk(backbone.trunk), **copy_units(backbone.upper)}, head)
+    tree = Tree(backbone.trunk, {"shared": KeyedBranch.of(shared), "whole": KeyedBranch.of(whole)})
+    logits = tree(pictures(2))
+    assert torch.equal(logits["shared"], logits["whole"])
+    whole.train().requires_grad_(True)
+    whole(pictures(2)).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None for p in whole.units[OWN].parameters())

@@ -228,6 +228,24 @@ def test_the_shared_trunk_is_not_run_for_a_network_alone() -> None:
     assert tree(torch.zeros(2, 16, 16, 3, dtype=torch.uint8))["surface"].shape == (2, 2)
 
 
+def test_an_exit_on_a_trunk_of_its_own_answers_as_on_the_shared_one_bit_by_bit() -> None:
+    pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    trunk, other, head, units = make_trunk(), make_trunk(), PyramidHead(160, 5), make_units()
+    nn.init.normal_(other.units[0].weight)  # type: ignore[arg-type]
+    neck = LinearHead(8, 3)
+    before = Tree(trunk, {"a": KeyedBranch(Branch({}, head), ()), "b": KeyedBranch(Branch(units, neck), ("u", "v"))})
+    own = {
+        "a": KeyedBranch(Branch({OWN: own_trunk(trunk, PYRAMID)}, head), ("t",)),
+        "b": KeyedBranch(Branch({OWN: own_trunk(trunk), **units}, neck), ("t", "u", "v")),
+        "c": KeyedBranch(Branch(units, neck), ("u", "v")),
+    }
+    after = Tree(other, own)
+    told, now = before(pixels), after(pixels)
+    assert torch.equal(told["a"], now["a"])
+    assert torch.equal(told["b"], now["b"])
+    assert not torch.equal(now["b"], now["c"])  # the shared trunk is another one
+
+
 def test_a_network_that_begins_at_the_trunk_makes_what_the_trunk_s_branches_make() -> None:
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     trunk, units, head = make_trunk(), make_units(), LinearHead(8, 3)

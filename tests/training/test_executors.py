@@ -15,7 +15,7 @@ from torch import nn
 from attributree.errors import TrainingError
 from attributree.heads import LinearHead
 from attributree.nn.heads import HeadFactory
-from attributree.nn.trunk import MAPS
+from attributree.nn.trunk import MAPS, PIXELS, Trunk
 from attributree.plugins.discovery import from_folder
 from attributree.settings.models import BranchSettings
 from attributree.training.data import Samples
@@ -100,6 +100,22 @@ def test_two_processes_train_one_branch(
     donors, deep = [Donor("backbone", make_units())], recipe.model_copy(update={"depth": "stage", "epochs": 6})
     grown = executor.run(grow, {MAPS: samples}, donors, head, deep)
     assert grown.scores["val"].macro_f1 > 0.9
+
+
+@pytest.mark.acceptance
+def test_two_processes_decide_alike_how_deep_they_train(
+    make_samples: Make, make_units: Callable[..., dict[str, nn.Module]], recipe: BranchSettings
+) -> None:
+    samples = make_samples(n=200)
+    trunk = Trunk({"stem": nn.Conv2d(3, 8, 3, stride=4, padding=1)}, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), ["stem"])
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8)
+    pixels = Samples((pictures,), np.arange(200)[:, None], samples.labels)
+    short = recipe.model_copy(update={"epochs": 4})
+    head = HeadFactory(samples.labels.attribute, 8)
+    both = {MAPS: Samples((samples.inputs[0] * 0.1,), samples.rows, samples.labels), PIXELS: pixels}
+    grown = Torchrun(2).run(grow, both, [Donor("backbone", make_units())], head, short, trunk=trunk.eval())
+    assert {*grown.depths, *grown.left_out} >= {"head"}
+    assert grown.scores["val"].n
 
 
 @pytest.mark.acceptance

@@ -77,8 +77,8 @@ def _try_heads(settings: Settings, plugins: LoadedPlugins) -> dict[str, Any]:
     for name, attribute in plugins.attributes.items():
         picked = Recipes.read(settings, plugins).of(name).head
         try:
-            for units in (0, len(backbone.upper)):
-                HeadFactory(attribute, backbone.width(units), plugins, picked)()
+            for above in (False, True):
+                HeadFactory(attribute, backbone.width(above), plugins, picked)()
         except AttributreeError as error:
             errors[name] = str(error)
         with suppress(PluginError):  # a head that fails and is not used is no finding

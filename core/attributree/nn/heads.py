@@ -42,7 +42,7 @@ class HeadFactory:
         cls, attribute: Attribute, backbone: Backbone, plugins: LoadedPlugins, recipe: BranchSettings, at_exit: bool
     ) -> HeadFactory:
         """Return what builds the heads of new branches of `attribute`, with units or without any."""
-        width, pyramid = backbone.width(0 if at_exit else 1), backbone.pyramid_features if at_exit else None
+        width, pyramid = backbone.width(not at_exit), backbone.pyramid_features if at_exit else None
         return cls(attribute, width, plugins, recipe.head, pyramid=pyramid)
 
     def __call__(self) -> nn.Module:

@@ -40,6 +40,12 @@ class Branch(nn.Module):
         return PYRAMID if not self.units and isinstance(self.head, PyramidHead) else read_by(self.units.values())
 
     @property
+    def root(self) -> tuple[str, ...]:
+        """What its first unit reads, and what a trunk of its own gives: units of equal content above it are equal."""
+        own = next(iter(self.units.values()), None)
+        return (self.reads, str(own.gives)) if isinstance(own, Trunk) else (self.reads,)
+
+    @property
     def on_trunk(self) -> bool:
         """Whether it has units that stand on the shared trunk: another branch may start from them."""
         return bool(self.units) and self.reads != PIXELS
@@ -115,7 +121,7 @@ class JointModel(nn.Module):
         shared: dict[tuple[str, ...], nn.Module] = {}
         for name, keyed in branches.items():
             units = {
-                unit_name: shared.setdefault(keyed.keys[:depth], unit)
+                unit_name: shared.setdefault((*keyed.branch.root, *keyed.keys[:depth]), unit)
                 for depth, (unit_name, unit) in enumerate(keyed.branch.units.items(), start=1)
             }
             self.branches[name] = Branch(units, keyed.branch.head)
@@ -148,7 +154,7 @@ class JointModel(nn.Module):
             if not branch.units:
                 logits[name] = branch.head(features[branch.reads].float())
                 continue
-            path: tuple[str, ...] = (branch.reads,)
+            path = branch.root
             if path not in done:
                 done[path] = features[branch.reads].float()
             for key, unit in zip(self.keys[name], branch.units.values(), strict=True):

@@ -85,8 +85,9 @@ class Trunk(nn.Module):
 
     The rounding to float16 belongs to the model: features that are read from the activation store and
     features that are computed now are the same numbers, so cached training, evaluation and prediction
-    agree. While the trunk itself is trained it hands on float32, and so does one that a branch owns (`own_trunk`): what
-    it makes is kept nowhere.
+    agree. While the trunk itself is trained it does not round.
+
+    A branch may own a trunk, as its first unit (`own_trunk`): `gives` is what that hands on, None for a shared one.
     """
 
     mean: Tensor
@@ -103,7 +104,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.stages = frozenset(stages)
         self.grid = grid
-        self.shared = True
+        self.gives: Reads | None = None
         self.units = nn.Sequential(OrderedDict(units))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -114,8 +115,10 @@ class Trunk(nn.Module):
         return TOKENS if self.grid else MAPS
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return what upper units read of (B, S, S, 3) uint8 pixels."""
-        return self.features(pixels, (self.below,))[self.below]
+        """Return what upper units read of (B, S, S, 3) uint8 pixels; a branch's own trunk, what it `gives`, float32."""
+        if self.gives is None:
+            return self.features(pixels, (self.below,))[self.below]
+        return self.features(pixels, (self.gives,))[self.gives].float()
 
     def features(self, pixels: Tensor, reads: Collection[Reads] = (MAPS, PYRAMID)) -> dict[Reads, Tensor]:
         """Return what `reads` asks for of (B, S, S, 3) uint8 pixels."""
@@ -135,15 +138,15 @@ class Trunk(nn.Module):
             found[MAPS] = self.grid.maps(top)  # (B, D, H, W)
         if PYRAMID in reads:
             found[PYRAMID] = torch.cat(cells, dim=1)  # (B, P)
-        if self.shared and not self.training:
+        if not self.training:
             found = {what: tensor.half() for what, tensor in found.items()}
         return found | untouched
 
 
-def own_trunk(trunk: Trunk) -> Trunk:
-    """Return a trunk of a branch's own, its first unit: a copy, trainable, that hands on float32."""
+def own_trunk(trunk: Trunk, gives: Reads | None = None) -> Trunk:
+    """Return a trunk of a branch's own, its first unit: a trainable copy; it `gives` what upper units read, or that."""
     own = copy.deepcopy(trunk).requires_grad_(True)
-    own.shared = False
+    own.gives = gives or trunk.below
     return own
 
 
@@ -183,9 +186,9 @@ class Backbone:
             return {}
         return {OWN: own_trunk(self.trunk), **self.upper} if depth == NETWORK else self.upper
 
-    def width(self, units: int) -> int:
-        """Return how many features the head of a branch of so many `units`, none or all of them, sees."""
-        return self.out_channels if units else self.shapes[MAPS][0]
+    def width(self, above: bool) -> int:
+        """Return how many features a head sees: `above` the units of a branch, or on the trunk's maps."""
+        return self.out_channels if above else self.shapes[MAPS][0]
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights of both halves under timm's names, as a file has them that `weights` may name."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ..jsonable import jsonable
+from ..settings.models import EXIT, NETWORK
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class BranchRecord:
     created_at: datetime | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
     familiarity: str | None = None
+
+    @property
+    def owns_trunk(self) -> bool:
+        """Whether its first part is a trunk of its own."""
+        return self.depth == NETWORK or (self.depth == EXIT and len(self.parts) > 1)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The SHA-256 of all that a picture goes through to its answer: one that has the same answers the same."""
+        return self.parts if self.owns_trunk else (self.trunk, *self.parts)
 
     @property
     def stored(self) -> tuple[str, ...]:

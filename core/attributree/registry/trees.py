@@ -16,10 +16,11 @@ from ..heads import HEADS
 from ..nn.familiarity import Familiarity
 from ..nn.heads import HeadFactory
 from ..nn.tree import Branch, KeyedBranch, Tree, weights_of
-from ..nn.trunk import PYRAMID, Backbone, Features, Reads, TrunkSpec, build_backbone
+from ..nn.trunk import MAPS, OWN, PYRAMID, Backbone, Features, Reads, TrunkSpec, build_backbone, own_trunk
 from ..plugins import LoadedPlugins
 from ..schema import KINDS, Attribute, Value
 from ..settings.head_names import EXIT_HEAD
+from ..settings.models import EXIT
 from .artifacts import ArtifactStore
 from .records import BranchRecord, TrunkRecord
 
@@ -73,7 +74,7 @@ def head_factory(record: BranchRecord, attribute: Attribute, backbone: Backbone,
     One of attributree's own is built by its name and options, whatever a plugin brings today. Raises ArtifactError if
     the head was a plugin's that is gone.
     """
-    in_features = backbone.pyramid_features if record.head == EXIT_HEAD else backbone.width(len(record.parts) - 1)
+    in_features = backbone.pyramid_features if record.head == EXIT_HEAD else backbone.width(record.depth != EXIT)
     if record.head in HEADS:
         return HeadFactory(attribute, in_features, plugins, record.head, record.head_options)
     factory = HeadFactory(attribute, in_features, plugins)
@@ -95,6 +96,8 @@ def load_units(
     Raises ArtifactError if a part does not fit.
     """
     units = backbone.units_of(record.depth)
+    if record.depth == EXIT and record.owns_trunk:
+        units = {OWN: own_trunk(backbone.trunk, PYRAMID if record.head == EXIT_HEAD else MAPS)}
     if len(record.parts) != len(units) + 1:
         raise ArtifactError(
             f"branch {record.id} of {record.attribute!r} has {len(record.parts)} parts, not {len(units) + 1}"
@@ -195,5 +198,5 @@ def prove_unchanged(before: Tree, after: Tree, names: Iterable[str], pixels: npt
 
 
 def unchanged_branches(old: Mapping[str, BranchRecord], new: Mapping[str, BranchRecord]) -> tuple[str, ...]:
-    """Return the attributes whose branch stands in both versions."""
-    return tuple(sorted(name for name in old if name in new and old[name].parts == new[name].parts))
+    """Return the attributes that are answered by the same weights in both versions."""
+    return tuple(sorted(name for name in old if name in new and old[name].path == new[name].path))

@@ -23,7 +23,7 @@ from ..plugins import LoadedPlugins
 from ..registry.records import BranchRecord, TrainingRun, Work
 from ..registry.trees import LoadedTree, head_factory, save_trunk
 from ..reports import PROMOTED, REJECTED, Plan, Progress, SyncReport, TrunkReport
-from ..settings.models import Settings
+from ..settings.models import EXIT, NETWORK, Settings
 from ..settings.recipes import outcome_settings
 from ..training.data import Samples
 from ..training.executors import Executor, Inline
@@ -46,11 +46,12 @@ def finetune_catalog(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> SyncReport:
-    """Finetune the live tree end to end on all labels, and promote it if no attribute lost more than it may.
+    """Finetune the live tree end to end on all labels, and promote it if at least half of the attributes passed.
 
-    One tree has one trunk: if a single attribute is gated out, even after it was grown once more on the finetuned
-    trunk, the whole tree is stored and not promoted; `promote` makes it live all the same. Raises CatalogError if
-    nothing is live, a plugin is missing, or an attribute's values or kind changed since its branch was trained.
+    One that is gated out, even after it was grown once more on the finetuned trunk, keeps its former path: the former
+    trunk becomes its own. If more are gated out, the whole tree is stored and not promoted; `promote` makes it live all
+    the same. Raises CatalogError if nothing is live, a plugin is missing, or an attribute's values or kind changed
+    since its branch was trained.
     """
     with catalog.sync_lock(), Leases(catalog) as leases:
         data = TrainingData(catalog, settings, plugins, progress)
@@ -162,7 +163,10 @@ def _conclude(
     seconds: float,
     probe: npt.NDArray[np.uint8],
 ) -> SyncReport:
-    """Store the finetuned tree, promote it if every attribute passed, and report."""
+    """Store the finetuned tree, promote it if at least half of the attributes passed, and report.
+
+    Those that did not pass keep their former path, bit by bit: the former trunk becomes their own.
+    """
     backbone = replace(live.loaded.backbone, trunk=tuned.trunk)
     trunk = replace(save_trunk(data.store, backbone), spec=live.loaded.trunk.spec)
     branches, pyramid_of = {}, partial(features_of, tuned.trunk.to(data.device).eval(), PYRAMID)
@@ -175,28 +179,47 @@ def _conclude(
             runs[name], labels, refined.branch, head, refined.calibration, known, metrics, seconds
         )
     lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
-    status = REJECTED if lost else PROMOTED
+    passed = 2 * len(lost) <= len(branches)
+    records = {name: trained.store(data, trunk.digest) for name, trained in branches.items()}
+    if passed:
+        records |= {name: _as_it_was(live.branches[name], records[name]) for name in lost}
+    status = {name: PROMOTED if passed and name not in lost else REJECTED for name in branches}
     now, proof = commit(
         data,
         live,
         trunk,
-        [trained.store(data, trunk.digest) for trained in branches.values()],
-        "finetuned end to end",
+        list(records.values()),
+        "finetuned end to end" + (f"; as it was: {', '.join(sorted(lost))}" if passed and lost else ""),
         probe,
-        promote=not lost,
-        finished=[trained.finished(status) for trained in branches.values()],
+        promote=passed,
+        finished=[trained.finished(status[name]) for name, trained in branches.items()],
     )
     held = f"stored as tree version {now.version}, not live: " + "; ".join(f"{n} has {why}" for n, why in lost.items())
+    kept = {name: f"{why}; it answers as it did, on a copy of the former trunk" for name, why in lost.items()}
     results = [
-        trained.result(status, now.branches[name].id, proof, reason=held if lost else None)
+        trained.result(status[name], now.branches[name].id, proof, reason=kept.get(name) if passed else held)
         for name, trained in branches.items()
     ]
     return SyncReport(
         Plan(),
         tuple(results),
         TrunkReport(trunk.digest, data.settings.trunk.weights, {"epochs": tuned.fit.epochs, "seconds": seconds}),
-        live.version if lost else now.version,
+        now.version if passed else live.version,
         tuple(data.quarantined.items()),
+    )
+
+
+def _as_it_was(former: BranchRecord, refined: BranchRecord) -> BranchRecord:
+    """Return a branch that answers as `former` did, in the tree of `refined`: on a trunk of its own."""
+    return replace(
+        former,
+        id=None,
+        created_at=None,
+        parts=former.path,
+        depth=former.depth if former.depth == EXIT else NETWORK,
+        trunk=refined.trunk,
+        run_id=refined.run_id,
+        familiarity=refined.familiarity,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 from ..errors import ArtifactError, OvertakenError
 from ..nn.sources import RANDOM
@@ -54,8 +53,7 @@ def _with_branches(data: TrainingData, trunk: StoredTrunk, live: Live | None) ->
             with suppress(ArtifactError):
                 units = load_units(data.store, loaded.branches[name], loaded.backbone)
                 tree = tree.with_donor(Donor(name, units, loaded.branches[name].parts[:-1]))
-    with_units = {name for name, branch in loaded.branches.items() if branch.depth not in NO_DONORS}
-    return replace(tree, with_units=frozenset(with_units))
+    return tree
 
 
 def _promote(

@@ -79,7 +79,7 @@ def commit(
 
 def _prove(live: Live | None, new: LoadedTree, probe: npt.NDArray[np.uint8]) -> Proof:
     """Compare the branches that stand in both trees. Raises TrainingError if one bit differs."""
-    if live is None or live.loaded.trunk.digest != new.trunk.digest:
+    if live is None:
         return Proof((), len(probe), 0.0)
     old = live.loaded
     both = unchanged_branches(old.branches, new.branches)

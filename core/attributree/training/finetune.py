@@ -97,7 +97,7 @@ def finetune(
         found = _refine(model, name, part, live[name], setup.recipe, device)
         if not found.verdict.promoted:
             again = _regrow(model, part, live[name], setup, device, progress)
-            found = again if again.verdict.promoted else found
+            found = again if again and again.verdict.promoted else found
         branches[name] = found
     model.cpu().eval()
     return Finetuned(model.trunk, branches, fit)
@@ -123,10 +123,11 @@ def _regrow(
     setup: BranchSetup,
     device: torch.device,
     progress: Progress | None,
-) -> Refined:
+) -> Refined | None:
     """Grow a branch on the finetuned trunk, from any of the finetuned branches.
 
     An exit stays one, and no other branch becomes one: their heads are not alike. A whole network begins at itself.
+    Returns None for an exit on a trunk of its own: there is no other to grow it on.
     """
     name, branches = setup.attribute.name, model.keyed_branches()
     branch, trunk, below = model.branch(name), model.trunk, model.trunk.below
@@ -139,6 +140,8 @@ def _regrow(
         units = branch.named_units()
         own = units.pop(OWN)
         assert isinstance(own, Trunk)
+        if not units:
+            return None
         depth, donors, reads, trunk = NETWORK, [Donor(name, units)], {below}, own
     trunk.to(device).eval()
     samples = {what: part.through(partial(features_of, trunk, what), device, PICTURES) for what in reads}
