@@ -219,14 +219,15 @@ def test_several_seeds_are_averaged_and_kept(registered: Project, compared: dict
 
 
 @pytest.mark.parametrize(
-    ("gate", "taken"),
+    ("gate", "taken", "kept"),
     [
-        ([False, True, True], True),  # garment is grown once more on the finetuned trunk
-        ([True, False, False], False),
+        ([False, True, True], True, []),  # garment is grown once more on the finetuned trunk
+        ([True, False, False], True, ["sleeves"]),
+        ([False, False, False, False], False, []),
     ],
 )
-def test_a_finetuned_tree_is_taken_if_every_attribute_passes(
-    registered: Project, monkeypatch: pytest.MonkeyPatch, gate: list[bool], taken: bool
+def test_a_finetuned_tree_is_taken_if_half_of_the_attributes_pass_and_the_others_answer_as_before(
+    registered: Project, monkeypatch: pytest.MonkeyPatch, gate: list[bool], taken: bool, kept: list[str]
 ) -> None:
     verdicts = iter(gate)
     for name in ("finetune", "progressive"):
@@ -238,13 +239,20 @@ def test_a_finetuned_tree_is_taken_if_every_attribute_passes(
     tuned = document["arms"][FINETUNED]
     assert tuned["epochs"] > 0  # else it would be the start that was kept, not what the gate let pass
     assert tuned["promoted"] is taken
+    assert tuned["kept"] == kept
     assert (f1(document, FINETUNED) == f1(document, PROGRESSIVE)) is not taken
-    assert [attribute["gate"]["promoted"] for attribute in tuned["attributes"].values()] == [True, taken]
-    regrown = {"depth": "head", "donor": tuned["attributes"]["garment"]["regrown"]["donor"]} if not gate[0] else None
-    assert tuned["attributes"]["garment"]["regrown"] == regrown
+    passed = {name: attribute["gate"]["promoted"] for name, attribute in tuned["attributes"].items()}
+    assert passed == {"garment": taken, "sleeves": taken and not kept}
+    if kept:
+        tree = document["arms"][PROGRESSIVE]
+        assert tuned["attributes"]["sleeves"]["macro_f1"] == tree["attributes"]["sleeves"]["macro_f1"]
+        assert tuned["parameters"] > tree["parameters"]  # the former trunk is there beside the new one
+        assert any("sleeves did not pass the gate: answers as in" in note for note in document["notes"])
+    regrown = tuned["attributes"]["garment"]["regrown"]
+    assert (regrown and regrown["depth"]) == ("head" if gate[:2] == [False, True] else None)
     if not taken:
         assert tuned["ungated"] != f1(document, PROGRESSIVE)
-        assert any("sleeves did not pass the gate" in note for note in document["notes"])
+        assert any("garment, sleeves did not pass the gate" in note for note in document["notes"])
 
 
 def test_an_attribute_without_test_labels_has_no_scores(new_project: Callable[..., Project]) -> None:

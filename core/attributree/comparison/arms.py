@@ -16,7 +16,7 @@ from torch import nn
 from ..errors import TrainingError
 from ..inference.features import Pictures
 from ..nn.sources import RANDOM
-from ..nn.tree import Branch, JointModel, KeyedBranch, Tree
+from ..nn.tree import Branch, JointModel, KeyedBranch, Tree, on_own_trunk
 from ..nn.trunk import PIXELS, PYRAMID, Reads, Trunk
 from ..reports import progress_of
 from ..schema import SPLITS
@@ -230,11 +230,15 @@ class Trial:
                 checkpoints=self._checkpoints(JOINT),
                 progress=self._tell,
             )
-        tree = Tree(done.trunk, {name: KeyedBranch.of(refined.branch) for name, refined in done.branches.items()})
+        branches = {name: KeyedBranch.of(refined.branch) for name, refined in done.branches.items()}
+        if kept := done.lost if done.passed else []:
+            former = begun_tree.keyed_branches()
+            branches |= {name: on_own_trunk(former[name], begun_tree.trunk, "former trunk") for name in kept}
+        tree = Tree(done.trunk, branches)
         answered = self._measure([tree])
         parts = {**begun.parts, "finetune": self._seconds[JOINT]}
         details = {name: begun.details[name] | _told(refined) for name, refined in done.branches.items()}
-        said: dict[str, Any] = {"promoted": not done.lost, "epochs": done.fit.best}
+        said: dict[str, Any] = {"promoted": done.passed, "epochs": done.fit.best, "kept": kept}
         if said["promoted"]:
             return Arm((tree,), answered, parts, details, said)
         said["ungated"] = {name: found.report["macro_f1"] for name, found in answered.items()}

@@ -191,7 +191,10 @@ def _notes(settings: Settings, wanted: Sequence[str], results: Sequence[SeedResu
         shared = f"; it is the {MULTILABEL} network, trained once and counted in each" if MULTILABEL in wanted else ""
         yield f"the trunk began at random weights, so {' and '.join(tree)} first learn it from all attributes{shared}"
     for result in results:
-        tuned = result.arms.get(FINETUNED, {"promoted": True})
+        tuned = result.arms.get(FINETUNED, {"promoted": True, "kept": []})
+        if tuned["kept"]:
+            kept = ", ".join(tuned["kept"])
+            yield f"seed {result.seed}: {kept} did not pass the gate: answers as in {PROGRESSIVE}, on the former trunk"
         if not tuned["promoted"]:
             lost = [name for name, said in tuned["attributes"].items() if not said["gate"]["promoted"]]
             yield (

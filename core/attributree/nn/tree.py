@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..heads import PyramidHead
-from .trunk import PIXELS, PYRAMID, Features, Reads, Trunk, read_by
+from .trunk import OWN, PIXELS, PYRAMID, Features, Reads, Trunk, own_trunk, read_by
 
 Weights = dict[str, Tensor]
 
@@ -108,6 +108,15 @@ class KeyedBranch:
     def of(cls, branch: Branch) -> KeyedBranch:
         """Return a branch with the digests of its units as keys."""
         return cls(branch, unit_digests(branch.named_units()))
+
+
+def on_own_trunk(keyed: KeyedBranch, trunk: Trunk, key: str) -> KeyedBranch:
+    """Return a branch that answers on a copy of `trunk`, named by `key`, as it does on `trunk` itself, bit by bit."""
+    branch = keyed.branch
+    if branch.reads == PIXELS:
+        return keyed
+    units = {OWN: own_trunk(trunk, branch.reads), **branch.named_units()}
+    return KeyedBranch(Branch(units, branch.head), (key, *keyed.keys))
 
 
 class JointModel(nn.Module):

@@ -179,32 +179,31 @@ def _conclude(
             runs[name], labels, refined.branch, head, refined.calibration, known, metrics, seconds
         )
     lost = {name: tuned.branches[name].verdict.reason for name in tuned.lost}
-    passed = 2 * len(lost) <= len(branches)
     records = {name: trained.store(data, trunk.digest) for name, trained in branches.items()}
-    if passed:
+    if tuned.passed:
         records |= {name: _as_it_was(live.branches[name], records[name]) for name in lost}
-    status = {name: PROMOTED if passed and name not in lost else REJECTED for name in branches}
+    status = {name: PROMOTED if tuned.passed and name not in lost else REJECTED for name in branches}
     now, proof = commit(
         data,
         live,
         trunk,
         list(records.values()),
-        "finetuned end to end" + (f"; as it was: {', '.join(sorted(lost))}" if passed and lost else ""),
+        "finetuned end to end" + (f"; as it was: {', '.join(sorted(lost))}" if tuned.passed and lost else ""),
         probe,
-        promote=passed,
+        promote=tuned.passed,
         finished=[trained.finished(status[name]) for name, trained in branches.items()],
     )
     held = f"stored as tree version {now.version}, not live: " + "; ".join(f"{n} has {why}" for n, why in lost.items())
     kept = {name: f"{why}; it answers as it did, on a copy of the former trunk" for name, why in lost.items()}
     results = [
-        trained.result(status[name], now.branches[name].id, proof, reason=kept.get(name) if passed else held)
+        trained.result(status[name], now.branches[name].id, proof, reason=kept.get(name) if tuned.passed else held)
         for name, trained in branches.items()
     ]
     return SyncReport(
         Plan(),
         tuple(results),
         TrunkReport(trunk.digest, data.settings.trunk.weights, {"epochs": tuned.fit.epochs, "seconds": seconds}),
-        now.version if passed else live.version,
+        now.version if tuned.passed else live.version,
         tuple(data.quarantined.items()),
     )
 

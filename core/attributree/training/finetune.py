@@ -58,6 +58,11 @@ class Finetuned:
         """The attributes that did not pass the gate."""
         return [name for name, refined in self.branches.items() if not refined.verdict.promoted]
 
+    @property
+    def passed(self) -> bool:
+        """Whether the tree is worth its trunk: at least half of the attributes passed, the others keep their paths."""
+        return 2 * len(self.lost) <= len(self.branches)
+
 
 def finetune(
     model: JointModel,
