@@ -4,6 +4,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from attributree.nn.tree import Branch
 from attributree.nn.trunk import MAPS, PIXELS, PYRAMID, Reads, Trunk
 from attributree.schema import Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.settings.models import EXIT, NETWORK, BranchSettings
-from attributree.training.checkpoint import Fit
+from attributree.training.checkpoint import Checkpoints, Fit
 from attributree.training.data import Samples
 from attributree.training.donors import Donor, run_frozen
 from attributree.training.fit import BranchTask
@@ -307,6 +308,31 @@ def test_a_network_is_trained_if_it_is_asked_for_whatever_the_budget(
     asked = recipe.model_copy(update={"depth": NETWORK, "budget_minutes": 0.0, "epochs": 1})
     branch = grow(samples, [make_donor()], lambda: LinearHead(8, 3), asked, trunk=trunk)
     assert (branch.depth, list(branch.depths), branch.left_out) == (NETWORK, [NETWORK], {})
+
+
+def test_a_network_without_a_trunk_to_begin_at_is_an_error(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings
+) -> None:
+    _, samples = make_pictures(make_samples())
+    asked = recipe.model_copy(update={"depth": NETWORK})
+    with pytest.raises(TrainingError, match='depth = "network" needs a trunk to begin at and pixels'):
+        grow(samples, [make_donor()], lambda: LinearHead(8, 3), asked)
+
+
+def test_what_was_begun_is_gone_on_with_however_slow_the_machine_is_by_now(
+    make_samples: Make, make_donor: MakeDonor, recipe: BranchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trunk, samples = make_pictures(make_samples(n=200))
+
+    def once() -> Grown:
+        kept = Checkpoints(tmp_path, "branch", {})
+        return grow(samples, [make_donor()], lambda: LinearHead(8, 3), recipe, trunk=trunk, checkpoints=kept)
+
+    first = once()
+    monkeypatch.setattr(grow_module, "seconds_of_step", lambda *_: 1e6)
+    again = once()
+    assert again.depths.keys() == first.depths.keys() >= {NETWORK}
+    assert equal(weights(again.branch), weights(first.branch))
 
 
 def test_a_budget_of_nothing_leaves_all_units_alone(

@@ -101,6 +101,10 @@ class Checkpoints:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         return LoopState(Fit(**said["fit"]), said["steps"], said["done"], groups["best"])
 
+    def has(self, phase: str) -> bool:
+        """Return whether something was written of a phase."""
+        return self._path(phase).exists()
+
     def forget(self) -> None:
         """Delete the run's files: its outcome is stored elsewhere now."""
         shutil.rmtree(self.folder, ignore_errors=True)

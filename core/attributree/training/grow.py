@@ -97,6 +97,9 @@ def grow(
     if recipe.depth == EXIT and new_exit is None:
         raise TrainingError(f'{name}: depth = "{EXIT}" needs a head for the trunk\'s features, and none was given')
 
+    if recipe.depth == NETWORK and (trunk is None or PIXELS not in samples):
+        raise TrainingError(f'{name}: depth = "{NETWORK}" needs a trunk to begin at and pixels, and was not given both')
+
     growth, chosen = _Growth(name, samples, recipe, features, loss, checkpoints, progress), None
     if new_exit and recipe.depth in ("auto", EXIT):
         seed_everything(recipe.seed, f"{name} {EXIT}")
@@ -197,7 +200,8 @@ class _Growth:
 
         def start(depth: str) -> Branch:
             units, begun = copy_units(donor.units), copy.deepcopy(head)
-            if depth == NETWORK and trunk:
+            if depth == NETWORK:
+                assert trunk is not None
                 return Branch({OWN: own_trunk(trunk), **units}, begun)
             return Branch(units, begun, count - 1 if depth == "block" else 0)
 
@@ -211,14 +215,15 @@ class _Growth:
         """Try `depths` from the dearest down, as long as they gain: what trains more can learn more."""
         for depth in depths:
             before, branch = self.best, start(depth)
-            task = self._task(branch, donor, depth)
+            task, phase = self._task(branch, donor, depth), f"{depth} trial"
             trial = max(1, round(TRIAL * self.recipe.epochs))
-            seconds = agreed(self.recipe, seconds_of_step(task, self.recipe)) * task.steps * self.recipe.epochs
-            if seconds > 60 * self.recipe.budget_minutes:
-                allowed = f"training -> budget_minutes is {self.recipe.budget_minutes:g}"
-                self.left_out[depth] = f"would take some {seconds / 60:.1f} minutes, {allowed}"
-                continue
-            tried = self._loop(task, f"{depth} trial", trial, patience=trial)
+            if not (self.checkpoints and self.checkpoints.has(phase)):  # what was begun is gone on with
+                seconds = agreed(self.recipe, seconds_of_step(task, self.recipe)) * task.steps * self.recipe.epochs
+                if seconds > 60 * self.recipe.budget_minutes:
+                    allowed = f"training -> budget_minutes is {self.recipe.budget_minutes:g}"
+                    self.left_out[depth] = f"would take some {seconds / 60:.1f} minutes, {allowed}"
+                    continue
+            tried = self._loop(task, phase, trial, patience=trial)
             if tried.score < before - HOPELESS:
                 self.left_out[depth] = f"scored {tried.score:.3f} after {trial} epochs, others {before:.3f}"
                 return
