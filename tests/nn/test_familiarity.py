@@ -32,6 +32,17 @@ def test_pictures_off_what_was_learnt_are_unlike_it_however_near_to_the_mean() -
     assert float((familiarity().novelty(pictures(200, seed=3, off=0.3)) > 1).float().mean()) > 0.99
 
 
+def test_a_few_pictures_of_another_kind_do_not_vouch_for_all_of_it() -> None:
+    few = torch.cat([pictures(400, seed=1), pictures(20, seed=7, off=0.3)])
+    found = Familiarity.of(few, np.arange(420), 0)
+    assert found
+    assert float((found.novelty(pictures(200, seed=8, off=0.3)) > 1).float().mean()) > 0.9
+    many = torch.cat([pictures(400, seed=1), pictures(400, seed=7, off=0.3)])
+    known = Familiarity.of(many, np.arange(800), 0)
+    assert known
+    assert float((known.novelty(pictures(200, seed=8, off=0.3)) > 1).float().mean()) < 0.1
+
+
 def test_it_comes_back_from_what_is_stored_and_does_not_depend_on_chance() -> None:
     found, again = familiarity(), familiarity()
     back = Familiarity.from_weights(found.weights())

@@ -19,6 +19,9 @@ from torch import Tensor
 
 #: The share of pictures like the learnt ones that may be called unlike them.
 UNLIKE = 0.02
+#: The cut lies at most so far above the usual residuals, in robust deviations of their logarithm: one in a hundred of a
+#: normal distribution lies further. A few learnt pictures of another kind would else set the cut for all of that kind.
+REACH = 2.33
 #: Components at most, and at most a third of the features and a quarter of the pictures.
 COMPONENTS = 64
 #: Pictures are held out in so many turns, to see how novel new ones of the same kind are.
@@ -27,6 +30,9 @@ TURNS = 5
 LEAST = 100
 #: Features that hardly vary are not blown up: the least deviation that they are divided by.
 _FLAT = 1e-3
+_LEAST_RESIDUAL = 1e-12
+#: A normal distribution's deviation, in median absolute deviations.
+_NORMAL = 1.4826
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,8 @@ class Familiarity:
     def of(cls, features: Tensor, groups: npt.NDArray[np.int64], seed: int) -> Self | None:
         """Return the familiarity of pictures by their `features` (N, F); None if they are too few.
 
-        The cut is where UNLIKE of them lie above it, each held out with the others of its group (N,), a product.
+        The cut is where UNLIKE of them lie above it, each held out with the others of its group (N,), a product, and at
+        most REACH.
         """
         if len(features) < LEAST:
             return None
@@ -59,8 +66,13 @@ class Familiarity:
         ]
         if not residuals:
             return None
-        whole, cut = cls._spanned(features), torch.cat(residuals).quantile(1 - UNLIKE)
-        return cls(whole.mean, whole.deviation, whole.components, cut.clamp(min=1e-12))
+        logs = torch.cat(residuals).clamp(min=_LEAST_RESIDUAL).log()
+        middle, cut = logs.median(), logs.quantile(1 - UNLIKE)
+        spread = _NORMAL * (logs - middle).abs().median()
+        if float(spread) > 0:
+            cut = torch.minimum(cut, middle + REACH * spread)
+        whole = cls._spanned(features)
+        return cls(whole.mean, whole.deviation, whole.components, cut.exp())
 
     @classmethod
     def _spanned(cls, features: Tensor) -> Self:
