@@ -49,6 +49,11 @@ class LabelSet:
             rows &= ~self.ambiguous
         return self.take(rows)
 
+    @property
+    def products(self) -> npt.NDArray[np.int64]:
+        """A number for each image (N,) that the images of its product have too."""
+        return self.image_ids if self.product_ids is None else self.product_ids
+
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> LabelSet:
         """Return the label set of `rows`, a boolean mask or indices."""
         arrays = ("image_ids", "split", "target", "ambiguous", "weight", "product_ids")
@@ -63,3 +68,10 @@ class LabelSet:
         """Return how many unambiguous images carry each value."""
         positive = np.nan_to_num(self.target[~self.ambiguous]).sum(axis=0)
         return {key: int(n) for key, n in zip(self.attribute.labels.keys, positive, strict=True)}
+
+
+def turns_of(groups: npt.NDArray[np.int64], turns: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return in which of so many turns each image is held out, by the `groups` (N,) that are held out together."""
+    names, of = np.unique(groups, return_inverse=True)
+    drawn: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(len(names)) % turns
+    return drawn[of]

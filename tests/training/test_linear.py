@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attributree.errors import TrainingError
 from attributree.heads import HEADS, LinearHead, LinearReadout, MultiscaleHead, PyramidHead, new_head
+from attributree.label_set import turns_of
 from attributree.schema import Attribute, Labels, MultiLabel, Ordinal, SingleLabel
 from attributree.settings.models import BranchSettings
 from attributree.training import linear
@@ -159,7 +160,7 @@ def test_each_train_image_is_answered_by_a_layer_that_has_not_seen_it(
     head, fit = PyramidHead(300, 3), Fit(1, 1, 0.5, 1.0, penalty=1e-3)
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     logits, target = held_out(head, train, fit, recipe)
-    by_turn = np.argsort(linear._turns(train, recipe.seed), kind="stable")
+    by_turn = np.argsort(turns_of(train.labels.products, linear.TURNS, recipe.seed), kind="stable")
     assert torch.equal(target, train.target[by_turn])
     assert float((logits.argmax(dim=1) == target.argmax(dim=1)).float().mean()) < 0.5
     assert all(torch.equal(tensor, before[name]) for name, tensor in head.state_dict().items())
@@ -181,7 +182,7 @@ def test_ambiguous_images_teach_and_are_not_held_out(make_samples: Make, recipe:
 def test_the_images_of_a_product_are_held_out_together(make_samples: Make) -> None:
     samples = make_samples(n=120)
     products = np.arange(120) // 4
-    turns = linear._turns(replace(samples, labels=replace(samples.labels, product_ids=products)), 0)
+    turns = turns_of(replace(samples.labels, product_ids=products).products, linear.TURNS, 0)
     assert all(len(set(turns[products == product])) == 1 for product in products)
     assert np.unique(turns, return_counts=True)[1].tolist() == [24] * linear.TURNS
 

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..label_set import turns_of
+
 #: The share of pictures like the learnt ones that may be called unlike them.
 UNLIKE = 0.02
 #: The cut lies at most so far above the usual residuals, in robust deviations of their logarithm: one in a hundred of a
@@ -57,8 +59,7 @@ class Familiarity:
         if len(features) < LEAST:
             return None
         features = features.float()
-        names, which = np.unique(groups, return_inverse=True)
-        turns = torch.from_numpy(np.random.default_rng(seed).permutation(len(names))[which] % TURNS)
+        turns = torch.from_numpy(turns_of(groups, TURNS, seed))
         residuals = [
             cls._spanned(features[turns != turn])._residual(features[turns == turn])
             for turn in range(TURNS)

@@ -162,8 +162,7 @@ def familiar(backbone: Backbone, pyramids: Samples, recipe: BranchSettings) -> F
     """Return what the pictures of an attribute have in common, by their `pyramids`; those of the test split apart."""
     seen = pyramids.take(pyramids.labels.split != SPLITS.index("test"))
     rows, labels = torch.from_numpy(np.ascontiguousarray(seen.inputs[0][seen.rows[:, 0]])), seen.labels
-    groups = labels.image_ids if labels.product_ids is None else labels.product_ids
-    return Familiarity.of(backbone.overall(rows), groups, recipe.seed)
+    return Familiarity.of(backbone.overall(rows), labels.products, recipe.seed)
 
 
 @dataclass(frozen=True, eq=False)

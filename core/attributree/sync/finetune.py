@@ -6,15 +6,14 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..answers import Floats
 from ..catalog import Catalog
 from ..errors import CatalogError, TrainingError
+from ..inference.features import Pictures
 from ..inference.predict import branch_probabilities
 from ..label_set import LabelSet
 from ..nn.tree import JointModel
@@ -27,7 +26,7 @@ from ..settings.models import EXIT, NETWORK, Settings
 from ..settings.recipes import outcome_settings
 from ..training.data import Samples
 from ..training.executors import Executor, Inline
-from ..training.finetune import PICTURES, Finetuned, Refined, features_of, finetune
+from ..training.finetune import Finetuned, Refined, finetune
 from ..training.guard import HeadError
 from ..training.joint import predict_joint, teach
 from .data import TrainingData, familiar, probe_of
@@ -138,8 +137,7 @@ def _finetune(
         )
     except HeadError as error:
         raise TrainingError(f"{error.attribute} cannot be finetuned: {error}; nothing was promoted") from error
-    probe = probe_of(samples[names[-1]].labels.image_ids.tolist(), pictures)
-    report = _conclude(data, live, samples, runs, tuned, time.monotonic() - start, probe)
+    report = _conclude(data, live, samples, runs, tuned, time.monotonic() - start, pictures)
     checkpoints.forget()
     return report
 
@@ -161,7 +159,7 @@ def _conclude(
     runs: Mapping[str, TrainingRun],
     tuned: Finetuned,
     seconds: float,
-    probe: npt.NDArray[np.uint8],
+    pictures: Pictures,
 ) -> SyncReport:
     """Store the finetuned tree, promote it if at least half of the attributes passed, and report.
 
@@ -169,12 +167,14 @@ def _conclude(
     """
     backbone = replace(live.loaded.backbone, trunk=tuned.trunk)
     trunk = replace(save_trunk(data.store, backbone), spec=live.loaded.trunk.spec)
-    branches, pyramid_of = {}, partial(features_of, tuned.trunk.to(data.device).eval(), PYRAMID)
+    ids = {i for part in samples.values() for i in part.labels.image_ids.tolist()}
+    seen = replace(pictures, digests={i: digest for i, digest in pictures.digests.items() if i in ids}, failed={})
+    branches = {}
     for name, refined in tuned.branches.items():
         former, labels = live.branches[name], samples[name].labels
         head, metrics = (former.head, former.head_options), _describe(former, refined)
-        pyramids = samples[name].through(pyramid_of, data.device, PICTURES)
-        known = familiar(backbone, pyramids, data.recipes.of(name))
+        read = data.samples(labels, seen, backbone, trunk.digest, (PYRAMID,), flip=False)
+        known = familiar(backbone, read[PYRAMID], data.recipes.of(name))
         branches[name] = TrainedBranch(
             runs[name], labels, refined.branch, head, refined.calibration, known, metrics, seconds
         )
@@ -189,7 +189,7 @@ def _conclude(
         trunk,
         list(records.values()),
         "finetuned end to end" + (f"; as it was: {', '.join(sorted(lost))}" if tuned.passed and lost else ""),
-        probe,
+        probe_of(list(samples.values())[-1].labels.image_ids.tolist(), pictures),
         promote=tuned.passed,
         finished=[trained.finished(status[name]) for name, trained in branches.items()],
     )

@@ -31,7 +31,7 @@ from .progressive import BranchSetup, grow_branch
 #: Body and heads begin at learnt weights: their learning rates, as shares of the recipe's.
 RATES = Rates(body=0.3, heads=0.3)
 #: Pictures that go through the trunk together.
-PICTURES = 64
+_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def _regrow(
             return None
         depth, donors, reads, trunk = NETWORK, [Donor(name, units)], {below}, own
     trunk.to(device).eval()
-    samples = {what: part.through(partial(features_of, trunk, what), device, PICTURES) for what in reads}
+    samples = {what: part.through(partial(_features, trunk, what), device, _BATCH) for what in reads}
     grown, verdict = grow_branch(
         samples | ({PIXELS: part} if depth == NETWORK else {}),
         donors,
@@ -162,6 +162,5 @@ def _regrow(
     return Refined(grown.branch, grown.calibration, grown.scores, verdict, grown)
 
 
-def features_of(trunk: Trunk, what: Reads, pixels: Tensor) -> Tensor:
-    """Return one of the features that a trunk makes of (B, S, S, 3) uint8 pixels."""
+def _features(trunk: Trunk, what: Reads, pixels: Tensor) -> Tensor:
     return trunk.features(pixels, (what,))[what]

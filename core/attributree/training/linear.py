@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from ..heads import LinearReadout
+from ..label_set import turns_of
 from ..nn.losses import balance, masked_loss, probabilities
 from ..plugins.hookspecs import Loss
 from ..settings.models import BranchSettings
@@ -120,7 +119,7 @@ def held_out(
     than the rest. The head itself is left as it is. M may be 0.
     """
     labels = train.labels.attribute.labels
-    turns = _turns(train, recipe.seed)
+    turns = turns_of(train.labels.products, TURNS, recipe.seed)
     weights = balance(labels, train.target) if fit.balanced else None
     logits, targets = [torch.zeros(0, labels.outputs)], [torch.zeros(0, labels.size)]
     for turn in range(TURNS):
@@ -130,14 +129,6 @@ def held_out(
             logits.append(problem.logits(problem.solve(fit.penalty, weights), out))
             targets.append(out.target)
     return torch.cat(logits), torch.cat(targets)
-
-
-def _turns(samples: Samples, seed: int) -> npt.NDArray[np.int64]:
-    """Return in which of the turns (N,) each sample is held out."""
-    ids = samples.labels.image_ids if samples.labels.product_ids is None else samples.labels.product_ids
-    products, of = np.unique(ids, return_inverse=True)
-    drawn: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(len(products)) % TURNS
-    return drawn[of]
 
 
 class _Problem:
